@@ -1,0 +1,74 @@
+// The provisioning record: what is pinned about a log, its TPM and its checkpoint key. The one place that reads and
+// writes it. Its SHA-256 (of the exact bytes) is the log id; leaf 0 of the log holds it; the signature over it is the
+// pin that auditors keep.
+//
+//   state/provisioning.json := {"record_b64","signature_b64","public_key_pem"}       signature: DER ECDSA P-256,
+//   SHA-256 record := one JSON object:
+//     log="stele" version=1 created_ns ek_certificate_b64 ek_name ak_name ak_public_pem ak_public_b64 counter_name
+//     index_name counter_start index_start pcr reset_count firmware_version software_tpm
+//     handles={"ek","ak","counter","index"} optional: origin, checkpoint_key_b64 (Ed25519, 32 bytes), pcr_baseline,
+//     genesis_random, manufacturer, vendor
+//   Names and hashes are hexadecimal; handles are numbers.
+//
+// Pure. Decode functions are total: kCorrupt names the member.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "appliance/anchor/facts.h"
+#include "appliance/base/seams.h"
+#include "tpm/device.h"
+#include "tpm/provision.h"
+
+namespace stele::anchor {
+
+inline constexpr std::size_t kProvisioningBytesMax = 256 * 1024;
+
+struct ProvisioningRecord {
+  std::int64_t created_ns = 0;
+  Bytes ek_certificate;  // DER; empty when the TPM carries none
+  TpmIdentity identity;
+  std::string ak_public_pem;
+  Bytes ak_public;                  // TPM2B_PUBLIC
+  std::uint64_t counter_start = 0;  // C0
+  Hash index_start{};               // X0
+  std::uint32_t pcr = tpm::kDefaultPcr;
+  std::uint32_t reset_count = 0;
+  std::uint64_t firmware_version = 0;
+  bool software_tpm = false;
+  tpm::Handles handles;
+  std::string origin;     // empty: OriginOf() derives it from the log id
+  Bytes checkpoint_key;   // empty: not pinned
+  Hash pcr_baseline{};    // zero unless the host's firmware extends the anchor's PCR
+  Hash genesis_random{};  // X0 = SHA-256(0^32 || SHA-256("stele/genesis/v1" || genesis_random))
+  std::string manufacturer;
+  std::string vendor;
+};
+[[nodiscard]] ProvisioningRecord RecordOf(const tpm::ProvisionResult& result, std::int64_t created_ns);
+[[nodiscard]] Bytes EncodeRecord(const ProvisioningRecord& record);
+[[nodiscard]] Result<ProvisioningRecord> DecodeRecord(ByteView bytes);
+
+struct SignedRecord {
+  Bytes record;     // the exact bytes that were signed
+  Bytes signature;  // DER
+  std::string public_key_pem;
+};
+[[nodiscard]] Result<SignedRecord> SignRecord(Bytes record, std::string_view private_key_pem);
+[[nodiscard]] std::string EncodeSignedRecord(const SignedRecord& record);
+[[nodiscard]] Result<SignedRecord> DecodeSignedRecord(std::string_view text);
+// kDenied: the signature does not verify under the key the file itself carries. Whether that key is the right one only
+// a pin kept elsewhere can say.
+[[nodiscard]] Result<void> VerifySignedRecord(const SignedRecord& record);
+
+[[nodiscard]] Hash LogIdOf(ByteView record);
+// The configured origin, or stele.invalid/log/<first 16 hex digits of the log id>.
+[[nodiscard]] std::string OriginOf(const ProvisioningRecord& record, const Hash& log_id);
+// The payload of leaf 0, kind epoch (docs/entries.md); public_key_b64 is the DER SubjectPublicKeyInfo.
+[[nodiscard]] Result<std::string> GenesisPayload(const SignedRecord& record);
+
+[[nodiscard]] Pins PinsOf(const ProvisioningRecord& record, const Hash& log_id);
+[[nodiscard]] tpm::AnchorConfig DeviceConfigOf(const ProvisioningRecord& record,
+                                               std::string_view provisioning_public_pem);
+
+}  // namespace stele::anchor

@@ -1,0 +1,92 @@
+// Every bound of Stele on one page. What is configurable says so; everything else is a property of the format or of
+// the memory promise (at most 256 MiB in all processes at full load).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace stele::limits {
+
+inline constexpr std::size_t kKiB = 1024;
+inline constexpr std::size_t kMiB = 1024 * kKiB;
+
+// Records.
+inline constexpr std::size_t kMessageBytesDefault = 1 * kMiB;   // configurable: ingest.message_bytes_max
+inline constexpr std::size_t kMessageBytesCeiling = 64 * kMiB;  // a counted length above it is a framing error
+inline constexpr std::size_t kSourcesPerListener = 65'536;      // then one overflow source
+inline constexpr std::size_t kSourceDescriptionBytes = 4 * kKiB;
+
+// Store.
+inline constexpr std::size_t kSectorBytes = 4 * kKiB;
+inline constexpr std::size_t kBlockRawBytes = 1 * kMiB;         // unless one record is larger
+inline constexpr std::size_t kBlockRecords = 65'536;
+inline constexpr std::size_t kFrameRawBytes = 64 * kKiB;        // unless one record is larger
+inline constexpr std::uint64_t kSegmentBytesDefault = 256 * kMiB;  // configurable: store.segment_bytes
+inline constexpr std::uint64_t kSegmentBytesMin = 1 * kMiB;
+inline constexpr std::uint64_t kTileLeaves = 256;               // segments end on multiples of it
+
+// Channels.
+inline constexpr std::size_t kChannelFrameBytes = 64 * kKiB;
+inline constexpr std::size_t kChannelFrameRecords = 4'096;
+inline constexpr std::uint32_t kChannelCredits = 64;            // frames in flight
+inline constexpr int kChannelSocketBytes = 1 * kMiB;
+
+// Commits, checkpoints, anchors (all configurable).
+inline constexpr std::int64_t kCommitWindowMs = 50;             // only for records nobody waits for
+inline constexpr std::size_t kCommitGatherBytes = 1 * kMiB;
+inline constexpr std::int64_t kCheckpointIntervalMs = 500;
+inline constexpr std::int64_t kHeartbeatIntervalMs = 60'000;
+inline constexpr std::int64_t kAnchorIntervalMs = 3'600'000;
+
+// Ways in.
+inline constexpr std::size_t kConnections = 4'096;
+inline constexpr std::size_t kConnectionsPerAddress = 256;
+inline constexpr std::int64_t kFirstFrameMs = 60'000;
+inline constexpr std::int64_t kHalfFrameMs = 30'000;
+inline constexpr std::size_t kHttpBodyBytes = 64 * kMiB;
+inline constexpr std::size_t kHttpHeaderBytes = 16 * kKiB;
+inline constexpr std::size_t kUdpDatagramBytes = 65'536;
+inline constexpr std::size_t kHttpBodiesBytes = 96 * kMiB;      // being read or waiting for their commit, one receiver
+inline constexpr std::size_t kHttpConnections = 1'024;          // a TLS connection costs about 40 KiB
+inline constexpr std::size_t kHttpEvents = 524'288;             // in one body
+inline constexpr std::size_t kHttpUnparsedListed = 1'000;       // line numbers named in one answer
+inline constexpr std::int64_t kTlsHandshakeMs = 10'000;
+inline constexpr std::int64_t kHttpIdleMs = 60'000;             // from one answer to the end of the next header
+inline constexpr std::int64_t kHttpBodyStallMs = 30'000;
+inline constexpr std::int64_t kHttpBodyMs = 600'000;            // a whole body, however steadily it trickles
+inline constexpr std::size_t kHalfMessagesBytes = 48 * kMiB;    // of all connections of one receiver
+
+// Search.
+inline constexpr std::size_t kQueryBytes = 2 * kKiB;
+inline constexpr std::size_t kQueryTerms = 64;
+inline constexpr std::size_t kQueryDepth = 16;
+inline constexpr std::size_t kRegexBytes = 256;
+inline constexpr std::size_t kSearchRowsDefault = 100;
+inline constexpr std::size_t kSearchRowsMax = 1'000;
+inline constexpr std::size_t kPreviewBytes = 2 * kKiB;
+inline constexpr std::size_t kPayloadPageBytes = 64 * kKiB;
+
+// The viewer's door (web/server).
+inline constexpr std::size_t kWebConnections = 512;
+inline constexpr std::size_t kWebConnectionsPerAddress = 64;
+inline constexpr std::size_t kWebBodyBytes = 64 * kKiB;
+inline constexpr std::size_t kWebTargetBytes = 8 * kKiB;
+inline constexpr std::size_t kWebFields = 64;
+inline constexpr std::int64_t kWebHandshakeMs = 10'000;
+inline constexpr std::int64_t kWebHeadMs = 10'000;     // from its first byte to its empty line; the same for a body
+inline constexpr std::int64_t kWebIdleMs = 60'000;     // between two requests
+inline constexpr std::int64_t kWebAnswerMs = 60'000;   // until stele-query begins to answer
+inline constexpr std::int64_t kWebStallMs = 20'000;    // a client that takes nothing of what waits for it
+inline constexpr std::int64_t kWebPauseMs = 10'000;    // the channel stands still for slow clients at most this long
+inline constexpr std::size_t kWebTailBytes = 1 * kMiB;      // waiting for one live tail; above it the tail is cut
+inline constexpr std::size_t kWebPendingBytes = 32 * kMiB;  // waiting for all clients; above it the channel stands still
+inline constexpr std::size_t kWebLoginsPerMinute = 10;      // per address
+inline constexpr std::size_t kWebLoginAddresses = 4'096;
+
+static_assert(kFrameRawBytes <= kBlockRawBytes);
+static_assert(kMessageBytesDefault <= kMessageBytesCeiling);
+static_assert(kBlockRecords % kTileLeaves == 0);
+static_assert(kWebTargetBytes < kHttpHeaderBytes);
+static_assert(kWebTailBytes < kWebPendingBytes);
+
+}  // namespace stele::limits

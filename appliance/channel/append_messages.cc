@@ -1,0 +1,246 @@
+#include "appliance/channel/append_messages.h"
+
+#include <algorithm>
+
+#include "appliance/base/limits.h"
+
+namespace stele::channel {
+namespace {
+
+using record::kPeerBytes;
+
+constexpr std::size_t kTypeBytes = 2;  // the frame's own type precedes every body
+constexpr std::size_t kBodyBytesMax = limits::kChannelFrameBytes - kTypeBytes;
+constexpr std::size_t kCommitmentAt = 1 + 2 + 4 + 8 + kPeerBytes;
+constexpr std::size_t kPeerAt = 1 + 2 + 4 + 8;
+constexpr std::size_t kLargeHeaderBytes = kRecordsHeaderBytes - 4 + kRecordHeaderBytes + 4 + 4;
+
+void WriteRecordHeader(Bytes& out, const AppendRecord& r, std::uint32_t length) {
+  std::array<std::byte, kRecordHeaderBytes> raw;
+  StoreLittle(raw.data(), static_cast<std::uint8_t>(r.kind));
+  StoreLittle(raw.data() + 1, r.flags);
+  StoreLittle(raw.data() + 3, r.source_local);
+  StoreLittle(raw.data() + 7, r.receive_wall_ns);
+  std::copy(r.peer.begin(), r.peer.end(), raw.data() + kPeerAt);
+  std::copy(r.commitment.begin(), r.commitment.end(), raw.data() + kCommitmentAt);
+  StoreLittle(raw.data() + kCommitmentAt + kHashBytes, length);
+  Append(out, raw);
+}
+
+// The record header at the reader's place; the length is returned apart.
+Result<std::uint32_t> ReadRecordHeader(Reader& in, AppendRecord& out) {
+  const auto kind = in.Int<std::uint8_t>();
+  if (!record::IsKind(kind)) return Fail(Code::kInvalid, "records: unknown kind");
+  out.kind = static_cast<record::Kind>(kind);
+  out.flags = in.Int<std::uint16_t>();
+  out.source_local = in.Int<std::uint32_t>();
+  out.receive_wall_ns = in.Int<std::int64_t>();
+  const ByteView peer = in.Raw(kPeerBytes);
+  std::copy(peer.begin(), peer.end(), out.peer.begin());
+  out.commitment = in.ReadHash();
+  return in.Int<std::uint32_t>();
+}
+
+}  // namespace
+
+FrameBuilder::FrameBuilder() {
+  body_.reserve(limits::kChannelFrameBytes);
+  offsets_.reserve(limits::kChannelFrameRecords);
+  salts_.reserve(limits::kChannelFrameRecords);
+}
+
+void FrameBuilder::Start(std::uint64_t frame_id, const record::SaltKey& salt_key) {
+  frame_id_ = frame_id;
+  salt_key_ = salt_key;
+  count_ = 0;
+  offsets_.clear();
+  body_.assign(kRecordsHeaderBytes, std::byte{0});
+}
+
+bool FrameBuilder::FitsAlone(std::size_t payload_bytes) {
+  return kRecordsHeaderBytes + kRecordHeaderBytes + payload_bytes <= kBodyBytesMax;
+}
+
+bool FrameBuilder::Add(record::Kind kind, std::uint16_t flags, std::uint32_t source_local, std::int64_t receive_wall_ns,
+                       const record::Peer& peer, ByteView payload) {
+  if (count_ >= limits::kChannelFrameRecords || body_.size() + kRecordHeaderBytes + payload.size() > kBodyBytesMax) {
+    return false;
+  }
+  offsets_.push_back(static_cast<std::uint32_t>(body_.size()));
+  AppendRecord r;
+  r.kind = kind;
+  r.flags = flags;
+  r.source_local = source_local;
+  r.receive_wall_ns = receive_wall_ns;
+  r.peer = peer;
+  WriteRecordHeader(body_, r, static_cast<std::uint32_t>(payload.size()));
+  Append(body_, payload);
+  ++count_;
+  return true;
+}
+
+ByteView FrameBuilder::Finish(bool wants_ack) {
+  StoreLittle(body_.data(), frame_id_);
+  std::copy(salt_key_.begin(), salt_key_.end(), body_.data() + 8);
+  StoreLittle(body_.data() + 24, static_cast<std::uint8_t>(wants_ack ? 1 : 0));
+  StoreLittle(body_.data() + 25, count_);
+  salts_.resize(count_);
+  record::DeriveSalts(salt_key_, 0, salts_);
+  const auto job = [&](std::uint32_t i, record::CommitmentPrefix& prefix) {
+    std::byte* const header = body_.data() + offsets_[i];
+    record::Peer peer;
+    std::copy_n(header + kPeerAt, kPeerBytes, peer.begin());
+    prefix = record::MakeCommitmentPrefix(salts_[i], peer);
+    const auto length = LoadLittle<std::uint32_t>(header + kCommitmentAt + kHashBytes);
+    return HashJob{prefix, ByteView(header + kRecordHeaderBytes, length)};
+  };
+  const auto store = [&](std::uint32_t i, const Hash& commitment) {
+    std::copy(commitment.begin(), commitment.end(), body_.data() + offsets_[i] + kCommitmentAt);
+  };
+  for (std::uint32_t i = 0; i < count_; i += 2) {
+    const std::uint32_t k = std::min(i + 1, count_ - 1);
+    record::CommitmentPrefix first_prefix;
+    record::CommitmentPrefix second_prefix;
+    Hash first;
+    Hash second;
+    Sha256Pair(job(i, first_prefix), job(k, second_prefix), first, second);
+    store(k, second);
+    store(i, first);
+  }
+  return body_;
+}
+
+std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey& salt_key, bool wants_ack,
+                                  record::Kind kind, std::uint16_t flags, std::uint32_t source_local,
+                                  std::int64_t receive_wall_ns, const record::Peer& peer, ByteView payload) {
+  AppendRecord r;
+  r.kind = kind;
+  r.flags = flags;
+  r.source_local = source_local;
+  r.receive_wall_ns = receive_wall_ns;
+  r.peer = peer;
+  r.commitment = record::CommitPayload(record::DeriveSalt(salt_key, 0), peer, payload);
+  std::vector<Bytes> parts;
+  std::size_t offset = 0;
+  do {
+    const std::size_t length = std::min(payload.size() - offset, kBodyBytesMax - kLargeHeaderBytes);
+    Bytes body;
+    body.reserve(kLargeHeaderBytes + length);
+    Writer w(body);
+    w.Int(frame_id);
+    w.Raw(salt_key);
+    w.Int(static_cast<std::uint8_t>(wants_ack ? 1 : 0));
+    WriteRecordHeader(body, r, static_cast<std::uint32_t>(length));
+    w.Int(static_cast<std::uint32_t>(payload.size()));
+    w.Int(static_cast<std::uint32_t>(offset));
+    w.Raw(payload.subspan(offset, length));
+    parts.push_back(std::move(body));
+    offset += length;
+  } while (offset < payload.size());
+  return parts;
+}
+
+Result<void> DecodeRecords(ByteView body, RecordsFrame& out) {
+  out.records.clear();
+  Reader in(body);
+  out.frame_id = in.Int<std::uint64_t>();
+  const ByteView key = in.Raw(out.salt_key.size());
+  std::copy(key.begin(), key.end(), out.salt_key.begin());
+  out.wants_ack = in.Int<std::uint8_t>() != 0;
+  const auto count = in.Int<std::uint32_t>();
+  if (!in.ok() || count > limits::kChannelFrameRecords) return Fail(Code::kInvalid, "records: bad frame header");
+  out.records.resize(count);
+  for (AppendRecord& r : out.records) {
+    STELE_TRY(const std::uint32_t length, ReadRecordHeader(in, r));
+    r.payload = in.Raw(length);
+    if (!in.ok()) return Fail(Code::kInvalid, "records: frame cut short");
+  }
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "records: bytes left over");
+  return {};
+}
+
+Result<LargePart> DecodeLargePart(ByteView body) {
+  Reader in(body);
+  LargePart part;
+  part.frame_id = in.Int<std::uint64_t>();
+  const ByteView key = in.Raw(part.salt_key.size());
+  std::copy(key.begin(), key.end(), part.salt_key.begin());
+  part.wants_ack = in.Int<std::uint8_t>() != 0;
+  STELE_TRY(const std::uint32_t length, ReadRecordHeader(in, part.header));
+  part.total_length = in.Int<std::uint32_t>();
+  part.offset = in.Int<std::uint32_t>();
+  part.header.payload = in.Raw(length);
+  const bool fits = part.total_length <= limits::kMessageBytesCeiling && part.offset <= part.total_length &&
+                    length <= part.total_length - part.offset;
+  if (!in.AtEnd() || !fits) return Fail(Code::kInvalid, "large record: bad part");
+  return part;
+}
+
+Bytes EncodeDeclareSource(const DeclareSource& source) {
+  Bytes body;
+  Writer w(body);
+  w.Int(source.local);
+  w.Sized(AsBytes(source.description));
+  return body;
+}
+
+Result<DeclareSource> DecodeDeclareSource(ByteView body) {
+  Reader in(body);
+  DeclareSource source;
+  source.local = in.Int<std::uint32_t>();
+  source.description = std::string(AsText(in.Sized(limits::kSourceDescriptionBytes)));
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "declare source: bad length");
+  return source;
+}
+
+Bytes EncodeCommitted(const Committed& committed) {
+  Bytes body;
+  Writer w(body);
+  w.Int(committed.frame_id);
+  w.Int(committed.first_sequence);
+  w.Int(committed.count);
+  return body;
+}
+
+Result<Committed> DecodeCommitted(ByteView body) {
+  Reader in(body);
+  Committed committed;
+  committed.frame_id = in.Int<std::uint64_t>();
+  committed.first_sequence = in.Int<std::uint64_t>();
+  committed.count = in.Int<std::uint32_t>();
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "committed: bad length");
+  return committed;
+}
+
+Bytes EncodeRefused(const Refused& refused) {
+  Bytes body;
+  Writer w(body);
+  w.Int(refused.frame_id);
+  w.Sized(AsBytes(refused.reason));
+  return body;
+}
+
+Result<Refused> DecodeRefused(ByteView body) {
+  Reader in(body);
+  Refused refused;
+  refused.frame_id = in.Int<std::uint64_t>();
+  refused.reason = std::string(AsText(in.Sized(limits::kKiB)));
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "refused: bad length");
+  return refused;
+}
+
+Bytes EncodePosition(const Position& position) {
+  Bytes body;
+  Writer(body).Int(position.size);
+  return body;
+}
+
+Result<Position> DecodePosition(ByteView body) {
+  Reader in(body);
+  Position position;
+  position.size = in.Int<std::uint64_t>();
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "position: bad length");
+  return position;
+}
+
+}  // namespace stele::channel

@@ -1,0 +1,113 @@
+// Appending to the log: from stele-receive and stele-query to stele-ledger.
+//
+//   kDeclareSource := local:u32 description:sized            JSON without "source"; before its first use on this channel
+//   kRecords       := frame_id:u64 salt_key[16] wants_ack:u8 count:u32 record*count
+//   record         := kind:u8 flags:u16 source_local:u32 receive_wall_ns:i64 peer[18] commitment[32] length:u32 payload
+//   kLargeRecord   := frame_id:u64 salt_key[16] wants_ack:u8 record-header total_length:u32 offset:u32 part   in order, one at a time
+//   kCounters      := JSON {"listeners":[...]}               for status
+//   kCommitted     := frame_id:u64 first_sequence:u64 count:u32
+//   kRefused       := frame_id:u64 reason:sized               nothing of the frame was stored
+//
+// Record i of a frame has the salt AES-128(salt_key, i). Source 0 is "no source" (Stele's own entries). Frames are
+// committed in order; at most `credits` are open. The kinds a channel may append are fixed when the channel is made.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "appliance/base/bytes.h"
+#include "appliance/record/entry.h"
+
+namespace stele::channel {
+
+inline constexpr std::size_t kRecordHeaderBytes = 1 + 2 + 4 + 8 + record::kPeerBytes + kHashBytes + 4;
+inline constexpr std::size_t kRecordsHeaderBytes = 8 + 16 + 1 + 4;
+
+struct AppendRecord {
+  record::Kind kind = record::Kind::kSyslog;
+  std::uint16_t flags = 0;
+  std::uint32_t source_local = 0;
+  std::int64_t receive_wall_ns = 0;
+  record::Peer peer{};
+  Hash commitment{};
+  ByteView payload;
+};
+
+// Builds kRecords bodies in a buffer that is kept; no allocation per record once warm.
+class FrameBuilder {
+ public:
+  FrameBuilder();
+  void Start(std::uint64_t frame_id, const record::SaltKey& salt_key);
+  // False when the record does not fit any more (send first) — or never will: see FitsAlone().
+  [[nodiscard]] bool Add(record::Kind kind, std::uint16_t flags, std::uint32_t source_local, std::int64_t receive_wall_ns,
+                         const record::Peer& peer, ByteView payload);
+  [[nodiscard]] static bool FitsAlone(std::size_t payload_bytes);
+  // Computes the commitments (two streams at a time) and returns the body; valid until the next Start().
+  [[nodiscard]] ByteView Finish(bool wants_ack);
+  [[nodiscard]] std::uint32_t count() const { return count_; }
+  [[nodiscard]] std::uint64_t frame_id() const { return frame_id_; }
+  [[nodiscard]] std::size_t size_bytes() const { return body_.size(); }
+
+ private:
+  Bytes body_;
+  std::vector<std::uint32_t> offsets_;  // of each record's header
+  std::vector<record::Salt> salts_;
+  record::SaltKey salt_key_{};
+  std::uint64_t frame_id_ = 0;
+  std::uint32_t count_ = 0;
+};
+
+// A message too large for one frame, cut into kLargeRecord bodies.
+[[nodiscard]] std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey& salt_key, bool wants_ack,
+                                                record::Kind kind, std::uint16_t flags, std::uint32_t source_local,
+                                                std::int64_t receive_wall_ns, const record::Peer& peer, ByteView payload);
+
+struct RecordsFrame {
+  std::uint64_t frame_id = 0;
+  record::SaltKey salt_key{};
+  bool wants_ack = false;
+  std::vector<AppendRecord> records;  // payloads view into the body
+};
+// Total; kInvalid names what is wrong. `out` is reused between calls.
+[[nodiscard]] Result<void> DecodeRecords(ByteView body, RecordsFrame& out);
+
+struct LargePart {
+  std::uint64_t frame_id = 0;
+  record::SaltKey salt_key{};
+  bool wants_ack = false;
+  AppendRecord header;  // payload = this part
+  std::uint32_t total_length = 0;
+  std::uint32_t offset = 0;
+};
+[[nodiscard]] Result<LargePart> DecodeLargePart(ByteView body);
+
+struct DeclareSource {
+  std::uint32_t local = 0;
+  std::string description;
+};
+[[nodiscard]] Bytes EncodeDeclareSource(const DeclareSource& source);
+[[nodiscard]] Result<DeclareSource> DecodeDeclareSource(ByteView body);
+
+struct Committed {
+  std::uint64_t frame_id = 0;
+  std::uint64_t first_sequence = 0;
+  std::uint32_t count = 0;
+};
+[[nodiscard]] Bytes EncodeCommitted(const Committed& committed);
+[[nodiscard]] Result<Committed> DecodeCommitted(ByteView body);
+
+struct Refused {
+  std::uint64_t frame_id = 0;
+  std::string reason;
+};
+[[nodiscard]] Bytes EncodeRefused(const Refused& refused);
+[[nodiscard]] Result<Refused> DecodeRefused(ByteView body);
+
+// ledger -> query after each commit (coalesced): how far readers may read.
+struct Position {
+  std::uint64_t size = 0;
+};
+[[nodiscard]] Bytes EncodePosition(const Position& position);
+[[nodiscard]] Result<Position> DecodePosition(ByteView body);
+
+}  // namespace stele::channel

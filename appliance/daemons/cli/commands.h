@@ -1,0 +1,41 @@
+// The commands of `stele`. Each returns the exit status (client.h) and prints what it has to say.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "appliance/daemons/home.h"
+
+namespace stele::daemons::cli {
+
+int RunStatus(const Home& home, bool json);
+
+struct SearchOptions {
+  std::string query;
+  std::string from;  // RFC 3339, ns since the epoch, or an age: 90s, 15m, 2h, 7d
+  std::string to;
+  std::optional<std::uint64_t> limit;
+  std::optional<std::uint64_t> before;
+  bool json = false;
+};
+int RunSearch(const Home& home, const SearchOptions& options);
+
+int RunTail(const Home& home, const std::string& query, bool json);
+
+struct ShowOptions {
+  std::uint64_t sequence = 0;
+  bool proof = false;
+  bool raw = false;
+  bool json = false;
+  std::string output_dir;  // with proof: plain files for stock tools
+};
+int RunShow(const Home& home, const ShowOptions& options);
+
+int RunVerify(const Home& home, bool json);
+
+// "15m" -> the time then, in ns; RFC 3339 and ns pass through. nullopt: none of these.
+[[nodiscard]] std::optional<std::string> TimeArgument(const std::string& text, std::int64_t now_ns);
+
+}  // namespace stele::daemons::cli

@@ -1,0 +1,130 @@
+// stele status.
+#include <fmt/format.h>
+
+#include "appliance/base/text.h"
+#include "appliance/daemons/cli/client.h"
+#include "appliance/daemons/cli/commands.h"
+#include "appliance/daemons/cli/output.h"
+
+namespace stele::daemons::cli {
+namespace {
+
+using nlohmann::json;
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+std::string Joined(const json& list) {
+  std::string text;
+  if (!list.is_array()) return text;
+  for (const auto& member : list) {
+    if (member.is_string()) text += (text.empty() ? "" : ", ") + Safe(member.get_ref<const std::string&>());
+  }
+  return text;
+}
+
+std::string VerdictText(const json& verdict) {
+  std::string text = TextOf(verdict, "word");
+  if (const auto qualifiers = Joined(verdict.value("qualifiers", json::array())); !qualifiers.empty()) {
+    text += " (" + qualifiers + ")";
+  }
+  if (const auto detail = TextOf(verdict, "detail"); !detail.empty()) text += ": " + detail;
+  return text;
+}
+
+std::string WindowText(const json& window) {
+  return fmt::format("{} records, {}", NumberOf(window, "records"), DurationText(NumberOf(window, "ms")));
+}
+
+std::string AnchorText(const json& anchor) {
+  std::string text = TextOf(anchor, "state");
+  if (const auto number = NumberOf(anchor, "anchor", -1); number >= 0) text += fmt::format(", number {}", number);
+  if (const auto size = NumberOf(anchor, "anchored_size", -1); size >= 0) text += fmt::format(", covers {} records", size);
+  if (const auto time_ns = NumberOf(anchor, "anchored_wall_ns"); time_ns > 0) text += ", " + FormatTime(time_ns);
+  if (const auto error = TextOf(anchor, "last_error"); !error.empty()) text += ", last error: " + error;
+  return text;
+}
+
+void PrintListeners(const json& listeners) {
+  if (!listeners.is_array() || listeners.empty()) return;
+  Print(fmt::format("\n{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", "listener", "transport", "address", "received",
+                    "stored", "lost", "refused"));
+  for (const auto& listener : listeners) {
+    Print(fmt::format("{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", TextOf(listener, "name"),
+                      TextOf(listener, "transport"), TextOf(listener, "address"), NumberOf(listener, "received"),
+                      NumberOf(listener, "stored"), NumberOf(listener, "lost"), NumberOf(listener, "refused")));
+  }
+}
+
+void PrintProcesses(const json& processes) {
+  if (!processes.is_array() || processes.empty()) return;
+  Print(fmt::format("\n{:<15} {:>8} {:>9}\n", "process", "pid", "restarts"));
+  for (const auto& process : processes) {
+    Print(fmt::format("{:<15} {:>8} {:>9}\n", TextOf(process, "name"), NumberOf(process, "pid"), NumberOf(process, "restarts")));
+  }
+}
+
+void PrintAlarms(const json& alarms) {
+  if (!alarms.is_array() || alarms.empty()) return;
+  Print("\nalarms\n");
+  for (const auto& alarm : alarms) {
+    Print("  " + (alarm.is_string() ? Safe(alarm.get_ref<const std::string&>())
+                                    : TextOf(alarm, "time") + " " + TextOf(alarm, "alarm") + ": " + TextOf(alarm, "text")) +
+          "\n");
+  }
+}
+
+void PrintStatus(const json& status) {
+  const json& store = ObjectOf(status, "store");
+  const json& checkpoint = ObjectOf(status, "checkpoint");
+  const json& window = ObjectOf(status, "mvw");
+  const json& tpm = ObjectOf(status, "tpm");
+  const Pairs pairs{
+      {"verdict", VerdictText(ObjectOf(status, "verdict"))},
+      {"log", TextOf(status, "log_id")},
+      {"origin", TextOf(status, "origin")},
+      {"records", fmt::format("{} ({} durable)", TextOf(status, "size"), TextOf(status, "committed_size"))},
+      {"checkpoint", fmt::format("{} records, {}", NumberOf(checkpoint, "size"), TextOf(checkpoint, "time"))},
+      {"anchor", AnchorText(ObjectOf(status, "anchor"))},
+      {"unanchored, same boot", WindowText(ObjectOf(window, "same_boot"))},
+      {"unanchored, across boots", WindowText(ObjectOf(window, "across_boot"))},
+      {"TPM", fmt::format("{} NV writes, budget {}", NumberOf(tpm, "nv_writes"), NumberOf(tpm, "nv_budget"))},
+      {"store", fmt::format("{} segments, {}, {} free", NumberOf(store, "segments"),
+                            SizeText(static_cast<std::uint64_t>(std::max<std::int64_t>(0, NumberOf(store, "bytes")))),
+                            SizeText(static_cast<std::uint64_t>(std::max<std::int64_t>(0, NumberOf(store, "free_bytes")))))},
+      {"losses", TextOf(status, "losses")},
+      {"signing key", TextOf(status, "key")},
+      {"sandbox", TextOf(status, "sandbox")},
+      {"up for", DurationText(NumberOf(status, "uptime_ms"))},
+      {"version", TextOf(status, "version")},
+  };
+  PrintPairs(pairs);
+  PrintListeners(status.value("listeners", json()));
+  PrintProcesses(status.value("processes", json()));
+  PrintAlarms(status.value("alarms", json()));
+}
+
+// 0 for the three good words, 1 for a bad verdict, 3 for none.
+int ExitOf(const json& status) {
+  const std::string word = TextOf(ObjectOf(status, "verdict"), "word");
+  if (word == "OK" || word == "OK_UNANCHORED_TAIL" || word == "RECOVERED_CRASH") return kExitYes;
+  return word.empty() || word == "CANNOT_TELL" ? kExitCannotTell : kExitNo;
+}
+
+}  // namespace
+
+int RunStatus(const Home& home, bool as_json) {
+  auto client = Client::Connect(home);
+  if (!client) return Complain(client.error());
+  const auto answer = client->Get("/api/v1/status");
+  if (!answer) return Complain(answer.error());
+  if (!answer->ok()) return Complain(*answer);
+  const auto status = answer->Json();
+  if (!status) return Complain(status.error());
+  if (as_json) {
+    PrintJson(*status);
+  } else {
+    PrintStatus(*status);
+  }
+  return ExitOf(*status);
+}
+
+}  // namespace stele::daemons::cli

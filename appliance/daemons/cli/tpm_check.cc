@@ -1,0 +1,179 @@
+#include "appliance/daemons/cli/tpm_check.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "appliance/anchor/keys.h"
+#include "appliance/anchor/slots.h"
+#include "appliance/base/limits.h"
+#include "appliance/base/system.h"
+#include "appliance/daemons/cli/client.h"
+#include "appliance/daemons/cli/output.h"
+#include "tpm/swtpm.h"
+
+namespace stele::daemons::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+TpmCheck NoAnswer(std::string source, const Error& error) {
+  TpmCheck check;
+  check.source = std::move(source);
+  check.detail = Describe(error);
+  check.unchecked = {"the TPM: roll-back, truncation across an anchor and a replaced TPM would go unseen"};
+  return check;
+}
+
+std::vector<std::string> TextsOf(const json& list) {
+  std::vector<std::string> texts;
+  if (!list.is_array()) return texts;
+  for (const auto& member : list) {
+    if (member.is_string()) texts.push_back(Safe(member.get_ref<const std::string&>()));
+  }
+  return texts;
+}
+
+// swtpm on a copy of the embedded TPM's directory, for the time of one look.
+class PrivateTpm {
+ public:
+  static Result<PrivateTpm> Start(const fs::path& original) {
+    std::string folder = (fs::temp_directory_path() / "stele-verify-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr) return FailErrno("make a folder for a copy of the TPM");
+    PrivateTpm copy(folder);
+    std::error_code error;
+    fs::copy(original, copy.dir_ / "tpm", fs::copy_options::recursive, error);
+    if (error) return Fail(Code::kIo, "copy " + original.string(), static_cast<std::uint32_t>(error.value()));
+    fs::permissions(copy.dir_ / "tpm", fs::perms::owner_all, error);  // swtpm complains itself if it cannot enter
+    STELE_TRY(copy.process_, tpm::StartSwtpm(copy.dir_ / "tpm", copy.dir_ / "sock"));
+    return copy;
+  }
+  PrivateTpm(PrivateTpm&& other) noexcept
+      : dir_(std::exchange(other.dir_, {})), process_(std::exchange(other.process_, {})) {}
+  PrivateTpm(const PrivateTpm&) = delete;
+  PrivateTpm& operator=(const PrivateTpm&) = delete;
+  PrivateTpm& operator=(PrivateTpm&&) = delete;
+  ~PrivateTpm() {
+    if (process_.pid > 0) tpm::KillSwtpm(process_);
+    std::error_code ignored;  // a copy in the temporary folder
+    if (!dir_.empty()) fs::remove_all(dir_, ignored);
+  }
+  [[nodiscard]] Result<UniqueFd> Connect() const { return tpm::ConnectSwtpm(process_.socket); }
+
+ private:
+  explicit PrivateTpm(fs::path dir) : dir_(std::move(dir)) {}
+  fs::path dir_;
+  tpm::SwtpmProcess process_;
+};
+
+std::optional<anchor::SlotState> NewestSlot(const Home& home, const anchor::Secret& seed, const std::string& origin) {
+  const auto keys = anchor::DeriveKeys(seed, origin);
+  if (!keys) return std::nullopt;
+  anchor::FileSlot first(home.State() / "anchor-slot-0");
+  anchor::FileSlot second(home.State() / "anchor-slot-1");
+  return anchor::SlotPair(first, second, keys->slot_key.view()).Load().newest;
+}
+
+Result<anchor::Secret> LoadSeed(const Home& home) {
+  STELE_TRY(const Bytes bytes, ReadFile(home.SeedFile(), kHashBytes));
+  if (bytes.size() != kHashBytes) return Fail(Code::kCorrupt, home.SeedFile().string() + " is not a seed");
+  Hash seed{};
+  std::copy(bytes.begin(), bytes.end(), seed.begin());
+  return anchor::Secret(seed);
+}
+
+Result<anchor::RecoveryDecision> Judge(const Home& home, UniqueFd connection, const anchor::SignedRecord& signed_record,
+                                       const anchor::ProvisioningRecord& record, const channel::LogState& state) {
+  const Hash log_id = anchor::LogIdOf(signed_record.record);
+  const std::string origin = anchor::OriginOf(record, log_id);
+  const anchor::Pins pins = anchor::PinsOf(record, log_id);
+  STELE_TRY(const anchor::Secret seed, LoadSeed(home));
+  STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, origin));
+  STELE_TRY(const auto device,
+            tpm::AnchorDevice::Open(std::move(connection), anchor::DeviceConfigOf(record, signed_record.public_key_pem)));
+  STELE_TRY(const auto registers, anchor::ReadRegisters(*device, pins));
+  const anchor::LogView view = anchor::ViewOf(state, key, pins);
+  return anchor::Decide(anchor::FactsOf(state, view, registers, NewestSlot(home, seed, origin), pins));
+}
+
+// The number of the anchor an intent asks for; 0 when it asks for none or is not one.
+std::uint64_t AnchorOf(std::string_view intent) {
+  const json parsed = json::parse(intent, nullptr, false);
+  if (!parsed.is_object()) return 0;
+  const auto anchor = parsed.find("anchor");
+  return anchor != parsed.end() && anchor->is_number_unsigned() ? anchor->get<std::uint64_t>() : 0;
+}
+
+}  // namespace
+
+void AnchorEntries::Add(record::Kind kind, ByteView payload) {
+  std::string text(AsText(payload));
+  if (kind == record::Kind::kAnchor) {
+    receipt_ = std::move(text);
+  } else if (kind == record::Kind::kCheckpoint) {
+    if (AnchorOf(text) != 0) anchored_ = text;
+    if (newest_.size() == 2) newest_.erase(newest_.begin());
+    newest_.push_back(std::move(text));
+  }
+}
+
+void AnchorEntries::Into(channel::LogState& state) const {
+  state.last_receipt = receipt_;
+  if (anchored_ && std::find(newest_.begin(), newest_.end(), *anchored_) == newest_.end()) state.intents.push_back(*anchored_);
+  state.intents.insert(state.intents.end(), newest_.begin(), newest_.end());
+}
+
+TpmCheck AskRunning(const Home& home) {
+  auto client = Client::Connect(home);
+  if (!client) return NoAnswer("live", client.error());
+  const auto answer = client->Get("/api/v1/status");
+  if (!answer) return NoAnswer("live", answer.error());
+  const auto status = answer->Json();
+  if (!answer->ok() || !status) return NoAnswer("live", Error{Code::kUnavailable, answer->ErrorText()});
+  const json& verdict = ObjectOf(*status, "verdict");
+  TpmCheck check;
+  check.source = "live";
+  check.word = TextOf(verdict, "word");
+  check.detail = TextOf(verdict, "detail");
+  check.qualifiers = TextsOf(verdict.value("qualifiers", json()));
+  check.unchecked = {"the registers were judged when this Stele started and are watched since; stop it to have them read again"};
+  return check;
+}
+
+TpmCheck JudgeStopped(const Home& home, const anchor::SignedRecord& signed_record, const anchor::ProvisioningRecord& record,
+                      const channel::LogState& state) {
+  std::optional<PrivateTpm> copy;
+  Result<UniqueFd> connection = Fail(Code::kUnavailable, "no TPM");
+  const std::string source = record.software_tpm ? "copy" : "device";
+  if (record.software_tpm) {
+    auto started = PrivateTpm::Start(home.Tpm());
+    if (!started) return NoAnswer(source, started.error());
+    copy.emplace(std::move(*started));
+    connection = copy->Connect();
+  } else {
+    UniqueFd device(::open("/dev/tpmrm0", O_RDWR | O_CLOEXEC));
+    if (device.valid()) {
+      connection = std::move(device);
+    } else {
+      connection = FailErrno("open /dev/tpmrm0");
+    }
+  }
+  if (!connection) return NoAnswer(source, connection.error());
+  const auto decision = Judge(home, std::move(*connection), signed_record, record, state);
+  if (!decision) return NoAnswer(source, decision.error());
+  TpmCheck check;
+  check.source = source;
+  check.word = decision->word;
+  check.detail = Safe(decision->detail);
+  check.qualifiers = decision->qualifiers;
+  for (const auto& warning : decision->warnings) check.warnings.push_back(Safe(warning));
+  if (record.software_tpm) check.unchecked = {"the PCR: a TPM that is powered on for the look has only its NV registers"};
+  return check;
+}
+
+}  // namespace stele::daemons::cli

@@ -1,0 +1,229 @@
+#include "appliance/daemons/config.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#define TOML_EXCEPTIONS 0
+#include <functional>
+#include <limits>
+#include <map>
+#include <toml++/toml.h>
+
+#include "appliance/base/hash.h"
+#include "appliance/base/system.h"
+#include "appliance/base/text.h"
+
+namespace stele::daemons {
+namespace {
+
+constexpr std::size_t kConfigBytesMax = 1 * limits::kMiB;
+constexpr std::size_t kListMax = 256;
+
+// A value's reader puts it into the Config, or says in one clause what it should have been.
+using Problem = std::optional<std::string>;
+using Take = std::function<Problem(const toml::node&)>;
+using Section = std::map<std::string, Take, std::less<>>;
+
+Take TakeText(std::string& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return "must be a string";
+    out = *text;
+    return std::nullopt;
+  };
+}
+
+Take TakeWord(std::string& out, std::vector<std::string> words) {
+  return [&out, words = std::move(words)](const toml::node& node) -> Problem {
+    const auto text = node.value_exact<std::string>();
+    std::string choices;
+    for (const auto& word : words) {
+      if (text == word) {
+        out = word;
+        return std::nullopt;
+      }
+      choices += (choices.empty() ? "\"" : ", \"") + word + "\"";
+    }
+    return "must be one of " + choices;
+  };
+}
+
+Take TakeNumber(std::int64_t least, std::int64_t most, std::function<void(std::int64_t)> keep) {
+  return [least, most, keep = std::move(keep)](const toml::node& node) -> Problem {
+    const auto number = node.value_exact<std::int64_t>();
+    if (number && *number >= least && *number <= most) {
+      keep(*number);
+      return std::nullopt;
+    }
+    return "must be a whole number from " + std::to_string(least) + " to " + std::to_string(most);
+  };
+}
+
+template <std::integral T>
+Take TakeNumberInto(T& out, std::int64_t least, std::int64_t most) {
+  return TakeNumber(least, most, [&out](std::int64_t number) { out = static_cast<T>(number); });
+}
+
+Take TakePort(std::optional<std::uint16_t>& out) {
+  return [&out](const toml::node& node) -> Problem {
+    if (node.value_exact<std::string>() == "off") {
+      out.reset();
+      return std::nullopt;
+    }
+    const auto number = node.value_exact<std::int64_t>();
+    if (!number || *number < 0 || *number > 65'535) return "must be a port from 0 to 65535, or \"off\"";
+    out = static_cast<std::uint16_t>(*number);
+    return std::nullopt;
+  };
+}
+
+Take TakeAddress(std::string& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const auto text = node.value_exact<std::string>();
+    in6_addr scratch{};
+    if (!text || (::inet_pton(AF_INET, text->c_str(), &scratch) != 1 && ::inet_pton(AF_INET6, text->c_str(), &scratch) != 1)) {
+      return "must be an IPv4 or IPv6 address in a string";
+    }
+    out = *text;
+    return std::nullopt;
+  };
+}
+
+Take TakeTexts(std::vector<std::string>& out, std::size_t shortest) {
+  return [&out, shortest](const toml::node& node) -> Problem {
+    const toml::array* list = node.as_array();
+    if (list == nullptr || list->size() > kListMax) return "must be a list of at most " + std::to_string(kListMax) + " strings";
+    std::vector<std::string> texts;
+    for (const toml::node& member : *list) {
+      const auto text = member.value_exact<std::string>();
+      if (!text) return "must be a list of strings";
+      if (text->size() < shortest) return "holds a string of fewer than " + std::to_string(shortest) + " characters";
+      texts.push_back(*text);
+    }
+    out = std::move(texts);
+    return std::nullopt;
+  };
+}
+
+Take TakeTpm(TpmChoice& out) {
+  return [&out](const toml::node& node) -> Problem {
+    std::string word;
+    if (auto problem = TakeWord(word, {"auto", "device", "embedded"})(node)) return problem;
+    out = word == "auto" ? TpmChoice::kAuto : word == "device" ? TpmChoice::kDevice : TpmChoice::kEmbedded;
+    return std::nullopt;
+  };
+}
+
+// An origin is a line of a checkpoint: printable, no spaces, no plus (C2SP signed-note: key names).
+Take TakeOrigin(std::string& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const auto text = node.value_exact<std::string>();
+    if (!text || text->size() > 200) return "must be a string of at most 200 characters";
+    for (const char c : *text) {
+      if (c <= ' ' || c > '~' || c == '+') return "must be printable ASCII without spaces and plus signs";
+    }
+    out = *text;
+    return std::nullopt;
+  };
+}
+
+Take TakePcr(std::int64_t& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const auto number = node.value_exact<std::int64_t>();
+    // 16 and 23 are resettable by anybody; 0-7, 9, 11 and 12 belong to the boot chain that is quoted beside it.
+    if (number != 8 && number != 13 && number != 14) return "must be 14, 13 or 8";
+    out = *number;
+    return std::nullopt;
+  };
+}
+
+constexpr std::int64_t kDayMs = 86'400'000;
+constexpr std::int64_t kTokenCharacters = 16;  // a bearer token is a password for programs
+
+std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
+  return {
+      {"log", {{"origin", TakeOrigin(config.origin)}}},
+      {"ingest",
+       {{"address", TakeAddress(config.ingest_address)},
+        {"syslog_udp_port", TakePort(config.syslog_udp_port)},
+        {"syslog_tcp_port", TakePort(config.syslog_tcp_port)},
+        {"https_json_port", TakePort(config.https_json_port)},
+        {"zone", TakeText(config.zone)},
+        {"message_bytes_max",
+         TakeNumberInto(config.message_bytes_max, 1'024, static_cast<std::int64_t>(limits::kMessageBytesCeiling))},
+        {"tokens", TakeTexts(config.tokens, kTokenCharacters)}}},
+      {"viewer",
+       {{"address", TakeAddress(config.viewer_address)},
+        {"port", TakeNumberInto(config.viewer_port, 0, 65'535)},
+        {"hosts", TakeTexts(config.hosts, 1)}}},
+      {"store",
+       {{"segment_bytes", TakeNumberInto(config.segment_bytes, static_cast<std::int64_t>(limits::kSegmentBytesMin),
+                                         std::int64_t{1} << 40U)},
+        {"codec", TakeWord(config.codec, {"zstd", "lz4", "none"})}}},
+      {"checkpoint",
+       {{"interval_ms", TakeNumberInto(config.checkpoint_interval_ms, 10, kDayMs)},
+        {"heartbeat_interval_ms", TakeNumberInto(config.heartbeat_interval_ms, 1'000, kDayMs)},
+        {"commit_window_ms", TakeNumberInto(config.commit_window_ms, 1, 10'000)}}},
+      {"anchor",
+       {{"interval_ms", TakeNumberInto(config.anchor_interval_ms, 1'000, 7 * kDayMs)},
+        {"pcr", TakePcr(config.pcr)},
+        {"tpm", TakeTpm(config.tpm)}}},
+  };
+}
+
+class ConfigReader {
+ public:
+  ConfigReader(Config& config, std::string_view name) : sections_(SectionsOf(config)), name_(name) {}
+
+  Result<void> Read(const toml::table& document) const {
+    for (const auto& [key, node] : document) {
+      const auto section = sections_.find(key.str());
+      if (section == sections_.end()) return At(key.source(), "unknown section [" + Printable(key.str()) + "]");
+      const toml::table* table = node.as_table();
+      if (table == nullptr) return At(key.source(), Printable(key.str()) + " must be a section: [" + section->first + "]");
+      STELE_TRY_VOID(ReadSection(*section, *table));
+    }
+    return {};
+  }
+
+  [[nodiscard]] tl::unexpected<Error> At(const toml::source_region& where, const std::string& reason) const {
+    return Fail(Code::kInvalid, name_ + ":" + std::to_string(where.begin.line) + ": " + reason);
+  }
+
+ private:
+  static std::string Printable(std::string_view text) { return EscapeForTerminal(AsBytes(text)); }
+
+  Result<void> ReadSection(const std::pair<const std::string, Section>& section, const toml::table& table) const {
+    for (const auto& [key, node] : table) {
+      const std::string full_name = section.first + "." + Printable(key.str());
+      const auto take = section.second.find(key.str());
+      if (take == section.second.end()) return At(key.source(), "unknown key " + full_name);
+      if (const Problem problem = take->second(node)) return At(node.source(), full_name + " " + *problem);
+    }
+    return {};
+  }
+
+  std::map<std::string, Section, std::less<>> sections_;
+  std::string name_;
+};
+
+}  // namespace
+
+Result<Config> ParseConfig(std::string_view text, std::string_view name) {
+  Config config;
+  const ConfigReader reader(config, name);
+  const toml::parse_result parsed = toml::parse(text, name);
+  if (!parsed) return reader.At(parsed.error().source(), std::string(parsed.error().description()));
+  STELE_TRY_VOID(reader.Read(parsed.table()));
+  config.sha256 = Sha256Of(AsBytes(text));
+  return config;
+}
+
+Result<Config> LoadConfig(const std::filesystem::path& path, bool required) {
+  auto text = ReadFile(path, kConfigBytesMax);
+  if (!text && text.error().code == Code::kNotFound && !required) return ParseConfig("", path.string());
+  if (!text) return tl::unexpected(std::move(text.error()));
+  return ParseConfig(AsText(*text), path.string());
+}
+
+}  // namespace stele::daemons

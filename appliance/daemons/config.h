@@ -1,0 +1,63 @@
+// stele.toml: everything an operator may choose, with its default. A key that is not listed here is an error that names
+// the file, the line and the reason; so is a value out of range.
+//
+//   [log]         origin = ""                    first line of every checkpoint; empty: stele.invalid/log/<16 hex of the log id>
+//   [ingest]      address = "127.0.0.1"          syslog_udp_port = 10514, syslog_tcp_port = 10514, https_json_port = 8443
+//                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
+//   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
+//   [store]       segment_bytes = 268435456      codec = "zstd" | "lz4" | "none"
+//   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
+//   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded"
+//
+// A port is 0 (any free one, see run/ready.json) to 65535, or "off" for an ingest listener.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "appliance/base/bytes.h"
+#include "appliance/base/limits.h"
+
+namespace stele::daemons {
+
+enum class TpmChoice { kAuto, kDevice, kEmbedded };
+
+struct Config {
+  std::string origin;
+
+  std::string ingest_address = "127.0.0.1";
+  std::optional<std::uint16_t> syslog_udp_port = 10514;
+  std::optional<std::uint16_t> syslog_tcp_port = 10514;
+  std::optional<std::uint16_t> https_json_port = 8443;
+  std::string zone = "default";
+  std::uint64_t message_bytes_max = limits::kMessageBytesDefault;
+  std::vector<std::string> tokens;
+
+  std::string viewer_address = "127.0.0.1";
+  std::uint16_t viewer_port = 9443;
+  std::vector<std::string> hosts;  // beside localhost and the address itself
+
+  std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
+  std::string codec = "zstd";
+
+  std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;
+  std::int64_t heartbeat_interval_ms = limits::kHeartbeatIntervalMs;
+  std::int64_t commit_window_ms = limits::kCommitWindowMs;
+
+  std::int64_t anchor_interval_ms = limits::kAnchorIntervalMs;
+  std::int64_t pcr = 14;
+  TpmChoice tpm = TpmChoice::kAuto;
+
+  Hash sha256{};  // of the file's bytes, of nothing when there is no file: goes into a `policy` entry
+};
+
+// `name` stands in messages. kInvalid: "stele.toml:3: unknown key ingest.adress".
+[[nodiscard]] Result<Config> ParseConfig(std::string_view text, std::string_view name);
+
+// Reads `path`; a file that does not exist gives the defaults unless `required`.
+[[nodiscard]] Result<Config> LoadConfig(const std::filesystem::path& path, bool required);
+
+}  // namespace stele::daemons

@@ -1,0 +1,178 @@
+#include "appliance/daemons/first_run.h"
+
+#include <filesystem>
+
+#include "appliance/anchor/keys.h"
+#include "appliance/anchor/provisioning_record.h"
+#include "appliance/base/system.h"
+#include "appliance/daemons/listeners.h"
+#include "appliance/query/users.h"
+#include "tpm/provision.h"
+#include "tpm/signing.h"
+
+namespace stele::daemons {
+namespace {
+
+namespace fs = std::filesystem;
+using SayLine = void (*)(const std::string& line);
+
+constexpr std::size_t kPemBytesMax = 64 * limits::kKiB;
+constexpr const char* kAnyName = "stele";  // the public key does not depend on the name it is asked for under
+
+Result<std::string> LoadOrMakeProvisioningKey(const fs::path& path) {
+  auto present = ReadFile(path, kPemBytesMax);
+  if (present) return std::string(AsText(*present));
+  if (present.error().code != Code::kNotFound) return tl::unexpected(std::move(present.error()));
+  STELE_TRY(const std::string made, tpm::MakeSigningKey());
+  STELE_TRY_VOID(WriteFileDurably(path, AsBytes(made), 0600));
+  return made;
+}
+
+// A TPM with Stele's registers in it, but no record of them and no log: the run that made them was interrupted. Nothing was
+// promised to anybody yet, so the embedded one is made anew. A device is never cleared by us: its owner decides.
+Result<tpm::ProvisionResult> ProvisionTpm(TpmSource& source, const tpm::ProvisionOptions& options, SayLine say) {
+  SystemEntropy entropy;
+  STELE_TRY(UniqueFd connection, source.Connect());
+  auto result = tpm::Provision(std::move(connection), options, entropy);
+  if (result || result.error().code != Code::kDenied || !source.embedded()) return result;
+  say("An earlier first run was interrupted: making the embedded TPM again ...");
+  STELE_TRY_VOID(source.MakeAfresh());
+  STELE_TRY(connection, source.Connect());
+  return tpm::Provision(std::move(connection), options, entropy);
+}
+
+Result<anchor::SignedRecord> MakeRecord(const Home& home, const Config& config, TpmSource& source,
+                                        const anchor::Secret& seed, SayLine say) {
+  std::error_code ignored;  // an unreadable store is found out later, by its reader
+  if (!fs::is_empty(home.Store(), ignored)) {
+    return Fail(Code::kCorrupt, home.ProvisioningRecord().string() + " is missing, but there is a log in " + home.Store().string() +
+                                    ": put the file back; without it nothing of the log can be verified");
+  }
+  say("First run: provisioning the " + std::string(source.embedded() ? "embedded TPM" : "TPM") + " ...");
+  STELE_TRY(const std::string private_pem, LoadOrMakeProvisioningKey(home.ProvisioningKey()));
+  tpm::ProvisionOptions options;
+  options.pcr = static_cast<std::uint32_t>(config.pcr);
+  options.provisioning_key_pem = private_pem;
+  STELE_TRY(const tpm::ProvisionResult made, ProvisionTpm(source, options, say));
+  SystemClock clock;
+  anchor::ProvisioningRecord record = anchor::RecordOf(made, clock.WallNs());
+  record.origin = config.origin;
+  STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, kAnyName));
+  record.checkpoint_key = ToBytes(key.public_key);
+  STELE_TRY(anchor::SignedRecord signed_record, anchor::SignRecord(anchor::EncodeRecord(record), private_pem));
+  STELE_TRY_VOID(WriteFileDurably(home.ProvisioningRecord(), AsBytes(anchor::EncodeSignedRecord(signed_record)), 0600));
+  return signed_record;
+}
+
+Result<anchor::SignedRecord> LoadRecord(const Home& home) {
+  STELE_TRY(const Bytes text, ReadFile(home.ProvisioningRecord(), anchor::kProvisioningBytesMax));
+  STELE_TRY(anchor::SignedRecord record, anchor::DecodeSignedRecord(AsText(text)));
+  STELE_TRY_VOID(anchor::VerifySignedRecord(record));
+  return record;
+}
+
+// What the record pins cannot be configured differently afterwards.
+Result<void> CheckAgainstConfig(const anchor::ProvisioningRecord& record, const Config& config) {
+  if (!config.origin.empty() && config.origin != record.origin) {
+    return Fail(Code::kInvalid, "log.origin is \"" + config.origin + "\", but this log was provisioned " +
+                                    (record.origin.empty() ? "without one" : "as \"" + record.origin + "\""));
+  }
+  if (static_cast<std::uint32_t>(config.pcr) != record.pcr) {
+    return Fail(Code::kInvalid, "anchor.pcr is " + std::to_string(config.pcr) + ", but this log was provisioned with PCR " +
+                                    std::to_string(record.pcr));
+  }
+  return {};
+}
+
+// Names the listeners are reached by, beside those every certificate has. A host name that no certificate can carry (an
+// underscore) must not keep the appliance from starting, so only configured names may fail.
+std::vector<std::string> ExtraNames(const Config& config) {
+  std::vector<std::string> names = config.hosts;
+  for (const std::string& address : {config.ingest_address, config.viewer_address}) {
+    for (std::string& name : NamesOf(address)) {
+      if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-") == std::string::npos) {
+        names.push_back(std::move(name));
+      }
+    }
+  }
+  return names;
+}
+
+// The passwords of the first users exist in no other place than here: shown once, kept in keys/first-passwords.
+Result<std::vector<query::FirstUser>> MakeUsers(const Home& home) {
+  std::error_code ignored;  // an unreadable folder is found out by the reader
+  if (fs::exists(home.State() / "users.json", ignored)) return std::vector<query::FirstUser>{};
+  SystemEntropy entropy;
+  STELE_TRY(auto users, query::CreateFirstUsers(home.State(),
+                                                {{"auditor", query::Role::kAuditor},
+                                                 {"security-officer", query::Role::kSecurityOfficer}},
+                                                entropy));
+  std::string kept;
+  for (const auto& user : users) kept += user.name + " " + user.password + "\n";
+  STELE_TRY_VOID(WriteFileDurably(home.Keys() / "first-passwords", AsBytes(kept), 0600));
+  return users;
+}
+
+// Only new certificates are entered: one that the security officer has taken out stays out.
+Result<void> EnterCertificates(const Home& home, const Certificates& certificates) {
+  std::error_code ignored;
+  const bool none_yet = !fs::exists(home.State() / "certificates.json", ignored);
+  for (const PersonCertificate& person : certificates.people) {
+    const auto role = query::ParseRole(person.name);
+    if (!role || (!person.made_now && !none_yet)) continue;
+    STELE_TRY_VOID(query::AddCertificate(home.State(), HexOf(person.sha256), person.name, *role));
+  }
+  return {};
+}
+
+void DescribeSignIn(const Home& home, const std::vector<query::FirstUser>& users, Identity& identity) {
+  for (const auto& user : users) {
+    identity.sign_in.push_back("  user " + user.name + "  password " + user.password + "  (shown once; kept in " +
+                               (home.Keys() / "first-passwords").string() + ")");
+  }
+  if (users.empty()) identity.sign_in.push_back("  users: auditor, security-officer (first passwords in " +
+                                                (home.Keys() / "first-passwords").string() + ")");
+  for (const PersonCertificate& person : identity.certificates.people) {
+    identity.sign_in.push_back("  certificate of the " + person.name + ": " + person.pkcs12.string() +
+                               (person.made_now ? "  password " + person.password : ""));
+  }
+  identity.sign_in.push_back("  trust this authority in the browser: " + (home.Keys() / "ca.pem").string() + "  SHA-256 " +
+                             HexOf(identity.certificates.ca_sha256));
+}
+
+}  // namespace
+
+Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& source, SayLine say) {
+  Identity identity;
+  SystemEntropy entropy;
+  SystemClock clock;
+  STELE_TRY(const anchor::Secret seed, anchor::LoadOrMakeSeed(home.SeedFile(), entropy));
+  auto signed_record = LoadRecord(home);
+  if (!signed_record && signed_record.error().code == Code::kNotFound) {
+    identity.fresh = true;
+    signed_record = MakeRecord(home, config, source, seed, say);
+  }
+  if (!signed_record) return tl::unexpected(std::move(signed_record.error()));
+  STELE_TRY(const auto record, anchor::DecodeRecord(signed_record->record));
+  if (!identity.fresh) STELE_TRY_VOID(CheckAgainstConfig(record, config));
+  if (record.software_tpm != source.embedded()) {
+    return Fail(Code::kInvalid, std::string("this log was provisioned with ") +
+                                    (record.software_tpm ? "the embedded TPM" : "a hardware TPM") + ": see anchor.tpm");
+  }
+  const Hash log_id = anchor::LogIdOf(signed_record->record);
+  identity.log_id = HexOf(log_id);
+  identity.origin = anchor::OriginOf(record, log_id);
+  STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, identity.origin));
+  if (!record.checkpoint_key.empty() && !SameBytes(record.checkpoint_key, key.public_key)) {
+    return Fail(Code::kCorrupt, home.SeedFile().string() + " is not the seed this log was provisioned with");
+  }
+  identity.verification_key = key.Vkey();
+  STELE_TRY(identity.genesis_payload, anchor::GenesisPayload(*signed_record));
+  STELE_TRY(identity.certificates, EnsureCertificates(home.Keys(), ExtraNames(config), clock));
+  STELE_TRY_VOID(EnterCertificates(home, identity.certificates));
+  STELE_TRY(const auto users, MakeUsers(home));
+  DescribeSignIn(home, users, identity);
+  return identity;
+}
+
+}  // namespace stele::daemons

@@ -1,0 +1,29 @@
+// What a Stele needs before its first record, made once and loaded ever after: seed, provisioning key, TPM registers and
+// provisioning record, certificates, users. Nothing that exists is overwritten.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "appliance/daemons/certificates.h"
+#include "appliance/daemons/config.h"
+#include "appliance/daemons/home.h"
+#include "appliance/daemons/tpm_source.h"
+
+namespace stele::daemons {
+
+struct Identity {
+  bool fresh = false;               // made just now
+  std::string log_id;               // hexadecimal
+  std::string origin;               // first line of every checkpoint
+  std::string verification_key;     // C2SP vkey of the checkpoint key
+  std::string genesis_payload;      // of entry 0
+  Certificates certificates;
+  std::vector<std::string> sign_in;  // lines for the operator: where the certificates lie, the first password (once)
+};
+
+// `say` gets a line of progress before each step that takes time.
+[[nodiscard]] Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& tpm,
+                                                  void (*say)(const std::string& line));
+
+}  // namespace stele::daemons

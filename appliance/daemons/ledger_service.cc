@@ -1,0 +1,478 @@
+#include "appliance/daemons/ledger_service.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "appliance/base/text.h"
+#include "appliance/store/lookup.h"
+
+namespace stele::ledger_daemon {
+namespace {
+
+using channel::Role;
+using channel::Type;
+using nlohmann::json;
+using record::Kind;
+
+constexpr std::int64_t kNsPerMs = 1'000'000;
+constexpr std::int64_t kReceiverClockTrustNs = 5'000'000'000;
+constexpr std::int64_t kClockStepNs = 1'000'000'000;
+constexpr std::int64_t kStopLimitNs = 20'000'000'000;
+constexpr std::uint64_t kControlEvent = 1;
+constexpr std::uint64_t kWriterEvent = 2;
+constexpr std::uint64_t kAnchorEvent = 3;
+constexpr int kFramesPerTurn = 32;  // of one channel before the others get theirs
+constexpr std::size_t kAlarmsKept = 64;
+
+}  // namespace
+
+Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer> writer, DeviceShelf& shelf, Clock& clock,
+                 Entropy& entropy)
+    : settings_(std::move(settings)), recovered_(std::move(recovered)), writer_(std::move(writer)), shelf_(shelf),
+      clock_(clock), entropy_(entropy), epoll_(::epoll_create1(EPOLL_CLOEXEC)), receive_buffer_(limits::kChannelFrameBytes) {
+  STELE_CHECK(epoll_.valid());
+  size_ = recovered_.size;
+  frontier_ = recovered_.frontier;
+  landmarks_ = recovered_.landmarks;
+  next_source_ = std::max<std::uint32_t>(1, recovered_.landmarks.next_source);
+  signed_size_ = recovered_.signed_size;
+  unsigned_range_ = std::move(recovered_.unsigned_range);
+  started_boottime_ns_ = clock_.BoottimeNs();
+  last_checkpoint_boottime_ns_ = started_boottime_ns_;
+  clock_offset_ns_ = clock_.WallNs() - started_boottime_ns_;
+  want_anchor_ = true;  // the boot anchor
+  const auto watch = [this](int fd, std::uint64_t tag) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = tag;
+    STELE_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0);
+  };
+  watch(channel::kControlFd, kControlEvent);
+  watch(writer_->event_fd(), kWriterEvent);
+  if (recovered_.fresh) (void)AppendOwn(Kind::kEpoch, settings_.genesis_payload);
+  json started = {{"event", "start"},
+                  {"size", recovered_.size},
+                  {"verdict", recovered_.verdict.word},
+                  {"qualifiers", recovered_.verdict.qualifiers},
+                  {"adopted_on_mac_alone", recovered_.adopted_records},
+                  {"quarantined", recovered_.quarantined_records},
+                  {"abandoned_stretches", recovered_.abandoned_stretches}};
+  if (!recovered_.detail.empty()) started["detail"] = recovered_.detail;
+  if (!recovered_.verdict.detail.empty()) started["verdict_detail"] = recovered_.verdict.detail;
+  (void)AppendOwn(Kind::kLifecycle, started.dump(-1, ' ', false, json::error_handler_t::replace));
+  (void)AppendOwn(Kind::kPolicy, json{{"config_sha256", settings_.config_sha256}}.dump());
+  if (recovered_.verdict.late_receipt) gathering_.receipt = AppendOwn(Kind::kAnchor, *recovered_.verdict.late_receipt);
+}
+
+void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) {
+  (void)channel::SetBlocking(descriptor.get(), false);  // a descriptor that cannot be set shows at its first use
+  epoll_event event{};
+  event.events = EPOLLIN;
+  if (what.role == "anchor") {
+    anchor_fd_ = std::move(descriptor);
+    event.data.u64 = kAnchorEvent;
+    STELE_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, anchor_fd_.get(), &event) == 0);
+    return;
+  }
+  if (what.role != "receive" && what.role != "query") {
+    LogWarning("a channel of the unknown role " + what.role + " was refused");
+    return;
+  }
+  Appender appender;
+  appender.id = next_appender_++;
+  appender.role = what.role == "receive" ? Role::kReceive : Role::kQuery;
+  appender.name = what.name;
+  appender.fd = std::move(descriptor);
+  event.data.u64 = appender.id;
+  STELE_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, appender.fd.get(), &event) == 0);
+  (void)channel::SendHello(appender.fd.get(), {Role::kLedger, static_cast<std::uint32_t>(limits::kChannelFrameBytes),
+                                               limits::kChannelCredits});  // a dead peer shows as end of file
+  if (appender.role == Role::kQuery) {
+    (void)channel::Send(appender.fd.get(), Type::kPosition, channel::EncodePosition({size_}));  // likewise
+  }
+  // The same role and name again: the peer was restarted.
+  for (auto at = appenders_.begin(); at != appenders_.end();) {
+    const bool replaced = at->second.role == appender.role && at->second.name == appender.name;
+    at = replaced ? appenders_.erase(at) : std::next(at);
+  }
+  appenders_.emplace(appender.id, std::move(appender));
+}
+
+bool Service::Run() {
+  std::array<epoll_event, 64> events{};
+  while (!StopDone()) {
+    MaybeCheckpoint();
+    MaybeCommit();
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), WaitMs());
+    WatchClock();
+    for (int i = 0; i < count; ++i) {
+      const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
+      if (tag == kControlEvent) {
+        HandleControl();
+      } else if (tag == kWriterEvent) {
+        if (auto done = writer_->TakeDone()) HandleDone(std::move(*done));
+      } else if (tag == kAnchorEvent) {
+        HandleAnchor();
+      } else if (const auto at = appenders_.find(tag); at != appenders_.end()) {
+        HandleAppender(at->second);
+      }
+    }
+    // Level-triggered descriptors of appenders without room would spin; the writer's event ends this wait.
+    if (!HasRoom() && writer_->busy()) {
+      epoll_event one{};
+      UniqueFd wait(::epoll_create1(EPOLL_CLOEXEC));
+      one.events = EPOLLIN;
+      if (wait.valid() && ::epoll_ctl(wait.get(), EPOLL_CTL_ADD, writer_->event_fd(), &one) == 0) {
+        (void)::epoll_wait(wait.get(), &one, 1, 1000);
+      }
+    }
+  }
+  return store_error_.empty();
+}
+
+int Service::WaitMs() const {
+  const std::int64_t now = clock_.BoottimeNs();
+  std::int64_t wait_ms = 200;
+  if (gathering_.batch.size() > 0 && !writer_->busy()) {
+    if (gathering_.somebody_waits) return 0;
+    const std::int64_t left = gathering_.oldest_boottime_ns + settings_.commit_window_ms * kNsPerMs - now;
+    wait_ms = std::min(wait_ms, std::max<std::int64_t>(0, left / kNsPerMs + 1));
+  }
+  if (flow_ == Flow::kIdle && ordinary_total_ > ordinary_signed_) {
+    const std::int64_t left = last_checkpoint_boottime_ns_ + settings_.checkpoint_interval_ms * kNsPerMs - now;
+    wait_ms = std::min(wait_ms, std::max<std::int64_t>(1, left / kNsPerMs + 1));
+  }
+  return static_cast<int>(wait_ms);
+}
+
+bool Service::StopDone() const {
+  if (!stopping_) return false;
+  if (clock_.BoottimeNs() - stop_boottime_ns_ > kStopLimitNs) return true;
+  const bool quiet = gathering_.batch.empty() && !writer_->busy() && flow_ == Flow::kIdle;
+  if (!quiet) return false;
+  const bool anchored = stop_anchor_asked_ && !want_anchor_;
+  return anchored || !anchor_fd_.valid() || !unsigned_range_ || !store_error_.empty() || !recovered_.verdict.may_anchor;
+}
+
+void Service::HandleControl() {
+  auto frame = channel::Receive(channel::kControlFd, false, true);
+  if (!frame) {
+    if (frame.error().code == Code::kUnavailable) return;
+    frame = channel::Frame{Type::kStop, {}, {}};  // the supervisor is gone
+  }
+  if (frame->type == Type::kTakeChannel && frame->descriptors.size() == 1) {
+    if (const auto what = channel::DecodeTakeChannel(frame->body)) {
+      if (what->role == "anchor") LoseAnchor("restarted");
+      AddChannel(*what, std::move(frame->descriptors[0]));
+      if (what->role == "anchor") MeetAnchor();
+    }
+  } else if (frame->type == Type::kNotice) {
+    HandleNotice(frame->body);
+  } else if (frame->type == Type::kStop && !stopping_) {
+    stopping_ = true;
+    stop_boottime_ns_ = clock_.BoottimeNs();
+    (void)AppendOwn(Kind::kLifecycle, R"({"event":"stop"})");
+    want_anchor_ = true;
+    stop_anchor_asked_ = true;
+    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, channel::kControlFd, nullptr);  // its end of file would spin
+  }
+}
+
+void Service::HandleNotice(ByteView body) {
+  const json notice = json::parse(AsText(body), nullptr, false);
+  if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
+  processes_[notice["process"].get<std::string>()] = notice;
+  if (notice.value("event", "") == "died") {
+    json entry = {{"event", "process_died"}, {"process", notice["process"]}, {"text", notice.value("text", "")}};
+    (void)AppendOwn(Kind::kLifecycle, entry.dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+}
+
+void Service::HandleAppender(Appender& appender) {
+  const std::uint64_t id = appender.id;
+  for (int i = 0; i < kFramesPerTurn && HasRoom(); ++i) {
+    const auto frame = channel::ReceiveInto(appender.fd.get(), receive_buffer_, false);
+    if (!frame) {
+      if (frame.error().code == Code::kUnavailable) return;
+      DropAppender(id, frame.error().code == Code::kNotFound ? "closed" : Describe(frame.error()));
+      return;
+    }
+    if (!HandleFrame(appender, *frame)) return;
+  }
+}
+
+// False when the appender is gone.
+bool Service::HandleFrame(Appender& appender, const channel::FrameView& frame) {
+  Result<void> done;
+  switch (frame.type) {
+    case Type::kHello: {
+      const auto hello = channel::DecodeHello(frame.body);
+      if (!hello) done = tl::unexpected(hello.error());
+      break;
+    }
+    case Type::kDeclareSource: done = DeclareSource(appender, frame.body); break;
+    case Type::kRecords: done = AppendRecords(appender, frame.body); break;
+    case Type::kLargeRecord: done = AppendLarge(appender, frame.body); break;
+    case Type::kCounters: {
+      json counters = json::parse(AsText(frame.body), nullptr, false);
+      if (counters.is_object()) listeners_[appender.name] = std::move(counters);
+      break;
+    }
+    case Type::kStatusRequest:
+      if (appender.role == Role::kQuery) {
+        const std::string status = StatusJson();
+        (void)channel::Send(appender.fd.get(), Type::kStatusAnswer, AsBytes(status));  // a full channel: asked again
+      }
+      break;
+    default: done = Fail(Code::kInvalid, "a frame of a type that has no business here"); break;
+  }
+  if (done) return true;
+  DropAppender(appender.id, Describe(done.error()));
+  return false;
+}
+
+void Service::DropAppender(std::uint64_t id, std::string_view why) {
+  const auto at = appenders_.find(id);
+  if (at == appenders_.end()) return;
+  if (why != "closed") LogWarning("channel to " + at->second.name + ": " + std::string(why));
+  appenders_.erase(at);
+}
+
+bool Service::HasRoom() const {
+  const std::uint64_t gather_bytes = std::min<std::uint64_t>(limits::kCommitGatherBytes, settings_.segment_bytes / 4);
+  return gathering_.batch.payloads.size() < gather_bytes &&
+         gathering_.batch.size() + limits::kChannelFrameRecords + 1024 <= limits::kBlockRecords;
+}
+
+bool Service::MayAppend(Role role, Kind kind) {
+  if (role == Role::kReceive) return kind == Kind::kSyslog || kind == Kind::kJson || kind == Kind::kLoss;
+  return role == Role::kQuery && kind == Kind::kAccess;
+}
+
+// A receiver's clock that is more than 5 s off ours is not believed.
+std::pair<std::int64_t, std::uint16_t> Service::Stamp(std::int64_t wall_ns) {
+  const std::int64_t now = clock_.WallNs();
+  if (wall_ns > now - kReceiverClockTrustNs && wall_ns < now + kReceiverClockTrustNs) return {wall_ns, 0};
+  return {now, record::kFlagRestamped};
+}
+
+void Service::AppendOne(Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns, const record::Peer& peer,
+                        const Hash& commitment, ByteView payload) {
+  if (gathering_.batch.empty()) gathering_.oldest_boottime_ns = clock_.BoottimeNs();
+  gathering_.batch.Add(kind, flags, source, wall_ns, peer, commitment, payload);
+  if (kind != Kind::kCheckpoint && kind != Kind::kAnchor) ++gathering_.ordinary_records;
+}
+
+Result<std::uint32_t> Service::GlobalSource(Appender& appender, std::uint32_t local) {
+  if (local == 0) return std::uint32_t{0};
+  const auto at = appender.sources.find(local);
+  if (at == appender.sources.end()) return Fail(Code::kInvalid, "records: a source that was not declared");
+  if (declared_in_unit_.insert(at->second).second) (void)AppendOwn(Kind::kSource, source_texts_[at->second], at->second);
+  return at->second;
+}
+
+Result<void> Service::DeclareSource(Appender& appender, ByteView body) {
+  STELE_TRY(const channel::DeclareSource declared, channel::DecodeDeclareSource(body));
+  json description = json::parse(declared.description, nullptr, false);
+  if (!description.is_object() || declared.local == 0) return Fail(Code::kInvalid, "declare source: not a description");
+  if (appender.sources.size() > 16 * limits::kSourcesPerListener) return Fail(Code::kInvalid, "declare source: too many");
+  const std::string key = description.dump(-1, ' ', false, json::error_handler_t::replace);
+  const auto [at, fresh] = source_numbers_.try_emplace(key, next_source_);
+  if (fresh) {
+    description["source"] = next_source_;
+    source_texts_[next_source_] = description.dump(-1, ' ', false, json::error_handler_t::replace);
+    ++next_source_;
+  }
+  appender.sources[declared.local] = at->second;
+  return {};
+}
+
+Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
+  STELE_TRY_VOID(channel::DecodeRecords(body, records_frame_));
+  const channel::RecordsFrame& frame = records_frame_;
+  if (frame.records.empty()) return Fail(Code::kInvalid, "records: an empty frame");
+  // Sources first: their entries must not stand between the records of a frame.
+  std::uint32_t last_local = 0;
+  std::uint32_t last_global = 0;
+  for (const channel::AppendRecord& r : frame.records) {
+    if (!MayAppend(appender.role, r.kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
+    if (r.source_local == last_local) continue;
+    STELE_TRY(last_global, GlobalSource(appender, r.source_local));
+    last_local = r.source_local;
+  }
+  const std::size_t first = gathering_.batch.size();
+  const auto count = static_cast<std::uint32_t>(frame.records.size());
+  last_local = 0;
+  last_global = 0;
+  std::int64_t last_stamp = 0;
+  std::pair<std::int64_t, std::uint16_t> stamp;
+  for (const channel::AppendRecord& r : frame.records) {
+    if (r.source_local != last_local) {
+      STELE_TRY(last_global, GlobalSource(appender, r.source_local));
+      last_local = r.source_local;
+    }
+    if (r.receive_wall_ns != last_stamp || last_stamp == 0) stamp = Stamp(r.receive_wall_ns);
+    last_stamp = r.receive_wall_ns;
+    AppendOne(r.kind, r.flags | stamp.second, last_global, stamp.first, r.peer, r.commitment, r.payload);
+  }
+  gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), count, 0, frame.salt_key});
+  gathering_.frames.push_back({appender.id, frame.frame_id, first, count});
+  gathering_.somebody_waits = gathering_.somebody_waits || frame.wants_ack;
+  return {};
+}
+
+Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
+  STELE_TRY(channel::LargePart part, channel::DecodeLargePart(body));
+  if (part.offset == 0) {
+    if (!MayAppend(appender.role, part.header.kind)) return Fail(Code::kInvalid, "large record: a kind not allowed here");
+    appender.large_payload.clear();
+    appender.large = part;
+  }
+  const bool continues = appender.large && appender.large->frame_id == part.frame_id &&
+                         appender.large->total_length == part.total_length && part.offset == appender.large_payload.size();
+  if (!continues) return Fail(Code::kInvalid, "large record: parts out of order");
+  Append(appender.large_payload, part.header.payload);
+  if (appender.large_payload.size() < part.total_length) return {};
+  const channel::LargePart whole = *std::exchange(appender.large, std::nullopt);
+  STELE_TRY(const std::uint32_t source, GlobalSource(appender, whole.header.source_local));
+  const std::size_t first = gathering_.batch.size();
+  const auto [wall_ns, flag] = Stamp(whole.header.receive_wall_ns);
+  AppendOne(whole.header.kind, whole.header.flags | flag, source, wall_ns, whole.header.peer, whole.header.commitment,
+            appender.large_payload);
+  gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), 1, 0, whole.salt_key});
+  gathering_.frames.push_back({appender.id, whole.frame_id, first, 1});
+  gathering_.somebody_waits = gathering_.somebody_waits || whole.wants_ack;
+  appender.large_payload = Bytes();
+  return {};
+}
+
+// An entry of Stele's own; somebody always waits for it. Returns its index in the batch being gathered.
+std::size_t Service::AppendOwn(Kind kind, std::string_view payload, std::uint32_t source) {
+  const std::size_t index = gathering_.batch.size();
+  record::SaltKey key;
+  entropy_.Fill(key);
+  const record::Peer nobody{};
+  const Hash commitment = record::CommitPayload(record::DeriveSalt(key, 0), nobody, AsBytes(payload));
+  AppendOne(kind, 0, source, clock_.WallNs(), nobody, commitment, AsBytes(payload));
+  gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(index), 1, 0, key});
+  if (kind != Kind::kSource) gathering_.somebody_waits = true;
+  if (kind == Kind::kAlarm) {
+    json alarm = json::parse(payload, nullptr, false);
+    if (alarm.is_object()) alarm["time"] = FormatTime(clock_.WallNs());
+    alarms_.push_back(std::move(alarm));
+    if (alarms_.size() > kAlarmsKept) alarms_.pop_front();
+  }
+  return index;
+}
+
+// REALTIME against BOOTTIME: a step of more than a second is an event of its own.
+void Service::WatchClock() {
+  const std::int64_t boottime = clock_.BoottimeNs();
+  const std::int64_t wall = clock_.WallNs();
+  const std::int64_t moved = wall - boottime - clock_offset_ns_;
+  if (moved > -kClockStepNs && moved < kClockStepNs) return;
+  clock_offset_ns_ = wall - boottime;
+  (void)AppendOwn(Kind::kClock,
+                  json{{"reason", "step"}, {"realtime_ns", wall}, {"boottime_ns", boottime}, {"moved_ns", moved}}.dump());
+}
+
+void Service::MaybeCommit() {
+  if (writer_->busy()) return;
+  const bool idle_cut = cut_wanted_ && gathering_.batch.empty();
+  if (gathering_.batch.empty() && !idle_cut) return;
+  if (!idle_cut && !gathering_.somebody_waits && HasRoom() && !cut_wanted_) {
+    const std::int64_t age_ns = clock_.BoottimeNs() - gathering_.oldest_boottime_ns;
+    if (age_ns < settings_.commit_window_ms * kNsPerMs && !stopping_) return;
+  }
+  WriteJob job;
+  job.batch = std::move(gathering_.batch);
+  job.anchored_intent = gathering_.anchored_intent;
+  job.next_source = next_source_;
+  job.cut_range = std::exchange(cut_wanted_, false);
+  writing_ = std::move(gathering_);
+  gathering_ = Gathered();
+  writer_->Submit(std::move(job));
+}
+
+void Service::Announce() {
+  const Bytes body = channel::EncodePosition({size_});
+  for (auto& [id, appender] : appenders_) {
+    if (appender.role == Role::kQuery) {
+      (void)channel::Send(appender.fd.get(), Type::kPosition, body);  // a full channel: the next one says more
+    }
+  }
+}
+
+void Service::Refuse(const Gathered& gathered, const Error& error) {
+  for (const OpenFrame& frame : gathered.frames) {
+    const auto at = appenders_.find(frame.appender);
+    refused_records_ += frame.count;
+    if (at == appenders_.end()) continue;
+    (void)channel::Send(at->second.fd.get(), Type::kRefused,
+                        channel::EncodeRefused({frame.frame_id, error.context}));  // a dead peer shows as end of file
+  }
+}
+
+void Service::HandleDone(WriteDone done) {
+  STELE_CHECK(writing_.has_value());
+  const Gathered gathered = std::move(*writing_);
+  writing_.reset();
+  size_ = done.size;
+  frontier_ = done.frontier;
+  landmarks_ = done.landmarks;
+  position_bytes_ = done.position_bytes;
+  if (done.unit != unit_) {
+    unit_ = done.unit;
+    declared_in_unit_.clear();  // a segment declares the sources it uses
+  }
+  if (!done.result) {
+    if (store_error_.empty()) LogError("the store cannot be written: " + Describe(done.result.error()));
+    store_error_ = Describe(done.result.error());
+    Refuse(gathered, done.result.error());
+    if (gathered.intent || gathered.receipt) flow_ = Flow::kIdle;
+    if (flow_ == Flow::kCutting) flow_ = Flow::kIdle;
+    retry_boottime_ns_ = clock_.BoottimeNs() + 1000 * kNsPerMs;
+    return;
+  }
+  if (!gathered.frames.empty() || done.record_count > 0) store_error_.clear();
+  if (gathering_.batch.empty() && done.spent.payloads.capacity() > 0 && gathering_.batch.payloads.capacity() == 0) {
+    gathering_.batch = std::move(done.spent);  // keep the grown buffers
+  }
+  ordinary_total_ += gathered.ordinary_records;
+  for (const OpenFrame& frame : gathered.frames) {
+    const auto at = appenders_.find(frame.appender);
+    if (at == appenders_.end()) continue;
+    const auto sent = channel::Send(at->second.fd.get(), Type::kCommitted,
+                                    channel::EncodeCommitted({frame.frame_id, done.first_sequence + frame.first, frame.count}));
+    if (!sent) DropAppender(frame.appender, "does not take its acknowledgements");
+  }
+  Announce();
+  if (done.range) {
+    ordinary_at_request_ = ordinary_total_;
+    if (rebuild_range_) {
+      rebuild_range_ = false;
+      auto range = store::RangeOf(shelf_, signed_size_, done.size);
+      if (!range) LogError("the anchor cannot be shown where the log stands: " + Describe(range.error()));
+      unsigned_range_ = range ? std::optional(std::move(*range)) : std::nullopt;
+    } else if (unsigned_range_ && !unsigned_range_->Extend(*done.range)) {
+      unsigned_range_.reset();
+    }
+    if (flow_ == Flow::kCutting) RequestCheckpoint();
+  }
+  if (gathered.intent && intent_) {
+    channel::AnchorRequest request;
+    request.op = "confirmed";
+    request.number = intent_->number;
+    flow_ = Flow::kConfirmed;
+    SendAnchor(request);
+  }
+  if (gathered.receipt) {
+    channel::AnchorRequest request;
+    request.op = "receipt";
+    SendAnchor(request);
+    if (flow_ == Flow::kReceiptWriting) flow_ = Flow::kIdle;
+  }
+}
+
+}  // namespace stele::ledger_daemon

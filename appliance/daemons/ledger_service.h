@@ -1,0 +1,187 @@
+// The main thread of stele-ledger: reads the channels, gathers batches, hands them to the writer, acknowledges what is
+// durable, asks the anchor for checkpoints, answers the status.
+//
+// Group rule: when somebody waits for an acknowledgement, commit as soon as the writer is free and the channels are empty,
+// never by a timer; otherwise gather up to limits::kCommitGatherBytes or the commit window.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "appliance/base/limits.h"
+#include "appliance/base/system.h"
+#include "appliance/channel/anchor_messages.h"
+#include "appliance/channel/append_messages.h"
+#include "appliance/channel/control.h"
+#include "appliance/daemons/ledger_writer.h"
+
+namespace stele::ledger_daemon {
+
+struct Settings {
+  std::string store_dir;
+  std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
+  std::string genesis_payload;
+  std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;
+  std::int64_t heartbeat_interval_ms = limits::kHeartbeatIntervalMs;
+  std::int64_t commit_window_ms = limits::kCommitWindowMs;
+  std::string config_sha256;
+  ledger::Codec codec = ledger::Codec::kZstd;
+};
+
+// What start-up learned; the service goes on from here.
+struct Recovered {
+  bool fresh = false;
+  Hash log_id{};
+  std::uint64_t size = 0;
+  std::vector<Hash> frontier;
+  ledger::Landmarks landmarks;
+  std::optional<ledger::CompactRange> unsigned_range;  // [what the anchor signed last, size); absent: checkpoints impossible
+  std::uint64_t signed_size = 0;
+  std::uint64_t quarantined_records = 0;
+  std::uint64_t adopted_records = 0;  // on their MAC alone
+  std::uint64_t abandoned_stretches = 0;
+  std::string detail;
+  channel::Verdict verdict;
+};
+
+class Service {
+ public:
+  // `shelf` is for look-ups only; the writer owns the store.
+  Service(Settings settings, Recovered recovered, std::unique_ptr<Writer> writer, DeviceShelf& shelf, Clock& clock,
+          Entropy& entropy);
+
+  void AddChannel(const channel::TakeChannel& what, UniqueFd descriptor);
+  // Serves until told to stop; true when everything accepted is durable and the last anchor was tried.
+  bool Run();
+
+ private:
+  struct Appender {
+    std::uint64_t id = 0;
+    UniqueFd fd;
+    channel::Role role = channel::Role::kReceive;
+    std::string name;
+    std::map<std::uint32_t, std::uint32_t> sources;  // local -> global
+    // A record that spans frames, while its parts arrive.
+    std::optional<channel::LargePart> large;
+    Bytes large_payload;
+  };
+  struct OpenFrame {  // a frame whose records are in a batch
+    std::uint64_t appender = 0;  // 0: our own entry
+    std::uint64_t frame_id = 0;
+    std::size_t first = 0;       // in its batch
+    std::uint32_t count = 0;
+  };
+  struct Gathered {
+    ledger::Batch batch;
+    std::vector<OpenFrame> frames;
+    std::optional<std::size_t> anchored_intent;
+    bool somebody_waits = false;
+    std::int64_t oldest_boottime_ns = 0;
+    std::uint64_t ordinary_records = 0;  // neither checkpoint nor anchor entries
+    std::optional<std::size_t> intent;   // index of our checkpoint entry
+    std::optional<std::size_t> receipt;  // index of our anchor entry
+  };
+
+  // channels
+  void HandleControl();
+  void HandleAppender(Appender& appender);
+  bool HandleFrame(Appender& appender, const channel::FrameView& frame);
+  void DropAppender(std::uint64_t id, std::string_view why);
+  void HandleNotice(ByteView body);
+
+  // appending
+  [[nodiscard]] bool HasRoom() const;
+  Result<void> AppendRecords(Appender& appender, ByteView body);
+  Result<void> AppendLarge(Appender& appender, ByteView body);
+  Result<void> DeclareSource(Appender& appender, ByteView body);
+  Result<std::uint32_t> GlobalSource(Appender& appender, std::uint32_t local);
+  std::size_t AppendOwn(record::Kind kind, std::string_view payload, std::uint32_t source = 0);
+  void AppendOne(record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns, const record::Peer& peer,
+                 const Hash& commitment, ByteView payload);
+  std::pair<std::int64_t, std::uint16_t> Stamp(std::int64_t wall_ns);
+  static bool MayAppend(channel::Role role, record::Kind kind);
+  void WatchClock();
+
+  // committing
+  void MaybeCommit();
+  void HandleDone(WriteDone done);
+  void Refuse(const Gathered& gathered, const Error& error);
+  void Announce();
+
+  // checkpoints (ledger_checkpoints.cc)
+  void MaybeCheckpoint();
+  void RequestCheckpoint();
+  void HandleAnchor();
+  void HandleAnchorAnswer(const channel::AnchorAnswer& answer);
+  void SendAnchor(const channel::AnchorRequest& request);
+  void NoteStatus(const std::string& status_json);
+  void LoseAnchor(std::string_view why);
+  void MeetAnchor();
+
+  // status (ledger_status.cc)
+  std::string StatusJson();
+
+  int WaitMs() const;
+  [[nodiscard]] bool StopDone() const;
+
+  Settings settings_;
+  Recovered recovered_;
+  std::unique_ptr<Writer> writer_;
+  DeviceShelf& shelf_;
+  Clock& clock_;
+  Entropy& entropy_;
+  UniqueFd epoll_;
+
+  std::map<std::uint64_t, Appender> appenders_;
+  std::uint64_t next_appender_ = 16;  // smaller numbers are the event descriptors
+  Bytes receive_buffer_;
+  channel::RecordsFrame records_frame_;
+
+  Gathered gathering_;
+  std::optional<Gathered> writing_;
+  std::map<std::string, std::uint32_t> source_numbers_;  // description -> global number
+  std::set<std::uint32_t> declared_in_unit_;
+  std::map<std::uint32_t, std::string> source_texts_;
+  std::uint32_t unit_ = 0;
+  std::uint32_t next_source_ = 1;
+
+  std::uint64_t size_ = 0;  // committed
+  std::vector<Hash> frontier_;
+  ledger::Landmarks landmarks_;
+  std::uint64_t position_bytes_ = 0;
+  std::string store_error_;
+  std::int64_t clock_offset_ns_ = 0;
+  std::int64_t started_boottime_ns_ = 0;
+
+  enum class Flow : std::uint8_t { kIdle, kCutting, kAsked, kIntentWriting, kConfirmed, kReceiptWriting };
+  Flow flow_ = Flow::kIdle;
+  UniqueFd anchor_fd_;
+  bool want_anchor_ = false;        // the next checkpoint shall carry an anchor
+  bool cut_wanted_ = false;
+  bool rebuild_range_ = false;      // a fresh anchor said where it stands: recompute the range from the store
+  bool anchor_judged_ = true;       // false between a fresh anchor's channel and its verdict
+  std::optional<ledger::CompactRange> unsigned_range_;
+  std::uint64_t signed_size_ = 0;
+  std::uint64_t size_of_request_ = 0;
+  std::uint64_t ordinary_total_ = 0;          // committed ordinary records since start
+  std::uint64_t ordinary_at_request_ = 0;
+  std::uint64_t ordinary_signed_ = 0;
+  std::int64_t last_checkpoint_boottime_ns_ = 0;
+  std::int64_t retry_boottime_ns_ = 0;
+  std::optional<channel::Intent> intent_;
+  std::string intent_payload_;                // of the newest checkpoint, for the status
+  std::int64_t checkpoint_wall_ns_ = 0;
+  nlohmann::json anchor_status_ = nlohmann::json::object();
+
+  bool stopping_ = false;
+  std::int64_t stop_boottime_ns_ = 0;
+  bool stop_anchor_asked_ = false;
+  std::map<std::string, nlohmann::json> processes_;
+  std::map<std::string, nlohmann::json> listeners_;  // by receiver
+  std::deque<nlohmann::json> alarms_;
+  std::uint64_t refused_records_ = 0;
+};
+
+}  // namespace stele::ledger_daemon

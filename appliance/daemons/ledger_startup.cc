@@ -1,0 +1,120 @@
+#include "appliance/daemons/ledger_startup.h"
+
+#include <set>
+
+#include "appliance/base/text.h"
+#include "appliance/store/lookup.h"
+
+namespace stele::ledger_daemon {
+namespace {
+
+using channel::AnchorAnswer;
+using channel::AnchorRequest;
+
+// One request, one answer; what the anchor pushes in between (status, alarms) is for later and dropped here.
+Result<AnchorAnswer> Ask(int anchor_fd, const AnchorRequest& request, std::string_view wanted) {
+  STELE_TRY_VOID(channel::Send(anchor_fd, channel::Type::kAnchorRequest, channel::EncodeAnchorRequest(request)));
+  while (true) {
+    STELE_TRY(const channel::Frame frame, channel::Receive(anchor_fd, true));
+    if (frame.type != channel::Type::kAnchorAnswer) continue;
+    STELE_TRY(AnchorAnswer answer, channel::DecodeAnchorAnswer(frame.body));
+    if (answer.op == wanted) return answer;
+    if (answer.op == "refused") return Fail(Code::kDenied, "anchor: " + answer.refusal);
+  }
+}
+
+}  // namespace
+
+Result<Hash> LogIdOfGenesis(std::string_view genesis_payload) {
+  const auto json = nlohmann::json::parse(genesis_payload, nullptr, false);
+  if (!json.is_object() || !json.contains("record_b64") || !json["record_b64"].is_string()) {
+    return Fail(Code::kInvalid, "genesis: no record_b64");
+  }
+  const auto record = ParseBase64(json["record_b64"].get<std::string>(), limits::kMiB);
+  if (!record) return Fail(Code::kInvalid, "genesis: record_b64 is not base64");
+  return Sha256Of(*record);
+}
+
+Result<channel::LogState> DescribeLog(DeviceShelf& shelf, const Hash& log_id, std::uint64_t size,
+                                      const std::vector<Hash>& frontier, const ledger::Landmarks& landmarks) {
+  channel::LogState state;
+  state.log_id = log_id;
+  state.size = size;
+  state.frontier = frontier;
+  STELE_TRY(const ledger::Frontier edge, ledger::Frontier::FromHashes(0, size, frontier));
+  state.root = edge.Root();
+  if (landmarks.anchor != ledger::kNoSequence) {
+    STELE_TRY(const Bytes payload, store::PayloadAt(shelf, landmarks.anchor));
+    state.last_receipt = std::string(AsText(payload));
+  }
+  std::set<std::uint64_t> wanted;
+  for (const std::uint64_t s : {landmarks.anchor_checkpoint, landmarks.previous_checkpoint, landmarks.checkpoint}) {
+    if (s != ledger::kNoSequence) wanted.insert(s);
+  }
+  for (const std::uint64_t s : wanted) {
+    STELE_TRY(const Bytes payload, store::PayloadAt(shelf, s));
+    state.intents.emplace_back(AsText(payload));
+  }
+  return state;
+}
+
+Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int anchor_fd, Clock& clock, Entropy& entropy) {
+  Started started;
+  Recovered& recovered = started.recovered;
+  STELE_TRY(recovered.log_id, LogIdOfGenesis(settings.genesis_payload));
+  STELE_TRY(store::Tail tail, store::ReadTail(shelf));
+  if (!tail.fresh && tail.superblock.log_id != recovered.log_id) {
+    return Fail(Code::kCorrupt, "the store belongs to another log than the provisioning record");
+  }
+
+  AnchorRequest keys;
+  keys.op = "keys";
+  keys.keys.sessions = tail.sessions();
+  entropy.Fill(keys.keys.new_session);
+  STELE_TRY(const AnchorAnswer granted, Ask(anchor_fd, keys, "keys"));
+  if (granted.keys.keys.size() != keys.keys.sessions.size()) return Fail(Code::kInvalid, "anchor: wrong number of keys");
+  store::Authenticate(tail, [&](const Hash& session) -> std::optional<Hash> {
+    for (std::size_t i = 0; i < keys.keys.sessions.size(); ++i) {
+      if (keys.keys.sessions[i] == session) return granted.keys.keys[i];
+    }
+    return std::nullopt;
+  });
+
+  recovered.fresh = tail.fresh || tail.size() == 0;
+  recovered.size = tail.fresh ? 0 : tail.size();
+  recovered.frontier = tail.fresh ? std::vector<Hash>() : tail.frontier().Hashes();
+  recovered.landmarks = tail.fresh ? ledger::Landmarks() : tail.landmarks();
+  recovered.quarantined_records = tail.quarantined_records;
+  recovered.abandoned_stretches = tail.abandons.size();
+  recovered.detail = tail.detail;
+
+  AnchorRequest judge;
+  judge.op = "recovered";
+  STELE_TRY(judge.state, DescribeLog(shelf, recovered.log_id, recovered.size, recovered.frontier, recovered.landmarks));
+  judge.state.bytes_valid = !tail.damaged && tail.quarantined_records == 0;
+  const std::uint64_t checkpoint_at = recovered.landmarks.checkpoint;
+  if (checkpoint_at == ledger::kNoSequence) {
+    judge.state.tail_records = recovered.size;
+  } else {
+    judge.state.tail_records = recovered.size - std::min(recovered.size, checkpoint_at + 1);
+  }
+  recovered.adopted_records = judge.state.tail_records;
+  if (!tail.blocks.empty()) judge.state.tail_since_wall_ns = tail.blocks.back().header.wall_ns_min;
+  STELE_TRY(const AnchorAnswer judged, Ask(anchor_fd, judge, "verdict"));
+  recovered.verdict = judged.verdict;
+  recovered.signed_size = judged.signed_size;
+  auto range = store::RangeOf(shelf, judged.signed_size, recovered.size);
+  if (range) {
+    recovered.unsigned_range = std::move(*range);
+  } else if (recovered.detail.empty()) {
+    recovered.detail = "no further checkpoint can be signed: " + range.error().context;
+  }
+
+  ledger::MacChain mac(keys.keys.new_session, granted.keys.new_key);
+  STELE_TRY(auto store, store::Store::Open(shelf, clock, {settings.segment_bytes, settings.codec}, tail, recovered.log_id, mac));
+  ledger::Sequencer sequencer = tail.fresh ? ledger::Sequencer(recovered.log_id) : ledger::Sequencer(tail.head(), tail.frontier());
+  started.writer = std::make_unique<Writer>(std::move(store), std::move(sequencer), recovered.landmarks, clock, entropy);
+  return started;
+}
+
+}  // namespace stele::ledger_daemon

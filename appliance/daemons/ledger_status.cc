@@ -1,0 +1,76 @@
+// The status that `stele status`, the viewer and the metrics show (docs/api.md, GET /api/v1/status).
+#include "appliance/base/text.h"
+#include "appliance/daemons/ledger_service.h"
+
+namespace stele::ledger_daemon {
+namespace {
+
+using nlohmann::json;
+constexpr std::int64_t kNsPerMs = 1'000'000;
+
+std::uint64_t NumberOf(const json& object, const char* name) {
+  const auto at = object.find(name);
+  return at != object.end() && at->is_number_unsigned() ? at->get<std::uint64_t>() : 0;
+}
+
+}  // namespace
+
+std::string Service::StatusJson() {
+  const std::int64_t now = clock_.WallNs();
+  json status;
+  status["log_id"] = HexOf(recovered_.log_id);
+  status["size"] = size_ + gathering_.batch.size() + (writing_ ? writing_->batch.size() : 0);
+  status["committed_size"] = size_;
+  status["uptime_ms"] = (clock_.BoottimeNs() - started_boottime_ns_) / kNsPerMs;
+  status["store"] = {{"segments", unit_ + 1}, {"position_bytes", position_bytes_}, {"error", store_error_}};
+  status["verdict"] = {{"word", recovered_.verdict.word},
+                       {"qualifiers", recovered_.verdict.qualifiers},
+                       {"detail", recovered_.verdict.detail}};
+  status["anchor"] = anchor_status_;
+  status["anchor_present"] = anchor_fd_.valid() && anchor_judged_;
+  if (!intent_payload_.empty()) {
+    const json intent = json::parse(intent_payload_, nullptr, false);
+    if (intent.is_object()) {
+      status["checkpoint"] = {{"size", intent.value("size", std::uint64_t{0})},
+                              {"root", intent.value("root", "")},
+                              {"time", FormatTime(checkpoint_wall_ns_)}};
+    }
+  }
+  // The maximum vulnerability window: what is not yet behind a PCR extend, and not yet behind an NV anchor.
+  const auto window = [&](const char* size_name, const char* wall_name) {
+    const std::uint64_t covered = NumberOf(anchor_status_, size_name);
+    const auto at = anchor_status_.find(wall_name);
+    const std::int64_t since = at != anchor_status_.end() && at->is_number() ? at->get<std::int64_t>() : 0;
+    return json{{"records", size_ > covered ? size_ - covered : 0}, {"ms", since > 0 ? (now - since) / kNsPerMs : -1}};
+  };
+  status["mvw"] = {{"same_boot", window("extended_size", "extended_wall_ns")},
+                   {"across_boot", window("anchored_size", "anchored_wall_ns")}};
+  status["tpm"] = {{"nv_writes", NumberOf(anchor_status_, "nv_writes")},
+                   {"nv_budget", NumberOf(anchor_status_, "nv_budget")},
+                   {"unanchored_since", anchor_status_.value("unanchored_since_ns", json(nullptr))}};
+  status["key"] = anchor_status_.value("key", "");
+  status["sandbox"] = "same-uid";
+  json listeners = json::array();
+  std::uint64_t losses = 0;
+  for (const auto& [name, counters] : listeners_) {
+    const auto list = counters.find("listeners");
+    if (list == counters.end() || !list->is_array()) continue;
+    for (const json& listener : *list) {
+      listeners.push_back(listener);
+      if (listener.is_object()) losses += NumberOf(listener, "lost");
+    }
+  }
+  status["listeners"] = listeners;
+  status["losses"] = losses;
+  status["refused_records"] = refused_records_;
+  status["alarms"] = alarms_;
+  json processes = json::array();
+  for (const auto& [name, notice] : processes_) {
+    processes.push_back({{"name", name}, {"pid", notice.value("pid", 0)}, {"restarts", notice.value("restarts", 0)},
+                         {"event", notice.value("event", "")}, {"detail", notice.value("detail", json::object())}});
+  }
+  status["processes"] = processes;
+  return status.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace stele::ledger_daemon

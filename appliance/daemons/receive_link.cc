@@ -1,0 +1,315 @@
+#include "appliance/daemons/receive_link.h"
+
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <nlohmann/json.hpp>
+
+#include "appliance/base/system.h"
+
+namespace stele::receive {
+namespace {
+
+using channel::Type;
+constexpr std::size_t kFlagsAt = 1;  // in a record header: kind:u8 flags:u16
+constexpr std::size_t kLengthAt = channel::kRecordHeaderBytes - 4;
+
+void SetFlag(std::byte* header, std::uint16_t flag) {
+  StoreLittle(header + kFlagsAt, static_cast<std::uint16_t>(LoadLittle<std::uint16_t>(header + kFlagsAt) | flag));
+}
+
+}  // namespace
+
+void Listener::Lose(const std::string& cause, std::uint64_t count, std::int64_t now_ns) {
+  lost += count;
+  Pending& pending = losses[cause];
+  if (pending.count == 0) pending.from_ns = now_ns;
+  pending.count += count;
+  pending.to_ns = now_ns;
+}
+
+std::size_t LedgerLink::SourceKeyHash::operator()(const SourceKey& key) const {
+  return Checksum32(key.address) ^ (key.listener * 0x9e3779b9U) ^ std::hash<std::string>()(key.identity);
+}
+
+LedgerLink::LedgerLink(boost::asio::io_context& context, Clock& clock, Entropy& entropy)
+    : context_(context), clock_(clock), entropy_(entropy), fd_wait_(context), receive_buffer_(limits::kChannelFrameBytes) {}
+
+void LedgerLink::Connect(UniqueFd descriptor) {
+  if (fd_.valid()) Disconnect("replaced");
+  ++generation_;
+  fd_ = std::move(descriptor);
+  (void)channel::SetBlocking(fd_.get(), false);  // shows at the first use
+  boost::system::error_code ignored;
+  // The wait has its own duplicate, so that closing one never surprises the other.
+  fd_wait_.assign(::dup(fd_.get()), ignored);
+  (void)channel::SendHello(fd_.get(), {channel::Role::kReceive, static_cast<std::uint32_t>(limits::kChannelFrameBytes),
+                                       limits::kChannelCredits});  // likewise
+  declared_ = 0;
+  MarkPossibleDuplicates();
+  unsent_ = open_.size();
+  for (OpenFrame& frame : open_) frame.sent = 0;
+  WaitReadable();
+  Pump();
+}
+
+// The ledger may have committed a frame and died before it could say so.
+void LedgerLink::MarkPossibleDuplicates() {
+  const std::size_t sent_count = open_.size() - unsent_;
+  for (std::size_t i = 0; i < sent_count; ++i) {
+    for (Bytes& body : open_[i].bodies) {
+      if (open_[i].type == Type::kLargeRecord) {
+        SetFlag(body.data() + channel::kRecordsHeaderBytes - 4, record::kFlagPossibleDuplicate);
+        continue;
+      }
+      std::size_t at = channel::kRecordsHeaderBytes;
+      while (at + channel::kRecordHeaderBytes <= body.size()) {
+        SetFlag(body.data() + at, record::kFlagPossibleDuplicate);
+        at += channel::kRecordHeaderBytes + LoadLittle<std::uint32_t>(body.data() + at + kLengthAt);
+      }
+    }
+  }
+}
+
+void LedgerLink::Disconnect(std::string_view why) {
+  if (!fd_.valid()) return;
+  LogWarning("channel to the ledger: " + std::string(why));
+  boost::system::error_code ignored;
+  fd_wait_.close(ignored);
+  fd_.reset();
+  ++generation_;
+  waiting_writable_ = false;
+}
+
+bool LedgerLink::Ready() const { return open_.size() < limits::kChannelCredits; }
+
+void LedgerLink::WhenReady(std::function<void()> resume) { when_ready_.push_back(std::move(resume)); }
+
+std::uint32_t LedgerLink::NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer,
+                                    std::string_view identity) {
+  (void)listener_index;
+  declarations_.push_back(nlohmann::json{{"zone", listener.zone},
+                                         {"listener", listener.name},
+                                         {"transport", listener.transport},
+                                         {"peer", peer},
+                                         {"identity", identity}}
+                              .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return static_cast<std::uint32_t>(declarations_.size());
+}
+
+std::uint32_t LedgerLink::SourceOf(std::size_t listener_index, Listener& listener, const record::Peer& peer,
+                                   std::string_view identity, bool& overflow) {
+  overflow = false;
+  SourceKey key;
+  key.listener = listener_index;
+  std::copy_n(peer.begin(), key.address.size(), key.address.begin());
+  key.identity = std::string(identity);
+  if (const auto at = sources_.find(key); at != sources_.end()) return at->second;
+  if (listener.sources >= limits::kSourcesPerListener) {
+    overflow = true;
+    const auto [at, fresh] = overflow_sources_.try_emplace(listener_index, 0);
+    if (fresh) at->second = NewSource(listener_index, listener, "overflow", "");
+    return at->second;
+  }
+  ++listener.sources;
+  const std::uint32_t number = NewSource(listener_index, listener, record::PeerAddressText(peer), identity);
+  sources_.emplace(std::move(key), number);
+  return number;
+}
+
+void LedgerLink::StartFrame() {
+  record::SaltKey key;
+  entropy_.Fill(key);
+  builder_.Start(next_frame_++, key);
+  builder_shares_.clear();
+}
+
+void LedgerLink::Add(Listener& listener, record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns,
+                     const record::Peer& peer, ByteView payload) {
+  if (!channel::FrameBuilder::FitsAlone(payload.size())) {
+    Flush();
+    record::SaltKey key;
+    entropy_.Fill(key);
+    OpenFrame frame;
+    frame.id = next_frame_++;
+    frame.type = Type::kLargeRecord;
+    frame.bodies = channel::CutLargeRecord(frame.id, key, false, kind, flags, source, wall_ns, peer, payload);
+    frame.count = 1;
+    frame.shares.emplace_back(&listener, 1);
+    Queue(std::move(frame));
+    return;
+  }
+  if (builder_.count() == 0) StartFrame();
+  if (!builder_.Add(kind, flags, source, wall_ns, peer, payload)) {
+    Flush();
+    StartFrame();
+    STELE_CHECK(builder_.Add(kind, flags, source, wall_ns, peer, payload));
+  }
+  if (builder_shares_.empty() || builder_shares_.back().first != &listener) builder_shares_.emplace_back(&listener, 0);
+  ++builder_shares_.back().second;
+}
+
+void LedgerLink::FlushSoon() {
+  if (flush_posted_ || builder_.count() == 0) return;
+  flush_posted_ = true;
+  boost::asio::post(context_, [this] {
+    flush_posted_ = false;
+    Flush();
+  });
+}
+
+void LedgerLink::Flush() {
+  if (builder_.count() == 0) return;
+  OpenFrame frame;
+  frame.id = builder_.frame_id();
+  frame.count = builder_.count();
+  frame.bodies.push_back(ToBytes(builder_.Finish(false)));
+  frame.shares = builder_shares_;
+  record::SaltKey none{};
+  builder_.Start(0, none);  // empty again; StartFrame() gives it a number and a key
+  Queue(std::move(frame));
+}
+
+std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::uint32_t source, std::int64_t wall_ns,
+                                  const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done) {
+  Flush();
+  std::size_t frames = 0;
+  const auto flush_waited = [&] {
+    if (builder_.count() == 0) return;
+    OpenFrame frame;
+    frame.id = builder_.frame_id();
+    frame.count = builder_.count();
+    frame.bodies.push_back(ToBytes(builder_.Finish(true)));
+    frame.shares.emplace_back(&listener, frame.count);
+    frame.done = done;
+    builder_.Start(0, record::SaltKey{});
+    ++frames;
+    Queue(std::move(frame));
+  };
+  for (const WaitedRecord& r : records) {
+    if (!channel::FrameBuilder::FitsAlone(r.payload.size())) {
+      flush_waited();
+      record::SaltKey key;
+      entropy_.Fill(key);
+      OpenFrame frame;
+      frame.id = next_frame_++;
+      frame.type = Type::kLargeRecord;
+      frame.bodies = channel::CutLargeRecord(frame.id, key, true, kind, r.flags, source, wall_ns, peer, r.payload);
+      frame.count = 1;
+      frame.shares.emplace_back(&listener, 1);
+      frame.done = done;
+      ++frames;
+      Queue(std::move(frame));
+      continue;
+    }
+    if (builder_.count() == 0) StartFrame();
+    if (!builder_.Add(kind, r.flags, source, wall_ns, peer, r.payload)) {
+      flush_waited();
+      StartFrame();
+      STELE_CHECK(builder_.Add(kind, r.flags, source, wall_ns, peer, r.payload));
+    }
+  }
+  flush_waited();
+  return frames;
+}
+
+void LedgerLink::Queue(OpenFrame frame) {
+  open_.push_back(std::move(frame));
+  ++unsent_;
+  Pump();
+}
+
+// Sends what it can: declarations first, then frames in order, never more open on the channel than there is credit.
+void LedgerLink::Pump() {
+  if (!fd_.valid() || waiting_writable_) return;
+  const auto send = [&](Type type, ByteView body) {
+    const auto sent = channel::Send(fd_.get(), type, body);
+    if (sent) return true;
+    if (sent.error().code == Code::kUnavailable) {
+      WaitWritable();
+    } else {
+      Disconnect(Describe(sent.error()));
+    }
+    return false;
+  };
+  for (; declared_ < declarations_.size(); ++declared_) {
+    const channel::DeclareSource source{static_cast<std::uint32_t>(declared_ + 1), declarations_[declared_]};
+    if (!send(Type::kDeclareSource, channel::EncodeDeclareSource(source))) return;
+  }
+  while (unsent_ > 0) {
+    const std::size_t index = open_.size() - unsent_;
+    if (index >= limits::kChannelCredits) return;
+    OpenFrame& frame = open_[index];
+    for (; frame.sent < frame.bodies.size(); ++frame.sent) {
+      if (!send(frame.type, frame.bodies[frame.sent])) return;
+    }
+    --unsent_;
+  }
+}
+
+void LedgerLink::WaitWritable() {
+  waiting_writable_ = true;
+  fd_wait_.async_wait(boost::asio::posix::descriptor_base::wait_write,
+                      [this, generation = generation_](const boost::system::error_code& error) {
+                        if (error || generation != generation_) return;
+                        waiting_writable_ = false;
+                        Pump();
+                      });
+}
+
+void LedgerLink::WaitReadable() {
+  fd_wait_.async_wait(boost::asio::posix::descriptor_base::wait_read,
+                      [this, generation = generation_](const boost::system::error_code& error) {
+                        if (error || generation != generation_) return;
+                        HandleReadable();
+                        if (generation == generation_) WaitReadable();
+                      });
+}
+
+void LedgerLink::HandleReadable() {
+  while (fd_.valid()) {
+    const auto frame = channel::ReceiveInto(fd_.get(), receive_buffer_, false);
+    if (!frame) {
+      if (frame.error().code != Code::kUnavailable) {
+        Disconnect(frame.error().code == Code::kNotFound ? "the ledger closed it" : Describe(frame.error()));
+      }
+      break;
+    }
+    if (frame->type == Type::kCommitted) {
+      const auto committed = channel::DecodeCommitted(frame->body);
+      if (committed) Finish(committed->frame_id, {true, committed->first_sequence, committed->count});
+    } else if (frame->type == Type::kRefused) {
+      const auto refused = channel::DecodeRefused(frame->body);
+      if (refused) Finish(refused->frame_id, {});
+    }
+  }
+  Pump();
+  if (!Ready()) return;
+  std::vector<std::function<void()>> resume;
+  resume.swap(when_ready_);
+  for (auto& one : resume) one();
+}
+
+void LedgerLink::Finish(std::uint64_t frame_id, const Outcome& outcome) {
+  for (auto at = open_.begin(); at != open_.end(); ++at) {
+    if (at->id != frame_id) continue;
+    OpenFrame frame = std::move(*at);
+    open_.erase(at);
+    for (const auto& [listener, count] : frame.shares) {
+      if (outcome.committed) {
+        listener->stored += count;
+      } else if (!frame.done) {
+        listener->Lose("store_full", count, clock_.WallNs());
+      }
+    }
+    if (frame.done) frame.done(outcome);
+    return;
+  }
+}
+
+void LedgerLink::SendCounters(const std::string& json_text) {
+  if (!fd_.valid() || waiting_writable_) return;
+  (void)channel::Send(fd_.get(), Type::kCounters, AsBytes(json_text));  // a full channel: the next second's say more
+}
+
+}  // namespace stele::receive

@@ -1,0 +1,140 @@
+// The channel from stele-receive to stele-ledger: batches records into frames, keeps every frame until it is committed, and
+// sends what was not acknowledged again, flagged `possible_duplicate`, when the ledger comes back.
+//
+// Bounded: at most limits::kChannelCredits frames are open; beyond, Ready() is false and the listeners stop reading (TCP
+// and HTTP senders wait; a UDP socket's drops are counted by the kernel and recorded as loss).
+// Thread safety: everything on the io_context's one thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "appliance/base/limits.h"
+#include "appliance/base/seams.h"
+#include "appliance/channel/append_messages.h"
+#include "appliance/channel/channel.h"
+
+namespace stele::receive {
+
+// One way in, as configured; counters for the status. reached the socket = stored + lost, per listener.
+struct Listener {
+  std::string name;
+  std::string zone;
+  std::string transport;
+  std::string address;
+  std::uint64_t received = 0;  // records taken off the socket
+  std::uint64_t stored = 0;    // committed
+  std::uint64_t lost = 0;      // counted losses: kernel drops, refusals of the store
+  std::uint64_t refused = 0;   // connections and requests turned away
+  std::uint64_t connections = 0;
+  std::uint64_t sources = 0;
+  // Losses not yet recorded as an entry.
+  struct Pending {
+    std::uint64_t count = 0;
+    std::int64_t from_ns = 0;
+    std::int64_t to_ns = 0;
+  };
+  std::map<std::string, Pending> losses;  // by cause
+  void Lose(const std::string& cause, std::uint64_t count, std::int64_t now_ns);
+};
+
+class LedgerLink {
+ public:
+  struct Outcome {
+    bool committed = false;
+    std::uint64_t first_sequence = 0;
+    std::uint32_t count = 0;
+  };
+  using Done = std::function<void(const Outcome&)>;
+
+  LedgerLink(boost::asio::io_context& context, Clock& clock, Entropy& entropy);
+
+  void Connect(UniqueFd descriptor);  // the first, and each that replaces it
+  [[nodiscard]] bool Ready() const;   // there is credit: listeners may read
+  void WhenReady(std::function<void()> resume);  // called once, when Ready() turns true
+
+  // The local number of a source, declared to the ledger before its first use. Listener by index into the caller's list.
+  [[nodiscard]] std::uint32_t SourceOf(std::size_t listener_index, Listener& listener, const record::Peer& peer,
+                                       std::string_view identity, bool& overflow);
+
+  // One record nobody waits for. Larger than a frame: cut into parts.
+  void Add(Listener& listener, record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns,
+           const record::Peer& peer, ByteView payload);
+  void FlushSoon();  // at the end of this turn of the loop
+  void Flush();
+
+  // Records somebody waits for, as frames of their own: done is called for each frame, in order.
+  struct WaitedRecord {
+    std::uint16_t flags = 0;
+    ByteView payload;
+  };
+  // Returns the number of frames; done is called as often.
+  std::size_t AddWaited(Listener& listener, record::Kind kind, std::uint32_t source, std::int64_t wall_ns,
+                        const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done);
+
+  void SendCounters(const std::string& json_text);
+  [[nodiscard]] bool connected() const { return fd_.valid(); }
+  [[nodiscard]] bool idle() const { return open_.empty() && builder_.count() == 0; }
+
+ private:
+  struct OpenFrame {
+    std::uint64_t id = 0;
+    channel::Type type = channel::Type::kRecords;
+    std::vector<Bytes> bodies;  // one, or the parts of a large record
+    std::size_t sent = 0;       // bodies sent on this channel
+    std::uint32_t count = 0;
+    std::vector<std::pair<Listener*, std::uint32_t>> shares;
+    Done done;
+  };
+  struct SourceKey {
+    std::size_t listener = 0;
+    std::array<std::byte, 16> address{};
+    std::string identity;
+    bool operator==(const SourceKey&) const = default;
+  };
+  struct SourceKeyHash {
+    std::size_t operator()(const SourceKey& key) const;
+  };
+
+  void StartFrame();
+  void Queue(OpenFrame frame);
+  void Pump();
+  void WaitReadable();
+  void WaitWritable();
+  void HandleReadable();
+  void Finish(std::uint64_t frame_id, const Outcome& outcome);
+  void Disconnect(std::string_view why);
+  void MarkPossibleDuplicates();
+  std::uint32_t NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer, std::string_view identity);
+
+  boost::asio::io_context& context_;
+  Clock& clock_;
+  Entropy& entropy_;
+  boost::asio::posix::stream_descriptor fd_wait_;
+  UniqueFd fd_;
+  std::uint64_t generation_ = 0;
+  bool waiting_writable_ = false;
+  Bytes receive_buffer_;
+
+  channel::FrameBuilder builder_;
+  std::vector<std::pair<Listener*, std::uint32_t>> builder_shares_;
+  bool flush_posted_ = false;
+  std::uint64_t next_frame_ = 1;
+  std::deque<OpenFrame> open_;
+  std::size_t unsent_ = 0;  // frames at the back of open_ that are not wholly sent
+
+  std::vector<std::string> declarations_;  // by local number - 1
+  std::size_t declared_ = 0;               // how many of them this channel has been told
+  std::unordered_map<SourceKey, std::uint32_t, SourceKeyHash> sources_;
+  std::map<std::size_t, std::uint32_t> overflow_sources_;
+  std::vector<std::function<void()>> when_ready_;
+};
+
+}  // namespace stele::receive

@@ -1,0 +1,47 @@
+#include "appliance/daemons/receive_peer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "appliance/base/system.h"
+
+namespace stele::receive {
+
+record::Peer PeerOf(const sockaddr_in6& address) {
+  record::Peer peer{};
+  in_port_t port = 0;
+  if (address.sin6_family == AF_INET6) {
+    std::memcpy(peer.data(), &address.sin6_addr, 16);
+    port = address.sin6_port;
+  } else if (address.sin6_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &address, sizeof v4);
+    peer[10] = std::byte{0xff};
+    peer[11] = std::byte{0xff};
+    std::memcpy(peer.data() + 12, &v4.sin_addr, 4);
+    port = v4.sin_port;
+  }
+  std::memcpy(peer.data() + 16, &port, sizeof port);  // already big-endian
+  return peer;
+}
+
+WholeHash WholeHashOf(ByteView whole) {
+  WholeHash out;
+  SystemEntropy().Fill(out.salt);
+  out.hash = Sha256Of({AsBytes("stele/whole/v1"), out.salt, whole});
+  return out;
+}
+
+std::string OversizeEntry(const std::string& listener, std::uint64_t full_length, const WholeHash& whole,
+                          std::int64_t now_ns) {
+  return nlohmann::json{{"listener", listener},
+                        {"cause", "oversize"},
+                        {"count", 0},  // the record itself is kept, cut
+                        {"full_length", full_length},
+                        {"whole_salt", HexOf(whole.salt)},
+                        {"whole_sha256", HexOf(whole.hash)},
+                        {"from_ns", now_ns},
+                        {"to_ns", now_ns}}
+      .dump();
+}
+
+}  // namespace stele::receive

@@ -1,0 +1,127 @@
+// The `stele` command: what an operator types. Exit status: 0 yes, 1 no, 2 wrong usage or configuration, 3 cannot tell.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+
+#include "appliance/base/system.h"
+#include "appliance/daemons/cli/client.h"
+#include "appliance/daemons/cli/commands.h"
+#include "appliance/daemons/supervisor.h"
+#include "appliance/daemons/version.h"
+
+namespace stele::daemons {
+namespace {
+
+// Everything the command line can say.
+struct Arguments {
+  std::string dir;
+  std::string config;
+  std::string listen;
+  bool json = false;
+  cli::SearchOptions search;
+  cli::ShowOptions show;
+  std::string tail_query;
+};
+
+struct Commands {
+  CLI::App* up = nullptr;
+  CLI::App* status = nullptr;
+  CLI::App* search = nullptr;
+  CLI::App* tail = nullptr;
+  CLI::App* show = nullptr;
+  CLI::App* verify = nullptr;
+  CLI::App* provision = nullptr;
+};
+
+CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* description) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->add_option("--dir", arguments.dir, "directory of this Stele (default: ~/.local/share/stele)");
+  return command;
+}
+
+Commands Describe(CLI::App& app, Arguments& arguments) {
+  Commands commands;
+  app.set_version_flag("--version", std::string("stele ") + kVersion);
+  app.require_subcommand(1);
+
+  commands.up = AddCommand(app, arguments, "up", "run the whole appliance here until stopped");
+  commands.up->add_option("--config", arguments.config, "configuration (default: DIR/stele.toml where it exists)");
+  commands.up->add_option("--listen", arguments.listen, "address of all listeners (default: 127.0.0.1)");
+
+  commands.provision = AddCommand(app, arguments, "provision", "make keys, certificates, users and TPM registers, and stop");
+  commands.provision->add_option("--config", arguments.config, "configuration (default: DIR/stele.toml where it exists)");
+
+  commands.status = AddCommand(app, arguments, "status", "health, sizes, checkpoint, anchor, losses");
+  commands.status->add_flag("--json", arguments.json, "the answer of GET /api/v1/status");
+
+  commands.search = AddCommand(app, arguments, "search", "find records; newest last");
+  commands.search->add_option("QUERY", arguments.search.query, "docs/query.md; empty: everything");
+  commands.search->add_option("--from", arguments.search.from, "received at or after: RFC 3339, or an age such as 15m, 2h, 7d");
+  commands.search->add_option("--to", arguments.search.to, "received before");
+  commands.search->add_option("--limit", arguments.search.limit, "rows, at most 1000 (default: 100)")->check(CLI::Range(1, 1000));
+  commands.search->add_option("--before", arguments.search.before, "only sequence numbers below this one: the next page");
+  commands.search->add_flag("--json", arguments.search.json, "the answer of GET /api/v1/search");
+
+  commands.tail = AddCommand(app, arguments, "tail", "print records as they are committed");
+  commands.tail->add_option("QUERY", arguments.tail_query, "docs/query.md; empty: everything");
+  commands.tail->add_flag("--json", arguments.json, "one object per line: {\"event\",\"data\"}");
+
+  commands.show = AddCommand(app, arguments, "show", "one record");
+  commands.show->add_option("SEQ", arguments.show.sequence, "sequence number")->required();
+  CLI::Option* proof = commands.show->add_flag("--proof", arguments.show.proof, "with its inclusion proof");
+  CLI::Option* raw = commands.show->add_flag("--raw", arguments.show.raw, "only the payload, byte for byte, unescaped");
+  commands.show->add_flag("--json", arguments.show.json, "the answer of GET /api/v1/record/SEQ")->excludes(raw);
+  commands.show->add_option("-o,--output", arguments.show.output_dir, "with --proof: plain files for stock tools, in this folder")
+      ->needs(proof);
+  raw->excludes(proof);
+
+  commands.verify = AddCommand(app, arguments, "verify", "check the whole store, and the TPM where there is one");
+  commands.verify->add_flag("--json", arguments.json, "the report as one object");
+  return commands;
+}
+
+int Run(const Commands& commands, const Arguments& arguments) {
+  Home home{arguments.dir};
+  if (arguments.dir.empty()) {
+    const auto standard = DefaultDir();
+    if (!standard) return cli::Complain(standard.error());
+    home.dir = *standard;
+  }
+  home.dir = std::filesystem::absolute(home.dir);
+  if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen});
+  if (commands.provision->parsed()) return RunProvision(home, {arguments.config, ""});
+  if (commands.status->parsed()) return cli::RunStatus(home, arguments.json);
+  if (commands.search->parsed()) return cli::RunSearch(home, arguments.search);
+  if (commands.tail->parsed()) return cli::RunTail(home, arguments.tail_query, arguments.json);
+  if (commands.show->parsed()) return cli::RunShow(home, arguments.show);
+  return cli::RunVerify(home, arguments.json);
+}
+
+int Main(int argument_count, char** argument_values) {
+  SetLogName("stele");
+  // tpm2-tss prints every answer of the TPM it does not like, also those we ask for on purpose (is there such a handle?).
+  (void)::setenv("TSS2_LOG", "all+none", /*overwrite=*/0);
+  CLI::App app{"Stele: a tamper-evident log appliance"};
+  Arguments arguments;
+  const Commands commands = Describe(app, arguments);
+  try {
+    app.parse(argument_count, argument_values);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? cli::kExitYes : cli::kExitUsage;  // help and version are no errors
+  }
+  return Run(commands, arguments);
+}
+
+}  // namespace
+}  // namespace stele::daemons
+
+int main(int argc, char** argv) {
+  try {
+    return stele::daemons::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "stele: %s\n", error.what());
+    return stele::daemons::cli::kExitCannotTell;
+  }
+}

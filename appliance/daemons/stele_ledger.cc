@@ -1,0 +1,81 @@
+// stele-ledger: the only writer of the store (docs/processes.md). Has the store for append and channels; no network, no TPM.
+#include <csignal>
+#include <exception>
+
+#include "appliance/daemons/ledger_startup.h"
+#include "appliance/sandbox/profiles.h"
+#include "appliance/store/file_device.h"
+
+namespace stele::ledger_daemon {
+namespace {
+
+using nlohmann::json;
+
+Result<Settings> ParseSettings(const std::string& text) {
+  const json object = json::parse(text, nullptr, false);
+  if (!object.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
+  Settings settings;
+  try {
+    settings.store_dir = object.at("store_dir").get<std::string>();
+    settings.segment_bytes = object.value("segment_bytes", settings.segment_bytes);
+    const auto genesis = ParseBase64(object.at("genesis_payload_b64").get<std::string>(), limits::kMiB);
+    if (!genesis) return Fail(Code::kInvalid, "configuration: genesis_payload_b64");
+    settings.genesis_payload = std::string(AsText(*genesis));
+    settings.checkpoint_interval_ms = object.value("checkpoint_interval_ms", settings.checkpoint_interval_ms);
+    settings.heartbeat_interval_ms = object.value("heartbeat_interval_ms", settings.heartbeat_interval_ms);
+    settings.commit_window_ms = object.value("commit_window_ms", settings.commit_window_ms);
+    settings.config_sha256 = object.value("config_sha256", "");
+    const std::string codec = object.value("codec", "zstd");
+    settings.codec = codec == "none" ? ledger::Codec::kNone : codec == "lz4" ? ledger::Codec::kLz4 : ledger::Codec::kZstd;
+  } catch (const json::exception& problem) {
+    return Fail(Code::kInvalid, std::string("configuration: ") + problem.what());
+  }
+  return settings;
+}
+
+Result<int> Main() {
+  STELE_TRY_VOID(HashSelfTest());
+  auto given = channel::ReceiveStartUp(channel::kControlFd);
+  if (!given) {
+    if (given.error().code == Code::kNotFound) return 0;
+    return tl::unexpected(given.error());
+  }
+  STELE_TRY(const Settings settings, ParseSettings(given->configuration_json));
+  store::FileShelf shelf(settings.store_dir, {false, true});
+  // Locked down before the first byte of the store is read: a hostile disk is hostile input.
+  STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::LedgerProfile(settings.store_dir)));
+  int anchor_fd = -1;
+  for (const channel::GivenChannel& one : given->channels) {
+    if (one.what.role == "anchor") anchor_fd = one.descriptor.get();
+  }
+  if (anchor_fd < 0) return Fail(Code::kInvalid, "no anchor channel was given");
+  STELE_TRY_VOID(channel::SetBlocking(anchor_fd, true));
+  SystemClock clock;
+  SystemEntropy entropy;
+  STELE_TRY(Started started, StartLedger(settings, shelf, anchor_fd, clock, entropy));
+  const auto& verdict = started.recovered.verdict;
+  LogInfo("recovered " + std::to_string(started.recovered.size) + " records: " + verdict.word +
+          (verdict.detail.empty() ? "" : " (" + verdict.detail + ")"));
+  Writer& writer = *started.writer;
+  Service service(settings, std::move(started.recovered), std::move(started.writer), shelf, clock, entropy);
+  writer.Start();
+  for (channel::GivenChannel& one : given->channels) service.AddChannel(one.what, std::move(one.descriptor));
+  STELE_TRY_VOID(channel::SendReady(channel::kControlFd, report.ToJson()));
+  return service.Run() ? 0 : 3;
+}
+
+}  // namespace
+}  // namespace stele::ledger_daemon
+
+int main() {
+  stele::SetLogName("stele-ledger");
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a vanished peer is an error of the send
+  try {
+    const auto status = stele::ledger_daemon::Main();
+    if (status) return *status;
+    stele::LogError(stele::Describe(status.error()));
+  } catch (const std::exception& problem) {
+    stele::LogError(problem.what());
+  }
+  return 1;
+}

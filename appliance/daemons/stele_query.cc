@@ -1,0 +1,357 @@
+// stele-query: reads the store for people. Its promise: it cannot write any file; what was read is in the log before the
+// answer leaves. This file is its loop: descriptors, queues, the supervisor's words. What it does is in appliance/query.
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "appliance/base/limits.h"
+#include "appliance/base/system.h"
+#include "appliance/channel/control.h"
+#include "appliance/daemons/version.h"
+#include "appliance/query/service.h"
+#include "appliance/sandbox/profiles.h"
+#include "appliance/sandbox/sandbox.h"
+#include "appliance/store/file_device.h"
+
+namespace stele {
+namespace {
+
+constexpr int kFramesPerTurn = 32;
+constexpr std::int64_t kTickNs = 1'000'000'000;
+constexpr std::int64_t kFinishNs = 5'000'000'000;
+constexpr std::size_t kLocalClientsMax = 64;
+constexpr std::size_t kLedgerQueueMax = 4'096;
+constexpr std::size_t kProvisioningBytesMax = std::size_t{1} << 20U;
+
+struct Configuration {
+  std::string store_dir;
+  std::string state_dir;
+  query::ReadsConfig reads;
+};
+
+Result<Configuration> ParseConfiguration(const std::string& text) {
+  const auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return Fail(Code::kInvalid, "the configuration is not a JSON object");
+  const auto take = [&object](const char* name) {
+    const auto at = object.find(name);
+    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string{};
+  };
+  Configuration configuration;
+  configuration.store_dir = take("store_dir");
+  configuration.state_dir = take("state_dir");
+  configuration.reads.origin = take("origin");
+  configuration.reads.vkey = take("vkey");
+  if (configuration.store_dir.empty() || configuration.state_dir.empty()) {
+    return Fail(Code::kInvalid, "the configuration needs store_dir and state_dir");
+  }
+  const std::string provisioning = take("provisioning_path");
+  if (!provisioning.empty()) {
+    const auto bytes = ReadFile(provisioning, kProvisioningBytesMax);
+    if (bytes) {
+      configuration.reads.provisioning_json = std::string(AsText(*bytes));
+    } else {
+      LogWarning("the provisioning record: " + Describe(bytes.error()));
+    }
+  }
+  return configuration;
+}
+
+// A channel with frames that wait to be sent.
+struct Peer {
+  UniqueFd fd;
+  std::string name;  // of a web channel; empty for local clients
+  std::optional<uid_t> local_uid;
+  std::deque<std::pair<channel::Type, Bytes>> queue;
+  std::size_t queued_bytes = 0;
+
+  void Queue(channel::Type type, Bytes body) {
+    queued_bytes += body.size();
+    queue.emplace_back(type, std::move(body));
+  }
+  // Sends what the peer takes. False: it is gone.
+  bool Flush() {
+    while (!queue.empty()) {
+      const auto sent = channel::Send(fd.get(), queue.front().first, queue.front().second);
+      if (!sent && sent.error().code == Code::kUnavailable) return true;
+      if (!sent) return false;
+      queued_bytes -= queue.front().second.size();
+      queue.pop_front();
+    }
+    return true;
+  }
+};
+
+class Loop final : public query::Outlet {
+ public:
+  Loop(UniqueFd control, Clock& clock) : control_(std::move(control)), clock_(clock), buffer_(limits::kChannelFrameBytes) {}
+
+  void Attach(query::Service& service, query::Workers& workers) {
+    service_ = &service;
+    workers_ = &workers;
+  }
+  Result<void> Give(const channel::TakeChannel& what, UniqueFd fd);
+  Result<void> Run();
+
+  void ToFront(query::FrontId front, channel::Type type, Bytes body) override {
+    if (const auto at = fronts_.find(front); at != fronts_.end()) at->second.Queue(type, std::move(body));
+  }
+  [[nodiscard]] std::size_t QueuedBytes(query::FrontId front) const override {
+    const auto at = fronts_.find(front);
+    return at == fronts_.end() ? 0 : at->second.queued_bytes;
+  }
+  [[nodiscard]] bool ToLedger(channel::Type type, ByteView body) override {
+    if (!ledger_.fd.valid() || ledger_.queue.size() >= kLedgerQueueMax) return false;
+    ledger_.Queue(type, ToBytes(body));
+    return true;
+  }
+
+ private:
+  Result<void> Greet(int fd) { return channel::SendHello(fd, {channel::Role::kQuery, limits::kChannelFrameBytes, limits::kChannelCredits}); }
+  void AcceptClients();
+  void ReadFront(query::FrontId id);
+  Result<void> HandleFront(query::FrontId id, const channel::FrameView& frame);
+  void ReadLedger();
+  bool ReadControl();
+  void FlushAll();
+  void DropFront(query::FrontId id);
+  void DropLedger();
+  [[nodiscard]] int TimeoutMs() const;
+
+  UniqueFd control_;
+  Clock& clock_;
+  Bytes buffer_;
+  query::Service* service_ = nullptr;
+  query::Workers* workers_ = nullptr;
+  Peer ledger_;
+  UniqueFd listener_;
+  std::map<query::FrontId, Peer> fronts_;
+  query::FrontId next_front_ = 1;
+  std::int64_t next_tick_ns_ = 0;
+  std::int64_t finish_by_ns_ = 0;  // 0: serving
+};
+
+Result<void> Loop::Give(const channel::TakeChannel& what, UniqueFd fd) {
+  STELE_TRY_VOID(channel::SetBlocking(fd.get(), false));
+  if (what.role == "ledger") {
+    DropLedger();
+    STELE_TRY_VOID(Greet(fd.get()));
+    ledger_.fd = std::move(fd);
+    return {};
+  }
+  if (what.role == "web") {
+    for (auto at = fronts_.begin(); at != fronts_.end(); ++at) {
+      if (!at->second.local_uid && at->second.name == what.name) {
+        DropFront(at->first);
+        break;
+      }
+    }
+    STELE_TRY_VOID(Greet(fd.get()));
+    Peer& peer = fronts_[next_front_++];
+    peer.fd = std::move(fd);
+    peer.name = what.name;
+    return {};
+  }
+  if (what.role == "api-socket") {
+    listener_ = std::move(fd);
+    return {};
+  }
+  return Fail(Code::kInvalid, "a descriptor of the unknown role " + what.role);
+}
+
+void Loop::AcceptClients() {
+  for (int i = 0; i < kFramesPerTurn; ++i) {
+    UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd.valid()) return;
+    struct ucred who {};
+    socklen_t size = sizeof who;
+    const auto local = std::count_if(fronts_.begin(), fronts_.end(), [](const auto& entry) { return entry.second.local_uid.has_value(); });
+    if (static_cast<std::size_t>(local) >= kLocalClientsMax) continue;  // closed again: the client sees the end
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || !Greet(fd.get())) continue;
+    Peer& peer = fronts_[next_front_++];
+    peer.fd = std::move(fd);
+    peer.local_uid = who.uid;
+  }
+}
+
+void Loop::DropFront(query::FrontId id) {
+  if (fronts_.erase(id) > 0 && service_ != nullptr) service_->OnFrontGone(id);
+}
+
+void Loop::DropLedger() {
+  const bool had = ledger_.fd.valid();
+  ledger_ = Peer{};
+  if (had && service_ != nullptr) service_->OnLedgerGone();
+}
+
+Result<void> Loop::HandleFront(query::FrontId id, const channel::FrameView& frame) {
+  switch (frame.type) {
+    case channel::Type::kHello: return channel::DecodeHello(frame.body).map([](const channel::Hello&) {});
+    case channel::Type::kApiRequest: {
+      STELE_TRY(channel::ApiRequest request, channel::DecodeApiRequest(frame.body));
+      service_->OnRequest(query::Front{id, fronts_.at(id).local_uid}, std::move(request));
+      return {};
+    }
+    case channel::Type::kApiCancel: {
+      STELE_TRY(const std::uint64_t request, channel::DecodeApiCancel(frame.body));
+      service_->OnCancel(id, request);
+      return {};
+    }
+    default: return Fail(Code::kInvalid, "a frame that has no place on this channel");
+  }
+}
+
+void Loop::ReadFront(query::FrontId id) {
+  for (int i = 0; i < kFramesPerTurn; ++i) {
+    const auto at = fronts_.find(id);
+    if (at == fronts_.end()) return;
+    const auto frame = channel::ReceiveInto(at->second.fd.get(), buffer_, false);
+    if (!frame && frame.error().code == Code::kUnavailable) return;
+    const Result<void> handled = frame ? HandleFront(id, *frame) : tl::unexpected(frame.error());
+    if (handled) continue;
+    if (handled.error().code != Code::kNotFound) LogWarning("a front's channel is closed: " + Describe(handled.error()));
+    return DropFront(id);
+  }
+}
+
+void Loop::ReadLedger() {
+  for (int i = 0; i < kFramesPerTurn && ledger_.fd.valid(); ++i) {
+    const auto frame = channel::ReceiveInto(ledger_.fd.get(), buffer_, false);
+    if (!frame && frame.error().code == Code::kUnavailable) return;
+    const Result<void> handled = frame ? service_->OnLedgerFrame(frame->type, frame->body) : tl::unexpected(frame.error());
+    if (handled) continue;
+    LogWarning("the ledger's channel is closed: " + Describe(handled.error()));
+    return DropLedger();
+  }
+}
+
+// False: the supervisor is gone or said stop.
+bool Loop::ReadControl() {
+  for (int i = 0; i < kFramesPerTurn; ++i) {
+    auto frame = channel::Receive(control_.get(), /*wait=*/false, /*with_descriptors=*/true);
+    if (!frame) return frame.error().code == Code::kUnavailable;
+    if (frame->type == channel::Type::kStop) return false;
+    if (frame->type != channel::Type::kTakeChannel) continue;
+    const auto what = channel::DecodeTakeChannel(frame->body);
+    if (!what || frame->descriptors.size() != 1) {
+      LogWarning("a descriptor from the supervisor came without its role");
+      continue;
+    }
+    if (const auto given = Give(*what, std::move(frame->descriptors.front())); !given) LogWarning(Describe(given.error()));
+  }
+  return true;
+}
+
+void Loop::FlushAll() {
+  std::vector<query::FrontId> gone;
+  std::vector<query::FrontId> drained;
+  for (auto& [id, peer] : fronts_) {
+    const bool waited = !peer.queue.empty();
+    if (!peer.Flush()) gone.push_back(id);
+    if (waited && peer.queued_bytes < query::Service::kTailQueuedBytesMax / 2) drained.push_back(id);
+  }
+  for (const query::FrontId id : gone) DropFront(id);
+  for (const query::FrontId id : drained) service_->OnFrontDrained(id);
+  if (ledger_.fd.valid() && !ledger_.Flush()) DropLedger();
+}
+
+int Loop::TimeoutMs() const {
+  const std::int64_t left_ns = next_tick_ns_ - clock_.BoottimeNs();
+  return static_cast<int>(std::clamp<std::int64_t>(left_ns / 1'000'000 + 1, 0, 1'000));
+}
+
+Result<void> Loop::Run() {
+  next_tick_ns_ = clock_.BoottimeNs() + kTickNs;
+  for (;;) {
+    std::vector<pollfd> polled;
+    std::vector<query::FrontId> ids;
+    const auto watch = [&polled](int fd, bool write) {
+      polled.push_back({fd, static_cast<short>(write ? POLLIN | POLLOUT : POLLIN), 0});
+    };
+    watch(finish_by_ns_ == 0 ? control_.get() : -1, false);
+    watch(workers_->done_fd(), false);
+    watch(ledger_.fd.get(), !ledger_.queue.empty());
+    watch(finish_by_ns_ == 0 ? listener_.get() : -1, false);
+    for (const auto& [id, peer] : fronts_) {
+      watch(peer.fd.get(), !peer.queue.empty());
+      ids.push_back(id);
+    }
+    if (::poll(polled.data(), polled.size(), TimeoutMs()) < 0 && errno != EINTR) return FailErrno("poll");
+    if (polled[1].revents != 0) workers_->RunDone();
+    if (polled[2].revents != 0) ReadLedger();
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (polled[4 + i].revents != 0) ReadFront(ids[i]);
+    }
+    if (polled[3].revents != 0) AcceptClients();
+    if (polled[0].revents != 0 && !ReadControl()) finish_by_ns_ = clock_.BoottimeNs() + kFinishNs;
+    if (clock_.BoottimeNs() >= next_tick_ns_) {
+      next_tick_ns_ = clock_.BoottimeNs() + kTickNs;
+      service_->OnTick();
+    }
+    const bool finished = finish_by_ns_ != 0 && (service_->Finish() || clock_.BoottimeNs() >= finish_by_ns_);
+    FlushAll();
+    if (const std::string notice = service_->TakeNotice(); !notice.empty()) LogWarning(notice);
+    if (finished) return {};
+  }
+}
+
+Result<uid_t> OwnerOf(const std::string& directory) {
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) return FailErrno("look at " + directory);
+  return info.st_uid;
+}
+
+Result<void> Serve() {
+  UniqueFd control(channel::kControlFd);
+  const int control_fd = control.get();
+  auto start_up = channel::ReceiveStartUp(control_fd);
+  if (!start_up && start_up.error().code == Code::kNotFound) return {};  // never started
+  if (!start_up) return tl::unexpected(start_up.error());
+  STELE_TRY(const Configuration configuration, ParseConfiguration(start_up->configuration_json));
+  STELE_TRY(const uid_t owner, OwnerOf(configuration.store_dir));
+  SystemClock clock;
+  SystemEntropy entropy;
+  query::UserBook users(configuration.state_dir);
+  if (const auto read = users.Refresh(); !read) LogError("nobody of this file can sign in: " + Describe(read.error()));
+  STELE_TRY(const std::string unknown_user_hash, query::UnknownUserHash(entropy));
+  Loop loop(std::move(control), clock);
+  for (channel::GivenChannel& given : start_up->channels) STELE_TRY_VOID(loop.Give(given.what, std::move(given.descriptor)));
+  STELE_TRY_VOID(channel::SetBlocking(control_fd, false));
+
+  STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::QueryProfile(configuration.store_dir, configuration.state_dir)));
+  query::Workers workers([&] {
+    return query::Reads::Open(std::make_unique<store::FileShelf>(configuration.store_dir), clock, configuration.reads);
+  });
+  STELE_TRY_VOID(workers.Start());
+  const query::ServiceConfig service_config{owner, daemons::kVersion, configuration.reads.origin,
+                                            owner == ::geteuid() ? "same-uid" : "own-uid"};
+  query::Service service(service_config, clock, entropy, workers, loop, std::move(users), unknown_user_hash);
+  loop.Attach(service, workers);
+  STELE_TRY_VOID(channel::SendReady(control_fd, report.ToJson()));
+  return loop.Run();
+}
+
+}  // namespace
+}  // namespace stele
+
+int main() {
+  stele::SetLogName("stele-query");
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a client that leaves is an error code, not a signal
+  try {
+    const auto served = stele::Serve();
+    if (served) return EXIT_SUCCESS;
+    stele::LogError(stele::Describe(served.error()));
+  } catch (const std::exception& error) {
+    stele::LogError(error.what());
+  }
+  return EXIT_FAILURE;
+}

@@ -1,0 +1,251 @@
+// stele-receive: takes bytes off the wire of one zone and hands them to the ledger (docs/processes.md). It parses hostile
+// bytes, so it owns nothing: inherited sockets, one channel, no file, no way out.
+#include <csignal>
+#include <exception>
+
+#include <boost/asio/steady_timer.hpp>
+#include <nlohmann/json.hpp>
+
+#include "appliance/base/system.h"
+#include "appliance/channel/control.h"
+#include "appliance/daemons/receive_syslog.h"
+#include "appliance/ingest/http_json.h"
+#include "appliance/sandbox/profiles.h"
+
+namespace stele::receive {
+namespace {
+
+using nlohmann::json;
+
+// JSON batches from HTTPS: every event is a record somebody waits for.
+class JsonSink final : public ingest::EventSink {
+ public:
+  JsonSink(LedgerLink& link, Listener& listener, std::size_t index) : link_(link), listener_(listener), index_(index) {}
+
+  void Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOutcome)> done) override {
+    bool overflow = false;
+    const std::uint32_t source = link_.SourceOf(index_, listener_, batch.peer, "", overflow);
+    std::vector<LedgerLink::WaitedRecord> records;
+    records.reserve(batch.events.size());
+    for (const ingest::JsonSlice& event : batch.events) {
+      std::uint16_t flags = overflow ? record::kFlagOverflowSource : std::uint16_t{0};
+      if (!event.parsed) flags |= record::kFlagUnparsed;
+      records.push_back({flags, batch.EventBytes(event)});
+    }
+    listener_.received += records.size();
+    struct Progress {
+      std::size_t frames_left = 0;
+      ingest::JsonOutcome outcome;
+      std::function<void(ingest::JsonOutcome)> done;
+    };
+    // Shared by the frames of one batch: the last acknowledgement answers.
+    auto progress = std::make_shared<Progress>();
+    progress->outcome.committed = true;
+    progress->done = std::move(done);
+    progress->frames_left = 1;  // held until all frames are queued
+    const auto finish_one = [progress] {
+      if (--progress->frames_left == 0) progress->done(std::move(progress->outcome));
+    };
+    const auto on_frame = [progress, finish_one](const LedgerLink::Outcome& frame) {
+      auto& ranges = progress->outcome.ranges;
+      if (!frame.committed) {
+        progress->outcome.committed = false;
+      } else if (!ranges.empty() && ranges.back().second + 1 == frame.first_sequence) {
+        ranges.back().second = frame.first_sequence + frame.count - 1;
+      } else {
+        ranges.emplace_back(frame.first_sequence, frame.first_sequence + frame.count - 1);
+      }
+      finish_one();
+    };
+    progress->frames_left += link_.AddWaited(listener_, record::Kind::kJson, source, batch.receive_wall_ns, batch.peer,
+                                             records, on_frame);
+    finish_one();
+  }
+
+ private:
+  LedgerLink& link_;
+  Listener& listener_;
+  std::size_t index_;
+};
+
+struct Ways {
+  std::vector<std::unique_ptr<UdpListener>> udp;
+  std::vector<std::unique_ptr<TcpListener>> tcp;
+  std::vector<std::unique_ptr<JsonSink>> sinks;
+  std::vector<std::unique_ptr<ingest::HttpJsonServer>> https;
+};
+
+class Receiver {
+ public:
+  Receiver(boost::asio::io_context& context, json configuration)
+      : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), timer_(context),
+        control_(context) {}
+
+  Result<void> Take(channel::GivenChannel given) {
+    if (given.what.role == "ledger") {
+      link_.Connect(std::move(given.descriptor));
+      return {};
+    }
+    if (given.what.role != "listener") return Fail(Code::kInvalid, "unknown role " + given.what.role);
+    const json detail = json::parse(given.what.detail_json, nullptr, false);
+    if (!detail.is_object()) return Fail(Code::kInvalid, "listener " + given.what.name + ": no detail");
+    auto listener = std::make_unique<Listener>();
+    listener->name = given.what.name;
+    listener->zone = configuration_.value("zone", "default");
+    listener->transport = detail.value("transport", "");
+    listener->address = detail.value("address", "");
+    listeners_.push_back(std::move(listener));
+    return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
+  }
+
+  void Start() {
+    for (auto& one : ways_.udp) one->Start();
+    for (auto& one : ways_.tcp) one->Start();
+    for (auto& one : ways_.https) one->Start();
+    control_.assign(channel::kControlFd);
+    WaitControl();
+    Tick();
+  }
+
+ private:
+  Result<void> Open(Listener& listener, std::size_t index, UniqueFd socket) {
+    SyslogOptions options;
+    options.message_bytes_max = configuration_.value("message_bytes_max", limits::kMessageBytesDefault);
+    if (listener.transport == "udp") {
+      ways_.udp.push_back(std::make_unique<UdpListener>(context_, link_, clock_, listener, index, std::move(socket), options));
+    } else if (listener.transport == "tcp") {
+      ways_.tcp.push_back(
+          std::make_unique<TcpListener>(context_, link_, clock_, entropy_, listener, index, std::move(socket), options));
+    } else if (listener.transport == "https-json") {
+      const json tls = configuration_.value("tls", json::object());
+      ingest::HttpJsonOptions https;
+      https.certificate_pem = tls.value("certificate_pem", "");
+      https.key_pem = tls.value("key_pem", "");
+      https.tokens = configuration_.value("tokens", std::vector<std::string>());
+      ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index));
+      STELE_TRY(auto server, ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
+      ways_.https.push_back(std::move(server));
+      https_listeners_.push_back(&listener);
+    } else {
+      return Fail(Code::kInvalid, "listener " + listener.name + ": unknown transport " + listener.transport);
+    }
+    return {};
+  }
+
+  // Once a second: stalled connections, kernel drops, loss entries, counters for the status.
+  void Tick() {
+    for (auto& one : ways_.udp) one->PollKernelDrops();
+    for (auto& one : ways_.tcp) one->Sweep();
+    for (std::size_t i = 0; i < ways_.https.size(); ++i) {
+      const ingest::HttpJsonCounters& c = ways_.https[i]->counters();
+      https_listeners_[i]->connections = c.connections_open;
+      https_listeners_[i]->refused = c.connections_refused + c.requests_refused + c.handshakes_failed + c.events_refused;
+    }
+    RecordLosses();
+    json list = json::array();
+    for (const auto& l : listeners_) {
+      list.push_back({{"name", l->name}, {"transport", l->transport}, {"address", l->address}, {"received", l->received},
+                      {"stored", l->stored}, {"lost", l->lost}, {"refused", l->refused}, {"connections", l->connections},
+                      {"sources", l->sources}});
+    }
+    link_.SendCounters(json{{"listeners", list}}.dump());
+    if (stopping_ && (link_.idle() || --stop_turns_left_ <= 0)) {
+      context_.stop();
+      return;
+    }
+    timer_.expires_after(std::chrono::milliseconds(stopping_ ? 50 : 1000));
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) Tick();
+    });
+  }
+
+  void RecordLosses() {
+    if (!link_.Ready()) return;  // counted further; recorded when there is room
+    for (auto& l : listeners_) {
+      for (auto& [cause, pending] : l->losses) {
+        if (pending.count == 0) continue;
+        const std::string entry = json{{"listener", l->name}, {"source", nullptr}, {"cause", cause}, {"count", pending.count},
+                                       {"from_ns", pending.from_ns}, {"to_ns", pending.to_ns}}.dump();
+        pending = {};
+        link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
+      }
+    }
+    link_.FlushSoon();
+  }
+
+  void WaitControl() {
+    control_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
+      if (!error && HandleControl()) WaitControl();
+    });
+  }
+
+  // False: stopping, no more is expected.
+  bool HandleControl() {
+    auto frame = channel::Receive(channel::kControlFd, false, true);
+    if (!frame && frame.error().code == Code::kUnavailable) return true;
+    if (frame && frame->type == channel::Type::kTakeChannel && frame->descriptors.size() == 1) {
+      const auto what = channel::DecodeTakeChannel(frame->body);
+      if (what && what->role == "ledger") link_.Connect(std::move(frame->descriptors[0]));
+      return true;
+    }
+    if (frame && frame->type != channel::Type::kStop) return true;
+    stopping_ = true;
+    for (auto& one : ways_.tcp) one->Stop();
+    for (auto& one : ways_.https) one->Stop();
+    link_.Flush();
+    timer_.expires_after(std::chrono::milliseconds(1));
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) Tick();
+    });
+    return false;
+  }
+
+  boost::asio::io_context& context_;
+  json configuration_;
+  SystemClock clock_;
+  SystemEntropy entropy_;
+  LedgerLink link_;
+  boost::asio::steady_timer timer_;
+  boost::asio::posix::stream_descriptor control_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<Listener*> https_listeners_;
+  Listener loss_account_;  // loss entries are ours, they belong to no listener's balance
+  Ways ways_;
+  bool stopping_ = false;
+  int stop_turns_left_ = 100;
+};
+
+Result<int> Main() {
+  STELE_TRY_VOID(HashSelfTest());
+  auto given = channel::ReceiveStartUp(channel::kControlFd);
+  if (!given) {
+    if (given.error().code == Code::kNotFound) return 0;
+    return tl::unexpected(given.error());
+  }
+  json configuration = json::parse(given->configuration_json, nullptr, false);
+  if (!configuration.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
+  boost::asio::io_context context(1);
+  Receiver receiver(context, std::move(configuration));
+  for (channel::GivenChannel& one : given->channels) STELE_TRY_VOID(receiver.Take(std::move(one)));
+  STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::ReceiveProfile()));
+  receiver.Start();
+  STELE_TRY_VOID(channel::SendReady(channel::kControlFd, report.ToJson()));
+  context.run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace stele::receive
+
+int main() {
+  stele::SetLogName("stele-receive");
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a vanished peer is an error of the send
+  try {
+    const auto status = stele::receive::Main();
+    if (status) return *status;
+    stele::LogError(stele::Describe(status.error()));
+  } catch (const std::exception& problem) {
+    stele::LogError(problem.what());
+  }
+  return 1;
+}

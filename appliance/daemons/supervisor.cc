@@ -1,0 +1,442 @@
+#include "appliance/daemons/supervisor.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "appliance/base/system.h"
+#include "appliance/base/text.h"
+#include "appliance/daemons/cli/client.h"
+#include "appliance/daemons/config.h"
+#include "appliance/daemons/family.h"
+#include "appliance/daemons/first_run.h"
+#include "appliance/daemons/listeners.h"
+#include "appliance/daemons/tpm_source.h"
+#include "appliance/daemons/version.h"
+
+namespace stele::daemons {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kRound{1'000};
+constexpr milliseconds kStopLimit{10'000};
+constexpr milliseconds kLedgerStopLimit{60'000};  // a last commit, checkpoint and anchor on a slow disk and a slow TPM
+constexpr std::uint64_t kStartAttempts = 4;       // of a member that was never ready: then the start has failed
+
+constexpr milliseconds kBetweenHandovers{1'000};  // of TPM connections: one that fails at once is not tried in a loop
+constexpr std::size_t kUnheardDeathsMax = 64;
+
+// Members by index, in the order they are started; links and stop order refer to it.
+enum MemberIndex : std::size_t { kAnchor, kLedger, kQuery, kReceive, kWeb, kMemberCount };
+
+void Say(const std::string& line) {
+  std::printf("%s\n", EscapeForTerminal(AsBytes(line)).c_str());
+  std::fflush(stdout);
+}
+
+// SIGINT and SIGTERM as a readable descriptor. A handler and not signalfd: a blocked signal would stay blocked in swtpm.
+UniqueFd g_stop_read;   // NOLINT(cert-err58-cpp)  // no allocation, cannot throw
+UniqueFd g_stop_write;  // NOLINT(cert-err58-cpp)
+extern "C" void OnStopSignal(int /*signal*/) {
+  const int saved = errno;
+  (void)!::write(g_stop_write.get(), "x", 1);  // full: the wish is known already
+  errno = saved;
+}
+
+Result<void> CatchStopSignals() {
+  std::array<int, 2> ends{-1, -1};
+  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return FailErrno("make a pipe");
+  g_stop_read = UniqueFd(ends[0]);
+  g_stop_write = UniqueFd(ends[1]);
+  struct sigaction action {};
+  action.sa_handler = OnStopSignal;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    if (::sigaction(signal, &action, nullptr) != 0) return FailErrno("catch signals");
+  }
+  (void)::signal(SIGPIPE, SIG_IGN);  // cannot fail
+  return {};
+}
+
+bool StopWanted() {
+  char byte = 0;
+  return ::read(g_stop_read.get(), &byte, 1) == 1;
+}
+
+// 4,096 connections need more descriptors than the usual soft limit; the daemons inherit ours.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // fewer connections otherwise, and the receiver says so
+}
+
+struct Listeners {
+  std::vector<BoundListener> ingest;
+  BoundListener viewer;
+};
+
+Result<Listeners> BindAll(const Config& config) {
+  Listeners all;
+  const struct {
+    const char* name;
+    const char* transport;
+    std::optional<std::uint16_t> port;
+  } wanted[] = {{"syslog-udp", "udp", config.syslog_udp_port},
+                {"syslog-tcp", "tcp", config.syslog_tcp_port},
+                {"https-json", "https-json", config.https_json_port}};
+  for (const auto& listener : wanted) {
+    if (!listener.port) continue;
+    STELE_TRY(auto bound, BindListener(listener.name, listener.transport, config.ingest_address, *listener.port));
+    all.ingest.push_back(std::move(bound));
+  }
+  STELE_TRY(all.viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
+  return all;
+}
+
+OwnChannel ListenerChannel(const BoundListener& listener) {
+  return {{"listener", listener.name, listener.DetailJson()}, [fd = listener.descriptor.get()]() -> Result<UniqueFd> {
+            UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+            if (!copy.valid()) return FailErrno("duplicate a listener");
+            return copy;
+          }};
+}
+
+std::string UrlOf(const BoundListener& listener) {
+  const bool loopback = listener.address.starts_with("127.") || listener.address.starts_with("[::1]");
+  return "https://" + (loopback ? "localhost:" + std::to_string(listener.port) : listener.address) + "/";
+}
+
+// What each process is told; the members are those of docs/processes.md.
+struct Parts {
+  const Home& home;
+  const Config& config;
+  const Identity& identity;
+  const Listeners& listeners;
+  const TpmSource& tpm;
+  int query_socket;
+};
+
+std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
+  const Config& config = parts.config;
+  const Identity& identity = parts.identity;
+  const auto tls_of = [](const ServerCertificate& server) {
+    return json{{"certificate_pem", server.certificate_pem}, {"key_pem", server.key_pem}};
+  };
+  switch (index) {
+    case kReceive:
+      return json{{"zone", config.zone}, {"message_bytes_max", config.message_bytes_max}, {"tls", tls_of(identity.certificates.ingest)}, {"tokens", config.tokens}}
+          .dump();
+    case kLedger:
+      return json{{"store_dir", parts.home.Store().string()},
+                  {"segment_bytes", config.segment_bytes},
+                  {"genesis_payload_b64", Base64Of(AsBytes(identity.genesis_payload))},
+                  {"checkpoint_interval_ms", config.checkpoint_interval_ms},
+                  {"heartbeat_interval_ms", config.heartbeat_interval_ms},
+                  {"commit_window_ms", config.commit_window_ms},
+                  {"config_sha256", HexOf(config.sha256)},
+                  {"codec", config.codec}}
+          .dump();
+    case kAnchor:
+      return json{{"state_dir", parts.home.State().string()},
+                  {"seed_path", parts.home.SeedFile().string()},
+                  {"provisioning_path", parts.home.ProvisioningRecord().string()},
+                  {"pcr", config.pcr},
+                  {"anchor_interval_ms", config.anchor_interval_ms},
+                  {"origin", identity.origin}}
+          .dump();
+    case kQuery:
+      return json{{"store_dir", parts.home.Store().string()},
+                  {"state_dir", parts.home.State().string()},
+                  {"origin", identity.origin},
+                  {"provisioning_path", parts.home.ProvisioningRecord().string()},
+                  {"vkey", identity.verification_key}}
+          .dump();
+    case kWeb: {
+      json tls = tls_of(identity.certificates.viewer);
+      tls["client_ca_pem"] = identity.certificates.ca_pem;
+      json hosts = {"localhost", "127.0.0.1", "::1"};
+      for (const auto& name : NamesOf(config.viewer_address)) hosts.push_back(name);
+      for (const auto& host : config.hosts) hosts.push_back(host);
+      return json{{"tls", tls}, {"hosts", hosts}}.dump();
+    }
+    case kMemberCount: break;
+  }
+  return "{}";
+}
+
+Result<std::vector<MemberSpec>> Members(const Parts& parts) {
+  std::vector<MemberSpec> members(kMemberCount);
+  const std::array<const char*, kMemberCount> names{"stele-anchor", "stele-ledger", "stele-query", "stele-receive", "stele-web"};
+  for (std::size_t i = 0; i < kMemberCount; ++i) {
+    members[i].name = names[i];
+    STELE_TRY(members[i].executable, FindExecutable(names[i]));
+    members[i].configuration_json = ConfigurationOf(static_cast<MemberIndex>(i), parts);
+    members[i].stop_limit = i == kLedger ? kLedgerStopLimit : kStopLimit;
+  }
+  members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
+  for (const auto& listener : parts.listeners.ingest) members[kReceive].own.push_back(ListenerChannel(listener));
+  members[kWeb].own.push_back(ListenerChannel(parts.listeners.viewer));
+  members[kQuery].own.push_back({{"api-socket", "cli", ""}, [fd = parts.query_socket]() -> Result<UniqueFd> {
+                                   UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+                                   if (!copy.valid()) return FailErrno("duplicate the query socket");
+                                   return copy;
+                                 }});
+  return members;
+}
+
+std::vector<LinkSpec> Links(const Config& config) {
+  return {{kLedger, kAnchor, {"anchor", "anchor", ""}, {"ledger", "ledger", ""}},
+          {kLedger, kReceive, {"receive", config.zone, ""}, {"ledger", "ledger", ""}},
+          {kLedger, kQuery, {"query", "query", ""}, {"ledger", "ledger", ""}},
+          {kQuery, kWeb, {"web", "web", ""}, {"query", "query", ""}}};
+}
+
+// One appliance while it runs.
+class Appliance {
+ public:
+  Appliance(const Parts& parts, TpmSource& tpm, std::vector<MemberSpec> members)
+      : parts_(parts),
+        tpm_(tpm),
+        family_(std::move(members), Links(parts.config), [this](const FamilyEvent& event) { On(event); }) {}
+
+  int Run() {
+    if (const auto started = family_.Start(); !started) {
+      LogError(Describe(started.error()));
+      return cli::kExitCannotTell;
+    }
+    int exit_status = cli::kExitYes;
+    while (!StopWanted()) {
+      const std::array wake{g_stop_read.get(), tpm_.watch_fd()};
+      family_.Pump(tpm_died_ ? milliseconds(250) : kRound, std::span(wake).first(tpm_.watch_fd() >= 0 ? 2 : 1));
+      WatchTpm();
+      if (const MemberStatus* stuck = family_.CannotStart(kStartAttempts)) {
+        LogError(stuck->name + " cannot start; giving up");
+        exit_status = cli::kExitCannotTell;
+        break;
+      }
+      if (family_.AllReady() && changed_) Announce();
+    }
+    std::error_code ignored;  // absent when it never served
+    std::filesystem::remove(parts_.home.ReadyFile(), ignored);
+    return Stop() ? exit_status : cli::kExitCannotTell;
+  }
+
+ private:
+  void On(const FamilyEvent& event) {
+    if (event.event == "says") return Hear(event);
+    changed_ = true;
+    const std::string line = event.member.name + " " + event.event + (event.text.empty() ? "" : ": " + event.text);
+    if (event.event == "died" || event.event == "killed") {
+      LogWarning(line);
+    } else if (!announced_ && event.event == "ready") {
+      Say("  " + event.member.name + " is locked down and serving (pid " + std::to_string(event.member.pid) + ")");
+    }
+    TellLedger(event);
+  }
+
+  // A member's notice. stele-anchor says so when its connection to the TPM has failed: it gets a fresh one.
+  void Hear(const FamilyEvent& event) {
+    const json notice = json::parse(event.text, nullptr, false);
+    const std::string what = notice.is_object() && notice.contains("event") && notice["event"].is_string()
+                                 ? notice["event"].get<std::string>()
+                                 : std::string();
+    if (event.member.name == "stele-anchor" && what == "tpm_lost") {
+      tpm_wanted_ = true;
+    } else {
+      LogInfo(event.member.name + ": " + event.text);
+    }
+  }
+
+  // The ledger keeps the list of processes for the status and records every death. What happens while it is down, its own
+  // death included, it hears when it is ready again.
+  void TellLedger(const FamilyEvent& event) {
+    json notice = {{"event", event.event},
+                   {"process", event.member.name},
+                   {"pid", event.member.pid},
+                   {"restarts", event.member.restarts},
+                   {"text", event.text}};
+    const json detail = json::parse(event.member.detail_json, nullptr, false);
+    if (event.event == "ready" && detail.is_object()) notice["detail"] = detail;
+    const std::string text = notice.dump(-1, ' ', false, json::error_handler_t::replace);
+    const bool ledger = event.member.name == "stele-ledger";
+    if (ledger) ledger_hears_ = event.event == "ready";
+    if (event.event == "died" && !ledger_hears_) {
+      if (unheard_deaths_.size() < kUnheardDeathsMax) unheard_deaths_.push_back(text);
+      return;
+    }
+    last_notice_[event.member.name] = text;
+    if (ledger && ledger_hears_) {
+      for (const auto& death : unheard_deaths_) (void)family_.Tell(kLedger, channel::Type::kNotice, death);  // best effort
+      unheard_deaths_.clear();
+      for (const auto& [name, last] : last_notice_) (void)family_.Tell(kLedger, channel::Type::kNotice, last);
+    } else if (ledger_hears_) {
+      (void)family_.Tell(kLedger, channel::Type::kNotice, text);  // best effort: the status lags, nothing is lost
+    }
+  }
+
+  void WatchTpm() {
+    if (tpm_.embedded() && (tpm_died_ || Readable(tpm_.watch_fd()))) {
+      if (!tpm_died_) LogWarning("the embedded TPM has died; starting it again");
+      tpm_died_ = true;
+      if (const auto again = tpm_.StartAgain(); !again) {
+        LogError("the embedded TPM cannot be started: " + Describe(again.error()));
+        return;
+      }
+      tpm_died_ = false;
+      tpm_wanted_ = true;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!tpm_wanted_ || now < next_handover_) return;
+    tpm_wanted_ = false;
+    next_handover_ = now + kBetweenHandovers;
+    family_.Give(kAnchor, {{"tpm", tpm_.embedded() ? "swtpm" : "device", ""}, [this] { return tpm_.Connect(); }});
+  }
+
+  static bool Readable(int fd) {
+    pollfd one{fd, POLLIN, 0};
+    return ::poll(&one, 1, 0) == 1;
+  }
+
+  // Everybody serves: tell programs (run/ready.json) and, the first time, people.
+  void Announce() {
+    changed_ = false;
+    json ports = {{"viewer", parts_.listeners.viewer.port}};
+    json urls = {{"viewer", UrlOf(parts_.listeners.viewer)}};
+    for (const auto& listener : parts_.listeners.ingest) {
+      ports[listener.name] = listener.port;
+      if (listener.transport == "https-json") urls["ingest"] = UrlOf(listener);
+    }
+    json pids = {{"stele", ::getpid()}};
+    json sandboxes = json::object();
+    for (const auto& member : family_.Status()) {
+      pids[member.name] = member.pid;
+      const json detail = json::parse(member.detail_json, nullptr, false);
+      if (detail.is_object()) sandboxes[member.name] = detail;
+    }
+    if (tpm_.embedded()) pids["swtpm"] = tpm_.pid();
+    const json ready = {{"version", kVersion},
+                        {"dir", parts_.home.dir.string()},
+                        {"log_id", parts_.identity.log_id},
+                        {"origin", parts_.identity.origin},
+                        {"tpm", tpm_.embedded() ? "embedded" : "device"},
+                        {"address", parts_.config.ingest_address},
+                        {"ports", ports},
+                        {"urls", urls},
+                        {"pids", pids},
+                        {"ready", sandboxes},
+                        {"socket", parts_.home.QuerySocket().string()}};
+    if (const auto written = WriteFileDurably(parts_.home.ReadyFile(), AsBytes(ready.dump(2) + "\n"), 0600); !written) {
+      LogError(Describe(written.error()));
+    }
+    if (!announced_) Welcome(urls["viewer"].get<std::string>());
+    announced_ = true;
+  }
+
+  void Welcome(const std::string& viewer_url) const {
+    Say("");
+    for (const auto& listener : parts_.listeners.ingest) Say("  " + listener.name + "  " + listener.address);
+    Say("");
+    Say("Open " + viewer_url + " in a browser.");
+    for (const auto& line : parts_.identity.sign_in) Say(line);
+    Say("");
+    Say("Running. Stop with Ctrl-C.");
+  }
+
+  // Receivers first, so that nothing new arrives; the ledger then makes the last checkpoint and anchor; the anchor and its
+  // TPM go last.
+  bool Stop() {
+    Say("Stopping: last checkpoint and anchor ...");
+    constexpr std::array<std::size_t, kMemberCount> kOrder{kReceive, kWeb, kQuery, kLedger, kAnchor};
+    const bool well = family_.Stop(kOrder);
+    tpm_.Stop();
+    Say(well ? "Stopped." : "Stopped, not cleanly: see the messages above.");
+    return well;
+  }
+
+  Parts parts_;
+  TpmSource& tpm_;
+  std::map<std::string, std::string> last_notice_;
+  std::vector<std::string> unheard_deaths_;
+  bool changed_ = true;
+  bool announced_ = false;
+  bool tpm_died_ = false;
+  bool tpm_wanted_ = false;
+  std::chrono::steady_clock::time_point next_handover_{};
+  bool ledger_hears_ = false;
+  Family family_;
+};
+
+Result<Config> ConfigOf(const Home& home, const UpOptions& options) {
+  const bool named = !options.config.empty();
+  STELE_TRY(Config config, LoadConfig(named ? std::filesystem::path(options.config) : home.Config(), named));
+  if (!options.listen.empty()) {
+    config.ingest_address = options.listen;
+    config.viewer_address = options.listen;
+  }
+  return config;
+}
+
+Result<int> Up(const Home& home, const Config& config) {
+  STELE_TRY_VOID(MakeHome(home));
+  STELE_TRY(const UniqueFd lock, LockHome(home));
+  std::error_code ignored;  // a leftover of a killed run, or nothing
+  std::filesystem::remove(home.ReadyFile(), ignored);
+  STELE_TRY_VOID(CatchStopSignals());
+  RaiseDescriptorLimit();
+  Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
+  STELE_TRY(const Listeners listeners, BindAll(config));
+  STELE_TRY(TpmSource tpm, TpmSource::Open(home, config.tpm));
+  STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, &Say));
+  STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
+  const Parts parts{home, config, identity, listeners, tpm, query_socket.get()};
+  STELE_TRY(auto members, Members(parts));
+  Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
+  const int exit_status = Appliance(parts, tpm, std::move(members)).Run();
+  std::filesystem::remove(home.QuerySocket(), ignored);
+  return exit_status;
+}
+
+}  // namespace
+
+int RunUp(const Home& home, const UpOptions& options) {
+  const auto config = ConfigOf(home, options);
+  if (!config) {
+    (void)cli::Complain(config.error());
+    return cli::kExitUsage;
+  }
+  const auto exit_status = Up(home, *config);
+  return exit_status ? *exit_status : cli::Complain(exit_status.error());
+}
+
+int RunProvision(const Home& home, const UpOptions& options) {
+  const auto config = ConfigOf(home, options);
+  if (!config) {
+    (void)cli::Complain(config.error());
+    return cli::kExitUsage;
+  }
+  const auto provisioned = [&]() -> Result<Identity> {
+    STELE_TRY_VOID(MakeHome(home));
+    STELE_TRY(const UniqueFd lock, LockHome(home));
+    STELE_TRY(TpmSource tpm, TpmSource::Open(home, config->tpm));
+    return MakeOrLoadIdentity(home, *config, tpm, &Say);
+  }();
+  if (!provisioned) return cli::Complain(provisioned.error());
+  Say("log id      " + provisioned->log_id);
+  Say("origin      " + provisioned->origin);
+  Say("vkey        " + provisioned->verification_key);
+  Say("record      " + home.ProvisioningRecord().string());
+  for (const auto& line : provisioned->sign_in) Say(line);
+  return cli::kExitYes;
+}
+
+}  // namespace stele::daemons

@@ -1,0 +1,115 @@
+#include "appliance/daemons/tpm_source.h"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "appliance/base/system.h"
+
+namespace stele::daemons {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDevice = "/dev/tpmrm0";
+constexpr int kStartAttempts = 20;  // an swtpm of a killed supervisor needs a moment to end
+constexpr std::chrono::milliseconds kBetweenAttempts{250};
+
+bool FitsUnixAddress(const fs::path& socket) {
+  return socket.string().size() + std::string(".ctrl").size() < sizeof(sockaddr_un::sun_path);
+}
+
+}  // namespace
+
+TpmSource::TpmSource(TpmSource&& other) noexcept
+    : embedded_(other.embedded_),
+      state_dir_(std::move(other.state_dir_)),
+      socket_(std::move(other.socket_)),
+      socket_dir_made_(std::exchange(other.socket_dir_made_, {})),
+      process_(std::exchange(other.process_, {})),
+      watch_(std::move(other.watch_)) {}
+
+TpmSource::~TpmSource() {
+  Stop();
+  std::error_code ignored;  // an empty folder in /tmp
+  if (!socket_dir_made_.empty()) fs::remove_all(socket_dir_made_, ignored);
+}
+
+Result<TpmSource> TpmSource::Open(const Home& home, TpmChoice choice) {
+  TpmSource source;
+  const bool has_state = tpm::HasSwtpmState(home.Tpm());
+  const bool has_device = ::access(kDevice, R_OK | W_OK) == 0;
+  if (choice == TpmChoice::kDevice && !has_device) {
+    return Fail(Code::kUnavailable, std::string(kDevice) + " cannot be opened (anchor.tpm = \"device\")");
+  }
+  source.embedded_ = choice == TpmChoice::kEmbedded || (choice == TpmChoice::kAuto && (has_state || !has_device));
+  if (!source.embedded_) return source;
+  source.state_dir_ = home.Tpm();
+  source.socket_ = home.Run() / "tpm.sock";
+  if (!FitsUnixAddress(source.socket_)) {
+    std::string folder = "/tmp/stele-tpm-XXXXXX";
+    if (::mkdtemp(folder.data()) == nullptr) return FailErrno("make a folder for the TPM's socket");
+    source.socket_dir_made_ = folder;
+    source.socket_ = fs::path(folder) / "tpm.sock";
+  }
+  if (!has_state) STELE_TRY_VOID(tpm::MakeSwtpmState(source.state_dir_));
+  STELE_TRY_VOID(source.StartEmbedded());
+  return source;
+}
+
+Result<void> TpmSource::StartEmbedded() {
+  for (int attempt = 1;; ++attempt) {
+    auto started = tpm::StartSwtpm(state_dir_, socket_);
+    if (started) {
+      process_ = std::move(*started);
+      break;
+    }
+    if (started.error().code != Code::kDenied || attempt == kStartAttempts) return tl::unexpected(std::move(started.error()));
+    std::this_thread::sleep_for(kBetweenAttempts);
+  }
+  watch_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process_.pid, 0U)));
+  if (!watch_.valid()) return FailErrno("watch swtpm");
+  return {};
+}
+
+Result<void> TpmSource::StartAgain() {
+  watch_.reset();
+  int status = 0;
+  (void)::waitpid(process_.pid, &status, WNOHANG);  // only to bury it
+  process_ = {};
+  return StartEmbedded();
+}
+
+Result<void> TpmSource::MakeAfresh() {
+  STELE_CHECK(embedded_);
+  Stop();
+  std::error_code error;
+  fs::remove_all(state_dir_, error);
+  if (error) return Fail(Code::kIo, "remove " + state_dir_.string(), static_cast<std::uint32_t>(error.value()));
+  STELE_TRY_VOID(tpm::MakeSwtpmState(state_dir_));
+  return StartEmbedded();
+}
+
+Result<UniqueFd> TpmSource::Connect() const {
+  if (embedded_) return tpm::ConnectSwtpm(socket_);
+  UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC));
+  if (!device.valid()) return FailErrno(std::string("open ") + kDevice);
+  return device;
+}
+
+void TpmSource::Stop() {
+  watch_.reset();
+  if (process_.pid <= 0) return;
+  if (const auto stopped = tpm::StopSwtpm(process_); !stopped) LogWarning("stopping swtpm: " + Describe(stopped.error()));
+  process_ = {};
+}
+
+}  // namespace stele::daemons

@@ -1,0 +1,47 @@
+// Where the anchor's TPM comes from: the kernel's resource manager (/dev/tpmrm0) or the embedded swtpm, which the
+// supervisor runs. Every start of stele-anchor gets a fresh connection.
+#pragma once
+
+#include <filesystem>
+
+#include "appliance/base/fd.h"
+#include "appliance/base/result.h"
+#include "appliance/daemons/config.h"
+#include "appliance/daemons/home.h"
+#include "tpm/swtpm.h"
+
+namespace stele::daemons {
+
+class TpmSource {
+ public:
+  // kAuto: the embedded one where this directory already has it, else the device where there is one, else a new embedded
+  // one. A log stays with the TPM it was provisioned with.
+  [[nodiscard]] static Result<TpmSource> Open(const Home& home, TpmChoice choice);
+  TpmSource(TpmSource&& other) noexcept;
+  TpmSource& operator=(TpmSource&&) = delete;
+  TpmSource(const TpmSource&) = delete;
+  TpmSource& operator=(const TpmSource&) = delete;
+  ~TpmSource();
+
+  [[nodiscard]] bool embedded() const { return embedded_; }
+  [[nodiscard]] pid_t pid() const { return process_.pid; }         // -1 for a device
+  [[nodiscard]] int watch_fd() const { return watch_.get(); }      // readable when swtpm has died; -1 for a device
+  [[nodiscard]] Result<UniqueFd> Connect() const;
+  [[nodiscard]] Result<void> StartAgain();                         // after it died: to the log, a power cut of the TPM
+  // Throws the embedded TPM away and makes a fresh one: for a first run that was interrupted before anything was pinned.
+  [[nodiscard]] Result<void> MakeAfresh();
+  void Stop();                                                     // orderly; all connections are closed before
+
+ private:
+  TpmSource() = default;
+  [[nodiscard]] Result<void> StartEmbedded();
+
+  bool embedded_ = false;
+  std::filesystem::path state_dir_;
+  std::filesystem::path socket_;
+  std::filesystem::path socket_dir_made_;  // a short path made for a home whose own is too long
+  tpm::SwtpmProcess process_;
+  UniqueFd watch_;
+};
+
+}  // namespace stele::daemons

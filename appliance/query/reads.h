@@ -1,0 +1,143 @@
+// The reading calls of docs/api.md, answered from the store. One object per worker thread, each with its own LogReader:
+// it knows nothing of channels, sessions or access entries (service.h does).
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "appliance/query/identity.h"
+#include "appliance/query/render.h"
+#include "appliance/query/search.h"
+
+namespace stele::query {
+
+inline constexpr std::int64_t kSearchTimeBoxNs = 10'000'000'000;
+inline constexpr std::int64_t kSourcesTimeBoxNs = 5'000'000'000;
+inline constexpr std::int64_t kContextTimeBoxNs = 3'000'000'000;
+inline constexpr std::int64_t kTailSliceNs = 20'000'000;
+inline constexpr std::size_t kTailSliceRows = 100;
+inline constexpr std::size_t kHistogramBucketsDefault = 120;
+inline constexpr std::size_t kHistogramBucketsMax = 1'000;
+inline constexpr std::size_t kContextRowsMax = 200;
+inline constexpr std::size_t kCheckpointsListed = 50;
+inline constexpr std::size_t kAnchorsListed = 20;
+
+enum class Call : std::uint8_t { kStatus, kSearch, kRecord, kPayload, kContext, kHistogram, kTail, kIntegrity, kConsistency, kProof, kSources };
+
+struct ReadRequest {
+  Call call = Call::kSearch;
+  std::uint64_t sequence = 0;  // of /record/SEQ and /proof/SEQ
+  std::map<std::string, std::string> parameters;
+  Scope scope;
+  std::string status_json;  // the ledger's status: integrity shows parts of it
+};
+
+struct Answer {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::map<std::string, std::string> headers;
+  std::string body;
+  // For the access entry.
+  std::string query;
+  std::string from_ns;
+  std::string to_ns;
+  std::uint64_t size = 0;
+  std::uint64_t rows = 0;
+};
+[[nodiscard]] Answer Refusal(int status, std::string_view code, std::string_view message);
+
+// What a worker is told at its start.
+struct ReadsConfig {
+  std::string origin;
+  std::string vkey;
+  std::string provisioning_json;
+};
+
+// A piece of a live tail.
+struct TailSlice {
+  std::string text;  // server-sent events
+  std::uint64_t next = 0;
+  std::uint64_t rows = 0;
+  bool more = false;  // records are waiting beyond `next`
+};
+
+class Reads {
+ public:
+  // `reader` reads from `shelf`; `config` must outlive the object.
+  Reads(std::unique_ptr<DeviceShelf> shelf, std::unique_ptr<store::LogReader> reader, Clock& clock, const ReadsConfig& config);
+  static Result<std::unique_ptr<Reads>> Open(std::unique_ptr<DeviceShelf> shelf, Clock& clock, const ReadsConfig& config);
+
+  // Makes records up to `position` readable.
+  [[nodiscard]] Result<void> Refresh(std::uint64_t position) { return reader_->Refresh(position); }
+  [[nodiscard]] Answer Run(const ReadRequest& request, const std::atomic<bool>& cancelled);
+
+  // The next events of a live tail from sequence `next` on; bounded in time and rows.
+  [[nodiscard]] TailSlice Tail(const Matcher& matcher, std::uint64_t next, const std::atomic<bool>& cancelled);
+
+  [[nodiscard]] std::uint64_t size() const { return reader_->size(); }
+  // Empty, or the first place the store cannot be read at.
+  [[nodiscard]] const std::string& damage() const { return reader_->damage(); }
+  [[nodiscard]] std::string log_id() const { return HexOf(reader_->log_id()); }
+  // The newest checkpoint, or nothing.
+  [[nodiscard]] std::optional<CheckpointInfo> NewestCheckpoint();
+
+ private:
+  template <typename T>
+  using Tried = tl::expected<T, Answer>;
+  struct Frozen {
+    std::optional<CheckpointInfo> checkpoint;
+    std::uint64_t size = 0;
+  };
+
+  // reads.cc
+  [[nodiscard]] Answer Dispatch(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] Answer Search(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] Answer Histogram(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] Tried<Frozen> Freeze(const ReadRequest& request, bool whole_without_size);
+  [[nodiscard]] std::optional<CheckpointInfo> CheckpointAt(std::uint64_t sequence, std::string_view payload);
+  [[nodiscard]] std::optional<CheckpointInfo> CheckpointOfSize(std::uint64_t size);
+  [[nodiscard]] std::optional<RowProof> ProofOf(std::uint64_t sequence, std::uint64_t size);
+  [[nodiscard]] nlohmann::json ProvenRow(RecordFields& fields, std::uint64_t size);
+
+  // reads_record.cc
+  [[nodiscard]] Answer Record(const ReadRequest& request);
+  [[nodiscard]] Answer Payload(const ReadRequest& request);
+  [[nodiscard]] Answer Context(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] Answer Proof(const ReadRequest& request);
+  [[nodiscard]] Tried<Scanner::One> InScope(const ReadRequest& request);
+
+  // reads_integrity.cc
+  [[nodiscard]] Answer Integrity(const ReadRequest& request);
+  [[nodiscard]] Answer Consistency(const ReadRequest& request);
+  [[nodiscard]] Answer Sources(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] nlohmann::json CheckpointsJson();
+  [[nodiscard]] nlohmann::json AnchorsJson();
+
+  struct SourceTotals {
+    std::uint64_t first_sequence = 0;
+    std::uint64_t last_sequence = 0;
+    std::int64_t first_ns = 0;
+    std::int64_t last_ns = 0;
+    std::uint64_t events = 0;
+  };
+
+  std::unique_ptr<DeviceShelf> shelf_;  // outlives the reader
+  std::unique_ptr<store::LogReader> reader_;
+  Clock& clock_;
+  const ReadsConfig& config_;
+  Scanner scanner_;
+  std::map<std::uint32_t, SourceTotals> totals_;
+  std::uint64_t totals_end_ = 0;  // records counted in totals_
+};
+
+// The parsed query of a request, with its scope: for searches, histograms and tails alike.
+struct ScopedQuery {
+  Node query;  // as asked
+  Node whole;  // with the scope
+  KindSet left_out = 0;
+};
+[[nodiscard]] tl::expected<ScopedQuery, Answer> ScopedQueryOf(const ReadRequest& request);
+
+}  // namespace stele::query

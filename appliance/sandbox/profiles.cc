@@ -1,0 +1,50 @@
+#include "appliance/sandbox/profiles.h"
+
+#include "appliance/base/limits.h"
+
+namespace stele::sandbox {
+namespace {
+
+constexpr std::size_t kOwnDescriptors = 256;  // channels, timers, segments: everything that is not a connection
+
+}  // namespace
+
+Profile ReceiveProfile() {
+  return {.name = "stele-receive",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kAccept},
+          .paths = {},
+          .descriptors_max = limits::kConnections + kOwnDescriptors};
+}
+
+Profile LedgerProfile(const std::filesystem::path& store_dir) {
+  return {.name = "stele-ledger",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kReadFile, Promise::kWriteFile},
+          .paths = {{store_dir, Access::kAppend}},
+          .descriptors_max = 0};  // a long log has many segments
+}
+
+Profile AnchorProfile(const std::filesystem::path& state_dir, const std::vector<std::filesystem::path>& read_only) {
+  Profile profile{.name = "stele-anchor",
+                  .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kReadFile,
+                               Promise::kWriteFile, Promise::kReplaceFile},
+                  .paths = {{state_dir, Access::kReplace}},
+                  .descriptors_max = kOwnDescriptors};
+  for (const auto& path : read_only) profile.paths.push_back({path, Access::kRead});
+  return profile;
+}
+
+Profile QueryProfile(const std::filesystem::path& store_dir, const std::filesystem::path& state_dir) {
+  return {.name = "stele-query",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kAccept, Promise::kReadFile},
+          .paths = {{store_dir, Access::kRead}, {state_dir, Access::kRead}},
+          .descriptors_max = 0};
+}
+
+Profile WebProfile() {
+  return {.name = "stele-web",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kAccept},
+          .paths = {},
+          .descriptors_max = limits::kConnections + kOwnDescriptors};
+}
+
+}  // namespace stele::sandbox

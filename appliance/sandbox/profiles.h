@@ -1,0 +1,47 @@
+// One process, one promise. Read each as a sentence: after start-up this process can only ...
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "appliance/sandbox/sandbox.h"
+
+namespace stele::sandbox {
+
+// stele-receive: parses hostile bytes, so it owns nothing.
+//   core     memory, threads, time, random
+//   stream   its connections, its channels; new certificates and channels arrive by descriptor
+//   events   the loop
+//   accept   the listeners it was given
+// No file of any kind, no new socket, no connection out.
+[[nodiscard]] Profile ReceiveProfile();
+
+// stele-ledger: the only writer of the store.
+//   core, stream, events   as above
+//   read     the store, for recovery and tiles
+//   write    creates and appends segments below store_dir; never removes or renames one
+// No socket, no TPM, no file outside the store.
+[[nodiscard]] Profile LedgerProfile(const std::filesystem::path& store_dir);
+
+// stele-anchor: the signing key and the TPM, both opened before.
+//   core, stream, events   the TPM's descriptor, the ledger's channel
+//   read     its slots, and `read_only` (key and provisioning files, where they are opened late)
+//   replace  its two state slots below state_dir, written whole or not at all
+// No socket, no store.
+[[nodiscard]] Profile AnchorProfile(const std::filesystem::path& state_dir,
+                                    const std::vector<std::filesystem::path>& read_only = {});
+
+// stele-query: reads the store for people.
+//   core, stream, events
+//   accept   the command line's local socket
+//   read     store_dir and state_dir
+// It cannot write any file at all: what it wants recorded goes to the ledger, before the answer leaves.
+[[nodiscard]] Profile QueryProfile(const std::filesystem::path& store_dir, const std::filesystem::path& state_dir);
+
+// stele-web: TLS and HTTP to the outside.
+//   core, stream, events
+//   accept   the viewer's listener
+// No file (the viewer is compiled in), no new socket.
+[[nodiscard]] Profile WebProfile();
+
+}  // namespace stele::sandbox

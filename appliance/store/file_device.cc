@@ -1,0 +1,184 @@
+#include "appliance/store/file_device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "appliance/base/limits.h"
+
+namespace stele::store {
+namespace {
+
+constexpr std::string_view kPrefix = "seg-";
+constexpr std::size_t kDigits = 8;
+constexpr std::uint64_t kZeroStepBytes = 8 * limits::kMiB;  // how far zeros are written ahead of the data
+
+class FileDevice final : public Device {
+ public:
+  FileDevice(UniqueFd fd, UniqueFd direct, std::string name, std::uint64_t size_bytes, bool immutable)
+      : fd_(std::move(fd)), direct_(std::move(direct)), name_(std::move(name)), size_bytes_(size_bytes),
+        immutable_(immutable) {}
+
+  std::uint64_t size_bytes() const override { return size_bytes_; }
+
+  Result<void> Write(std::uint64_t offset_bytes, ByteView data) override {
+    if (offset_bytes + data.size() > size_bytes_) return Fail(Code::kInvalid, name_ + ": write beyond the unit");
+    STELE_TRY_VOID(ZeroAhead(offset_bytes + data.size()));
+    return WriteAt(offset_bytes, data);
+  }
+
+  Result<void> Sync() override {
+    if (::fdatasync(fd_.get()) != 0) return FailErrno("fdatasync " + name_);
+    return {};
+  }
+
+  Result<void> Read(std::uint64_t offset_bytes, MutableBytes out) override {
+    // O_DIRECT wants aligned memory; where it is not to be had (tmpfs) the page cache answers.
+    if (direct_.valid() && offset_bytes % limits::kSectorBytes == 0 && out.size() % limits::kSectorBytes == 0) {
+      return ReadDirect(offset_bytes, out);
+    }
+    return ReadCached(offset_bytes, out);
+  }
+
+  Result<void> MakeReadOnly() override {
+    if (::fchmod(fd_.get(), 0400) != 0) return FailErrno("fchmod " + name_);
+    if (!immutable_) return {};
+    int flags = 0;
+    if (::ioctl(fd_.get(), FS_IOC_GETFLAGS, &flags) != 0) return Fail(Code::kUnavailable, name_ + ": no inode flags here");
+    flags |= FS_IMMUTABLE_FL;
+    if (::ioctl(fd_.get(), FS_IOC_SETFLAGS, &flags) != 0) return Fail(Code::kUnavailable, name_ + ": cannot set immutable");
+    return {};
+  }
+
+ private:
+  Result<void> WriteAt(std::uint64_t offset_bytes, ByteView data) {
+    while (!data.empty()) {
+      const ssize_t n = ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset_bytes));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return FailErrno("pwrite " + name_);
+      offset_bytes += static_cast<std::uint64_t>(n);
+      data = data.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  // Zeros beyond the data so that a later fdatasync finds allocated, written blocks. Only ever ahead of the write position.
+  Result<void> ZeroAhead(std::uint64_t end_bytes) {
+    static const Bytes kZeros(256 * limits::kKiB);
+    if (zeroed_to_ < end_bytes) zeroed_to_ = end_bytes;  // the data itself covers it
+    const std::uint64_t target = std::min(size_bytes_, (end_bytes / kZeroStepBytes + 1) * kZeroStepBytes);
+    if (target - zeroed_to_ < kZeroStepBytes / 2 && target != size_bytes_) return {};
+    while (zeroed_to_ < target) {
+      const std::uint64_t part = std::min<std::uint64_t>(kZeros.size(), target - zeroed_to_);
+      STELE_TRY_VOID(WriteAt(zeroed_to_, ByteView(kZeros).first(part)));
+      zeroed_to_ += part;
+    }
+    return {};
+  }
+
+  Result<void> ReadCached(std::uint64_t offset_bytes, MutableBytes out) {
+    while (!out.empty()) {
+      const ssize_t n = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset_bytes));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return FailErrno("pread " + name_);
+      if (n == 0) return Fail(Code::kCorrupt, name_ + ": shorter than its superblock says");
+      offset_bytes += static_cast<std::uint64_t>(n);
+      out = out.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  Result<void> ReadDirect(std::uint64_t offset_bytes, MutableBytes out) {
+    struct Free {
+      void operator()(std::byte* p) const { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)  // aligned_alloc's
+    };
+    constexpr std::size_t kPart = limits::kMiB;
+    const std::size_t buffer_bytes = std::min(kPart, out.size());
+    const std::unique_ptr<std::byte, Free> buffer(
+        static_cast<std::byte*>(std::aligned_alloc(limits::kSectorBytes, buffer_bytes)));
+    STELE_CHECK(buffer != nullptr);
+    while (!out.empty()) {
+      const std::size_t want = std::min(buffer_bytes, out.size());
+      const ssize_t n = ::pread(direct_.get(), buffer.get(), want, static_cast<off_t>(offset_bytes));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EINVAL) return ReadCached(offset_bytes, out);
+      if (n < 0) return FailErrno("pread " + name_);
+      const auto got = static_cast<std::size_t>(n) / limits::kSectorBytes * limits::kSectorBytes;
+      if (got == 0) return ReadCached(offset_bytes, out);
+      std::copy_n(buffer.get(), got, out.begin());
+      offset_bytes += got;
+      out = out.subspan(got);
+    }
+    return {};
+  }
+
+  UniqueFd fd_;
+  UniqueFd direct_;
+  std::string name_;
+  std::uint64_t size_bytes_;
+  bool immutable_;
+  std::uint64_t zeroed_to_ = 0;
+};
+
+}  // namespace
+
+std::string FileShelf::NameOf(std::uint32_t unit) {
+  std::string digits = std::to_string(unit);
+  return std::string(kPrefix) + std::string(kDigits - std::min(kDigits, digits.size()), '0') + digits;
+}
+
+// The directory is opened here, before any sandbox closes the file system; units are opened relative to it.
+FileShelf::FileShelf(std::filesystem::path directory, Options options)
+    : directory_(std::move(directory)), options_(options),
+      directory_fd_(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+
+Result<std::vector<std::uint32_t>> FileShelf::List() {
+  std::vector<std::uint32_t> units;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() != kPrefix.size() + kDigits || !name.starts_with(kPrefix)) continue;
+    std::uint32_t unit = 0;
+    const char* end = name.data() + name.size();
+    const auto [at, problem] = std::from_chars(name.data() + kPrefix.size(), end, unit);
+    if (problem == std::errc() && at == end) units.push_back(unit);
+  }
+  if (error) return Fail(Code::kIo, "list " + directory_.string() + ": " + error.message());
+  std::sort(units.begin(), units.end());
+  return units;
+}
+
+Result<std::unique_ptr<Device>> FileShelf::Open(std::uint32_t unit, bool writable) {
+  const std::string name = NameOf(unit);
+  if (!directory_fd_.valid()) return Fail(Code::kIo, "open " + directory_.string() + ": no such directory");
+  UniqueFd fd(::openat(directory_fd_.get(), name.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno == ENOENT) return Fail(Code::kNotFound, "segment " + name + " is missing", ENOENT);
+    return FailErrno("open " + name);
+  }
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return FailErrno("fstat " + name);
+  UniqueFd direct;
+  if (options_.direct_reads) direct.reset(::openat(directory_fd_.get(), name.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  const auto size_bytes = static_cast<std::uint64_t>(status.st_size) / limits::kSectorBytes * limits::kSectorBytes;
+  return std::unique_ptr<Device>(std::make_unique<FileDevice>(std::move(fd), std::move(direct), name, size_bytes,
+                                                              options_.immutable_when_sealed));
+}
+
+Result<std::unique_ptr<Device>> FileShelf::Create(std::uint32_t unit, std::uint64_t size_bytes) {
+  const std::string name = NameOf(unit);
+  if (!directory_fd_.valid()) return Fail(Code::kIo, "create in " + directory_.string() + ": no such directory");
+  const UniqueFd fd(::openat(directory_fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd.valid()) return FailErrno("create " + name);
+  if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) return FailErrno("ftruncate " + name);
+  if (::fsync(fd.get()) != 0) return FailErrno("fsync " + name);
+  if (::fsync(directory_fd_.get()) != 0) return FailErrno("fsync of the store's directory");
+  return Open(unit, true);
+}
+
+}  // namespace stele::store

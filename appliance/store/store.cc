@@ -1,0 +1,292 @@
+#include "appliance/store/store.h"
+
+#include <algorithm>
+#include <map>
+
+#include "appliance/base/limits.h"
+#include "appliance/store/unit_scan.h"
+
+namespace stele::store {
+namespace {
+
+using limits::kSectorBytes;
+using limits::kTileLeaves;
+
+constexpr std::size_t kPadPayloadBytes = 64;  // at most, per pad record
+
+// Kept free in every unit: enough to pad to the boundary and to seal.
+std::uint64_t ReserveBytes() {
+  static const std::uint64_t bytes =
+      ledger::BlockEncoder::SizeBound(kTileLeaves, kTileLeaves * kPadPayloadBytes, 1) + 2 * kSectorBytes;
+  return bytes;
+}
+
+}  // namespace
+
+std::uint64_t Tail::size() const { return blocks.empty() ? superblock.first_sequence : blocks.back().header.end_sequence(); }
+Hash Tail::head() const { return blocks.empty() ? superblock.head : blocks.back().header.head; }
+ledger::Landmarks Tail::landmarks() const {
+  return blocks.empty() ? superblock.landmarks : blocks.back().header.landmarks;
+}
+
+ledger::Frontier Tail::frontier() const {
+  auto frontier = ledger::Frontier::FromHashes(0, size(), blocks.empty() ? superblock.frontier : blocks.back().frontier);
+  STELE_CHECK(frontier.has_value());  // ReadTail() let only consistent blocks in
+  return std::move(*frontier);
+}
+
+std::vector<Hash> Tail::sessions() const {
+  std::vector<Hash> sessions;
+  const auto add = [&](const Hash& session) {
+    if (std::find(sessions.begin(), sessions.end(), session) == sessions.end()) sessions.push_back(session);
+  };
+  if (!fresh) add(superblock.session);
+  for (const TailBlock& block : blocks) add(block.header.session);
+  return sessions;
+}
+
+namespace {
+
+struct LastUnit {
+  std::unique_ptr<Device> device;
+  Superblock superblock;
+  Hash mac_digest{};
+};
+
+// The highest unit with a superblock; units above it whose superblock never reached the medium are abandoned whole.
+Result<std::optional<LastUnit>> FindLastUnit(DeviceShelf& shelf, const std::vector<std::uint32_t>& units, Tail& tail) {
+  for (auto unit = units.rbegin(); unit != units.rend(); ++unit) {
+    STELE_TRY(auto device, shelf.Open(*unit, false));
+    Bytes sector(kSectorBytes);
+    if (device->size_bytes() >= kSectorBytes) STELE_TRY_VOID(device->Read(0, sector));
+    auto superblock = DecodeSuperblock(sector);
+    if (superblock && superblock->unit == *unit &&
+        ledger::Frontier::FromHashes(0, superblock->first_sequence, superblock->frontier)) {
+      return LastUnit{std::move(device), std::move(*superblock), SuperblockMacDigest(sector)};
+    }
+    if (superblock || superblock.error().code != Code::kNotFound) {
+      tail.damaged = true;
+      tail.detail = "unit " + std::to_string(*unit) + ": " +
+                    (superblock ? std::string("superblock of another unit") : superblock.error().context);
+    }
+    tail.abandons.push_back({*unit, 0, device->size_bytes()});
+  }
+  return std::optional<LastUnit>();
+}
+
+bool Continues(const Tail& tail, const ScanStep& step) {
+  return step.header.first_sequence == tail.size() && step.header.previous_head == tail.head() &&
+         ledger::SubtreeLevels(0, step.header.end_sequence()).size() == step.tables.frontier.size();
+}
+
+}  // namespace
+
+Result<Tail> ReadTail(DeviceShelf& shelf) {
+  Tail tail;
+  STELE_TRY(const std::vector<std::uint32_t> units, shelf.List());
+  if (units.empty()) return tail;
+  tail.next_unit = units.back() + 1;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if (units[i] == i) continue;
+    tail.damaged = true;
+    tail.detail = "unit " + std::to_string(i) + " is missing";
+    break;
+  }
+  STELE_TRY(std::optional<LastUnit> last, FindLastUnit(shelf, units, tail));
+  if (!last) {
+    // Only a first unit that never got its superblock may be started again; it holds nothing.
+    if (units.size() == 1 && !tail.damaged) return tail;
+    return Fail(Code::kCorrupt, "store: no unit has a valid superblock");
+  }
+  tail.fresh = false;
+  tail.unit = last->superblock.unit;
+  tail.superblock = std::move(last->superblock);
+  tail.superblock_mac_digest = last->mac_digest;
+  STELE_TRY(std::vector<ledger::Abandon> known, AbandonsIn(*last->device, tail.unit));
+  UnitScan scan(*last->device, tail.unit, std::move(known));
+  while (true) {
+    STELE_TRY(ScanStep step, scan.Next());
+    tail.end_bytes = step.offset_bytes;
+    if (step.what == ScanStep::What::kBlock && (tail.sealed || !Continues(tail, step))) {
+      step.what = ScanStep::What::kDamaged;
+      step.detail = "block: does not continue the chain";
+    }
+    if (step.what == ScanStep::What::kBlock) {
+      tail.sealed = step.header.type == ledger::BlockType::kSeal;
+      tail.end_bytes = step.end_bytes;
+      tail.blocks.push_back({step.header, step.tables.frontier, ledger::BlockMacDigest(step.header, step.bytes)});
+      continue;
+    }
+    if (step.what == ScanStep::What::kEnd) break;
+    if (step.what == ScanStep::What::kDamaged) {
+      tail.damaged = true;
+      tail.detail = "unit " + std::to_string(tail.unit) + " offset " + std::to_string(step.offset_bytes) + ": " + step.detail;
+    }
+    const std::uint64_t to = std::max(step.end_bytes, step.offset_bytes + kSectorBytes);
+    tail.abandons.push_back({tail.unit, step.offset_bytes, to});
+    tail.end_bytes = to;
+    break;
+  }
+  return tail;
+}
+
+void Authenticate(Tail& tail, const KeyOfSession& key_of_session) {
+  std::map<Hash, ledger::MacChain> chains;
+  const auto chain_at = [&](const Hash& session, std::uint64_t number) -> ledger::MacChain* {
+    auto at = chains.find(session);
+    if (at == chains.end()) {
+      const auto key = key_of_session(session);
+      if (!key) return nullptr;
+      at = chains.emplace(session, ledger::MacChain(session, *key)).first;
+    }
+    return at->second.AdvanceTo(number) ? &at->second : nullptr;
+  };
+  if (tail.fresh) return;
+  const ledger::MacChain* chain = chain_at(tail.superblock.session, tail.superblock.session_block);
+  bool good = chain != nullptr && chain->Mac(ledger::kSuperblockMacLabel, tail.superblock_mac_digest) == tail.superblock.mac;
+  if (!good) {
+    tail.damaged = true;
+    tail.detail = "unit " + std::to_string(tail.unit) + ": the superblock is not authenticated";
+  }
+  for (std::size_t i = 0; i < tail.blocks.size(); ++i) {
+    const ledger::BlockHeader& header = tail.blocks[i].header;
+    chain = chain_at(header.session, header.session_block);
+    good = chain != nullptr && chain->Mac(ledger::kBlockMacLabel, tail.blocks[i].mac_digest) == header.mac;
+    if (good) continue;
+    tail.quarantined_records = tail.size() - header.first_sequence;
+    std::uint64_t to = tail.end_bytes;
+    if (!tail.abandons.empty() && tail.abandons.back().unit == tail.unit) {
+      to = tail.abandons.back().to;
+      tail.abandons.pop_back();
+    }
+    tail.abandons.push_back({tail.unit, header.offset_bytes, to});
+    tail.end_bytes = to;
+    tail.sealed = false;
+    tail.detail = "unit " + std::to_string(tail.unit) + " offset " + std::to_string(header.offset_bytes) +
+                  ": not written by this appliance; quarantined";
+    tail.blocks.resize(i);
+    return;
+  }
+}
+
+Result<std::unique_ptr<Store>> Store::Open(DeviceShelf& shelf, Clock& clock, const StoreOptions& options, const Tail& tail,
+                                           const Hash& log_id, ledger::MacChain mac) {
+  auto store = std::unique_ptr<Store>(new Store(shelf, clock, options, std::move(mac)));  // NOLINT  // private constructor
+  store->log_id_ = log_id;
+  store->abandons_ = tail.abandons;
+  store->next_unit_ = tail.next_unit;
+  if (tail.fresh) {
+    STELE_TRY_VOID(store->OpenUnit(0, log_id, {}));
+    return store;
+  }
+  store->landmarks_ = tail.landmarks();
+  const bool unit_usable = !tail.sealed && tail.next_unit == tail.unit + 1 && !tail.damaged;
+  if (!unit_usable) {
+    STELE_TRY_VOID(store->OpenUnit(tail.size(), tail.head(), tail.frontier().Hashes()));
+    return store;
+  }
+  STELE_TRY(store->device_, shelf.Open(tail.unit, true));
+  // The page cache may hold what the disk does not: whatever recovery adopted becomes durable before anything follows it.
+  STELE_TRY_VOID(store->device_->Sync());
+  store->unit_ = tail.unit;
+  store->position_bytes_ = tail.end_bytes;
+  return store;
+}
+
+Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::vector<Hash>& frontier) {
+  Superblock superblock;
+  superblock.unit = next_unit_;
+  superblock.size_bytes = options_.segment_bytes;
+  superblock.log_id = log_id_;
+  superblock.first_sequence = size;
+  superblock.head = head;
+  superblock.created_wall_ns = clock_.WallNs();
+  superblock.landmarks = landmarks_;
+  superblock.frontier = frontier;
+  superblock.abandons = abandons_;
+  STELE_TRY(auto device, shelf_.Create(next_unit_, options_.segment_bytes));
+  ++next_unit_;
+  if (auto written = device->Write(0, EncodeSuperblock(superblock, mac_)); !written) {
+    abandons_.push_back({superblock.unit, 0, options_.segment_bytes});
+    return written;
+  }
+  if (auto synced = device->Sync(); !synced) {
+    abandons_.push_back({superblock.unit, 0, options_.segment_bytes});
+    return synced;
+  }
+  abandons_.clear();
+  device_ = std::move(device);
+  unit_ = superblock.unit;
+  position_bytes_ = kSectorBytes;
+  unit_dead_ = false;
+  return {};
+}
+
+std::uint64_t Store::RoomBytes() const {
+  const std::uint64_t used = position_bytes_ + ReserveBytes();
+  return device_->size_bytes() > used ? device_->size_bytes() - used : 0;
+}
+
+std::size_t Store::PadCount(std::uint64_t size) {
+  return static_cast<std::size_t>((kTileLeaves - size % kTileLeaves) % kTileLeaves);
+}
+
+std::size_t Store::Fits(const ledger::Batch& batch, std::uint64_t size) const {
+  const std::uint64_t room = RoomBytes();
+  if (ledger::BlockEncoder::SizeBound(batch.size(), batch.payloads.size(), batch.salt_runs.size()) <= room) {
+    return batch.size();
+  }
+  // The largest prefix that fits and ends on a tile boundary.
+  std::size_t best = 0;
+  std::size_t payload_bytes = 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    payload_bytes += batch.lengths[i];
+    if (ledger::BlockEncoder::SizeBound(i + 1, payload_bytes, batch.salt_runs.size()) > room) break;
+    if ((size + i + 1) % kTileLeaves == 0) best = i + 1;
+  }
+  return best;
+}
+
+Result<void> Store::Roll(std::uint64_t size, const Hash& head, const ledger::Frontier& frontier) {
+  if (!unit_dead_) {
+    ledger::BlockPlace place{unit_, position_bytes_, clock_.WallNs(), landmarks_, abandons_};
+    auto sealed = Apply(encoder_.EncodeSeal(size, head, frontier.Hashes(), place, mac_));
+    if (sealed) (void)device_->MakeReadOnly();  // where the kernel cannot, the chain still tells
+  }
+  return OpenUnit(size, head, frontier.Hashes());
+}
+
+// The commit point: one write, one sync. On failure the unit is dead from position_bytes_ on.
+Result<void> Store::Apply(ByteView block) {
+  auto written = device_->Write(position_bytes_, block);
+  if (written) written = device_->Sync();
+  if (!written) {
+    unit_dead_ = true;
+    abandons_.push_back({unit_, position_bytes_, device_->size_bytes()});
+    return written;
+  }
+  position_bytes_ += block.size();
+  abandons_.clear();
+  return {};
+}
+
+Result<void> Store::Commit(const ledger::SequencedBatch& batch, const ledger::Landmarks& landmarks) {
+  const auto encode = [&] {
+    const ledger::BlockPlace place{unit_, position_bytes_, clock_.WallNs(), landmarks, abandons_};
+    return encoder_.Encode(batch, place, options_.codec, mac_);
+  };
+  if (!unit_dead_) {
+    auto applied = Apply(encode());
+    if (applied) {
+      landmarks_ = landmarks;
+      return {};
+    }
+  }
+  auto frontier = batch.first_frontier;
+  STELE_TRY_VOID(OpenUnit(batch.first_sequence, batch.previous_head, frontier));
+  STELE_TRY_VOID(Apply(encode()));
+  landmarks_ = landmarks;
+  return {};
+}
+
+}  // namespace stele::store

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Goal: whatever real devices sent comes back byte for byte.
+# Method: every file of octet-counted frames in the corpus goes in over TCP and once more over UDP; the payloads are read
+# back in order, framed again, and compared with the file. The corpus is not part of this project.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+corpus=${STELE_CORPUS:-$root/../shared/corpus}
+[ -d "$corpus/wire" ] || skip "no corpus of device logs (set STELE_CORPUS to a folder with wire/*.oct)"
+begin_test
+start_stele "$work/s"
+
+# frames_of KIND FIRST_AFTER: every payload of this kind above a sequence number, in order, octet-counted, to stdout.
+frames_of() {
+  local kind=$1 above=$2 before='' more=1 page="$work/page.json"
+  : >"$work/rows"
+  while [ "$more" = 1 ]; do
+    stele_cli search --json --limit 1000 ${before:+--before "$before"} "kind:$kind" >"$page" 2>/dev/null
+    jq -r --argjson above "$above" '.rows[] | select(.seq > $above) | [.seq, .size, .payload_whole, .payload_b64] | @tsv' \
+      "$page" >>"$work/rows"
+    before=$(jq -r '.next_before // empty' "$page")
+    [ -n "$before" ] && [ "$before" -gt "$above" ] || more=0
+  done
+  sort -n "$work/rows" | while IFS=$'\t' read -r seq size whole payload; do
+    printf '%d ' "$size"
+    if [ "$whole" = true ]; then base64 -d <<<"$payload"; else stele_cli show "$seq" --raw; fi
+  done
+}
+newest() { status_json | jq -r .committed_size; }
+
+for file in "$corpus"/wire/*.oct; do
+  name=$(basename "$file")
+  for way in tcp udp; do
+    wait_checkpointed
+    above=$(($(newest) - 1)) before=$(stored_by "syslog-$way")
+    if [ "$way" = tcp ]; then rate=0; else rate=2000; fi
+    "$send" "--$way" "127.0.0.1:$(port_of "syslog-$way")" --frames "$file" --rate "$rate" >"$work/sent"
+    count=$(jq .sent "$work/sent")
+    wait_stored "syslog-$way" $((before + count)) 60 || fail "$name over $way: not everything was stored"
+    wait_checkpointed
+    frames_of syslog "$above" >"$work/back"
+    cmp "$file" "$work/back" || fail "$name over $way came back changed"
+    pass "$name over $way: $count messages came back byte for byte"
+  done
+done
+
+for file in "$corpus"/json/*.ndjson; do
+  wait_checkpointed
+  above=$(($(newest) - 1))
+  post_events "$file" >"$work/answer" || fail "$(basename "$file") was refused"
+  wait_checkpointed
+  frames_of json "$above" >"$work/back"
+  { while IFS= read -r line || [ -n "$line" ]; do LC_ALL=C; [ -z "$line" ] || printf '%d %s' "${#line}" "$line"; done <"$file"; } >"$work/sent.frames"
+  cmp "$work/sent.frames" "$work/back" || fail "$(basename "$file") came back changed"
+  pass "$(basename "$file"): $(wc -l <"$file") events came back byte for byte"
+done
+found 'kind:loss' 0
+verify_says "$good_words"
+finish_test

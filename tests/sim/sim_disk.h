@@ -1,0 +1,81 @@
+// A disk made of memory that can lose what was not synced: the Device and DeviceShelf seams for tests and the simulation.
+//
+// Writes go to a volatile image; Sync() makes them durable. Crash() decides for each 4 KiB sector written since the last
+// sync, by the seed, whether it reached the medium whole or not at all, in any order. Faults are counted per operation.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+
+#include "appliance/base/limits.h"
+#include "appliance/base/seams.h"
+
+namespace stele::sim {
+
+struct DiskUnit {
+  Bytes durable;
+  Bytes volatile_image;
+  std::set<std::uint64_t> dirty_sectors;
+  bool read_only = false;
+};
+
+enum class DiskFault : std::uint8_t {
+  kNone,
+  kError,        // EIO, nothing done
+  kErrorDone,    // EIO, although it was done
+  kCrashBefore,  // the machine stops before the operation
+  kCrashAfter,   // ... after it
+};
+
+struct SimCrash {};  // thrown by the disk to stop the machine; only simulation catches it
+
+class SimShelf final : public DeviceShelf {
+ public:
+  // Called before every write, sync and create; decides what happens to it.
+  using FaultPlan = std::function<DiskFault(std::string_view operation)>;
+  void SetFaultPlan(FaultPlan plan) { plan_ = std::move(plan); }
+
+  Result<std::vector<std::uint32_t>> List() override;
+  Result<std::unique_ptr<Device>> Open(std::uint32_t unit, bool writable) override;
+  Result<std::unique_ptr<Device>> Create(std::uint32_t unit, std::uint64_t size_bytes) override;
+
+  // The power fails: each unsynced sector survives or not. Afterwards volatile == durable.
+  void Crash(std::mt19937_64& random);
+  [[nodiscard]] std::map<std::uint32_t, std::shared_ptr<DiskUnit>>& units() { return units_; }
+  [[nodiscard]] std::map<std::uint32_t, Bytes> Snapshot() const;  // of what is durable
+  void Restore(const std::map<std::uint32_t, Bytes>& snapshot);
+
+  DiskFault Fault(std::string_view operation) { return plan_ ? plan_(operation) : DiskFault::kNone; }
+
+ private:
+  std::map<std::uint32_t, std::shared_ptr<DiskUnit>> units_;
+  FaultPlan plan_;
+};
+
+class SimClock final : public Clock {
+ public:
+  std::int64_t WallNs() override { return wall_ns; }
+  std::int64_t BoottimeNs() override { return boottime_ns; }
+  void Advance(std::int64_t ns) {
+    wall_ns += ns;
+    boottime_ns += ns;
+  }
+  std::int64_t wall_ns = 1'700'000'000'000'000'000;
+  std::int64_t boottime_ns = 1'000'000'000;
+};
+
+class SimEntropy final : public Entropy {
+ public:
+  explicit SimEntropy(std::uint64_t seed) : random_(seed) {}
+  void Fill(MutableBytes out) override {
+    for (std::byte& b : out) b = static_cast<std::byte>(random_() & 0xffU);
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+}  // namespace stele::sim

@@ -1,0 +1,127 @@
+// Goal: every key of stele.toml is read, and everything else is refused with file, line and reason.
+#include "appliance/daemons/config.h"
+
+#include <gtest/gtest.h>
+
+#include "appliance/base/hash.h"
+
+namespace stele::daemons {
+namespace {
+
+std::string ErrorOf(std::string_view text) {
+  const auto config = ParseConfig(text, "stele.toml");
+  if (config) return "(accepted)";
+  EXPECT_EQ(config.error().code, Code::kInvalid);
+  return config.error().context;
+}
+
+TEST(Config, AnEmptyFileGivesTheDefaults) {
+  const auto config = ParseConfig("", "stele.toml");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->ingest_address, "127.0.0.1");
+  EXPECT_EQ(config->syslog_udp_port, 10514);
+  EXPECT_EQ(config->syslog_tcp_port, 10514);
+  EXPECT_EQ(config->https_json_port, 8443);
+  EXPECT_EQ(config->viewer_port, 9443);
+  EXPECT_EQ(config->segment_bytes, limits::kSegmentBytesDefault);
+  EXPECT_EQ(config->checkpoint_interval_ms, 500);
+  EXPECT_EQ(config->heartbeat_interval_ms, 60'000);
+  EXPECT_EQ(config->anchor_interval_ms, 3'600'000);
+  EXPECT_EQ(config->pcr, 14);
+  EXPECT_EQ(config->sha256, Sha256Of(ByteView{}));
+}
+
+constexpr const char* kEverything = R"(# all of it
+[log]
+origin = "example.org/log"
+[ingest]
+address = "::1"
+syslog_udp_port = 0
+syslog_tcp_port = 601
+https_json_port = "off"
+zone = "dmz"
+message_bytes_max = 65536
+tokens = ["0123456789abcdef"]
+[viewer]
+address = "192.0.2.1"
+port = 443
+hosts = ["stele.example.org"]
+[store]
+segment_bytes = 1048576
+codec = "lz4"
+[checkpoint]
+interval_ms = 100
+heartbeat_interval_ms = 5000
+commit_window_ms = 20
+[anchor]
+interval_ms = 60000
+pcr = 8
+tpm = "embedded"
+)";
+
+TEST(Config, EveryKeyIsRead) {
+  const auto config = ParseConfig(kEverything, "stele.toml");
+  ASSERT_TRUE(config) << Describe(config.error());
+  EXPECT_EQ(config->origin, "example.org/log");
+  EXPECT_EQ(config->ingest_address, "::1");
+  EXPECT_EQ(config->syslog_udp_port, 0);
+  EXPECT_EQ(config->syslog_tcp_port, 601);
+  EXPECT_FALSE(config->https_json_port.has_value());
+  EXPECT_EQ(config->zone, "dmz");
+  EXPECT_EQ(config->message_bytes_max, 65'536U);
+  EXPECT_EQ(config->tokens, std::vector<std::string>{"0123456789abcdef"});
+  EXPECT_EQ(config->viewer_address, "192.0.2.1");
+  EXPECT_EQ(config->viewer_port, 443);
+  EXPECT_EQ(config->hosts, std::vector<std::string>{"stele.example.org"});
+  EXPECT_EQ(config->segment_bytes, 1'048'576U);
+  EXPECT_EQ(config->codec, "lz4");
+  EXPECT_EQ(config->checkpoint_interval_ms, 100);
+  EXPECT_EQ(config->heartbeat_interval_ms, 5'000);
+  EXPECT_EQ(config->commit_window_ms, 20);
+  EXPECT_EQ(config->anchor_interval_ms, 60'000);
+  EXPECT_EQ(config->pcr, 8);
+  EXPECT_EQ(config->tpm, TpmChoice::kEmbedded);
+  EXPECT_EQ(config->sha256, Sha256Of(AsBytes(kEverything)));
+}
+
+TEST(Config, UnknownKeysAndSectionsNameTheLine) {
+  EXPECT_EQ(ErrorOf("[ingest]\nadress = \"127.0.0.1\"\n"), "stele.toml:2: unknown key ingest.adress");
+  EXPECT_EQ(ErrorOf("\n\n[igest]\n"), "stele.toml:3: unknown section [igest]");
+  EXPECT_EQ(ErrorOf("port = 3\n"), "stele.toml:1: unknown section [port]");
+  EXPECT_EQ(ErrorOf("viewer = 3\n"), "stele.toml:1: viewer must be a section: [viewer]");
+  EXPECT_EQ(ErrorOf("[ingest]\n[ingest.more]\nx = 1\n"), "stele.toml:2: unknown key ingest.more");
+}
+
+TEST(Config, ControlCharactersInAKeyAreShownNotPrinted) {
+  EXPECT_EQ(ErrorOf("[ingest]\n\"\\u001b[31m\" = 1\n").find('\x1b'), std::string::npos);
+}
+
+TEST(Config, SyntaxErrorsNameTheLine) {
+  EXPECT_EQ(ErrorOf("[ingest]\nzone = \n").rfind("stele.toml:2: ", 0), 0U);
+  EXPECT_EQ(ErrorOf("[viewer]\nport = 1\nport = 2\n").rfind("stele.toml:3: ", 0), 0U);
+}
+
+TEST(Config, ValuesOutOfRangeSayWhatTheyShouldBe) {
+  EXPECT_EQ(ErrorOf("[viewer]\nport = 65536\n"), "stele.toml:2: viewer.port must be a whole number from 0 to 65535");
+  EXPECT_EQ(ErrorOf("[viewer]\nport = \"9443\"\n"), "stele.toml:2: viewer.port must be a whole number from 0 to 65535");
+  EXPECT_EQ(ErrorOf("[ingest]\nsyslog_udp_port = -1\n"),
+            "stele.toml:2: ingest.syslog_udp_port must be a port from 0 to 65535, or \"off\"");
+  EXPECT_EQ(ErrorOf("[ingest]\naddress = \"localhost\"\n"),
+            "stele.toml:2: ingest.address must be an IPv4 or IPv6 address in a string");
+  EXPECT_EQ(ErrorOf("[store]\ncodec = \"gzip\"\n"), "stele.toml:2: store.codec must be one of \"zstd\", \"lz4\", \"none\"");
+  EXPECT_EQ(ErrorOf("[anchor]\npcr = 16\n"), "stele.toml:2: anchor.pcr must be 14, 13 or 8");
+  EXPECT_EQ(ErrorOf("[anchor]\npcr = 23\n"), "stele.toml:2: anchor.pcr must be 14, 13 or 8");
+  EXPECT_EQ(ErrorOf("[ingest]\ntokens = [\"short\"]\n"),
+            "stele.toml:2: ingest.tokens holds a string of fewer than 16 characters");
+  EXPECT_NE(ErrorOf("[log]\norigin = \"two words\"\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[store]\nsegment_bytes = 1048575\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[checkpoint]\ninterval_ms = 500.5\n"), "(accepted)");
+}
+
+TEST(Config, AMissingFileIsDefaultsUnlessItWasNamed) {
+  EXPECT_TRUE(LoadConfig("/nonexistent/stele.toml", false));
+  EXPECT_EQ(LoadConfig("/nonexistent/stele.toml", true).error().code, Code::kNotFound);
+}
+
+}  // namespace
+}  // namespace stele::daemons

@@ -1,0 +1,20 @@
+// The endorsement key's X.509 certificate (TCG EK Credential Profile): does it belong to the key, and to a trusted maker?
+#pragma once
+
+#include <string_view>
+
+#include "appliance/base/bytes.h"
+
+namespace stele::tpm {
+
+// The certificate without the padding some TPMs keep behind it in NV. kInvalid when there is no certificate.
+[[nodiscard]] Result<Bytes> TrimCertificate(ByteView nv_contents);
+
+// kDenied unless the certificate's public key is the RSA key of `ek_public` (TPM2B_PUBLIC); kInvalid for bytes that are neither.
+[[nodiscard]] Result<void> CheckEkCertificate(ByteView certificate_der, ByteView ek_public);
+
+// kDenied unless the certificate chains to one of the roots in `authorities_pem` (roots and intermediates together, PEM) at
+// the time `wall_ns`. For an offline auditor: the maker's published CA; for the embedded TPM: SwtpmCaPem().
+[[nodiscard]] Result<void> VerifyEkChain(ByteView certificate_der, std::string_view authorities_pem, std::int64_t wall_ns);
+
+}  // namespace stele::tpm
