@@ -2,6 +2,7 @@
 
 #include <tss2/tss2_rc.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "tpm/big_endian.h"
@@ -79,6 +80,9 @@ Result<std::unique_ptr<Connection>> Connection::Open(UniqueFd fd, int timeout_ms
   STELE_TRY_VOID(FlushRange(connection->tcti_, TPM2_TRANSIENT_FIRST));
   STELE_TRY_VOID(FlushRange(connection->tcti_, TPM2_LOADED_SESSION_FIRST));
   STELE_TRY_VOID(FlushRange(connection->tcti_, TPM2_ACTIVE_SESSION_FIRST));
+  // The stack's own log writes to stderr for every answer that is not success, also where that is an answer we ask for; ours
+  // come back as errors. Who wants it sets TSS2_LOG.
+  (void)::setenv("TSS2_LOG", "all+none", 0);
   STELE_TRY_VOID(connection->Check(Esys_Initialize(&connection->esys_, connection->tcti_.context(), nullptr),
                                    "start the TPM software stack"));
   return connection;

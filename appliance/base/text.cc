@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 
@@ -99,6 +100,7 @@ std::optional<std::int64_t> ParseTime(std::string_view text) {
   parts.tm_mday = *day;
   std::int64_t fraction_ns = 0;
   std::int64_t offset_seconds = 0;
+  std::int64_t leap_seconds = 0;  // 23:59:60 belongs to the day it ends, so it is added after the date is checked
   if (text.size() > 10) {
     if (text[10] != 'T' && text[10] != 't' && text[10] != ' ') return std::nullopt;
     const auto hour = Digits(text, 11, 2);
@@ -110,7 +112,8 @@ std::optional<std::int64_t> ParseTime(std::string_view text) {
     if (at < text.size() && text[at] == ':') {
       const auto second = Digits(text, 17, 2);
       if (!second || *second > 60) return std::nullopt;
-      parts.tm_sec = *second;
+      parts.tm_sec = std::min(*second, 59);
+      leap_seconds = *second - parts.tm_sec;
       at = 19;
       if (at < text.size() && text[at] == '.') {
         ++at;
@@ -125,7 +128,7 @@ std::optional<std::int64_t> ParseTime(std::string_view text) {
   }
   const std::time_t seconds = timegm(&parts);
   if (parts.tm_mday != *day) return std::nullopt;  // 30 February
-  return (std::int64_t{seconds} - offset_seconds) * kNsPerSecond + fraction_ns;
+  return (std::int64_t{seconds} + leap_seconds - offset_seconds) * kNsPerSecond + fraction_ns;
 }
 
 std::string EscapeForTerminal(ByteView hostile) {

@@ -11,6 +11,7 @@ using record::kPeerBytes;
 
 constexpr std::size_t kTypeBytes = 2;  // the frame's own type precedes every body
 constexpr std::size_t kBodyBytesMax = limits::kChannelFrameBytes - kTypeBytes;
+constexpr std::size_t kReasonBytesMax = limits::kKiB;
 constexpr std::size_t kCommitmentAt = 1 + 2 + 4 + 8 + kPeerBytes;
 constexpr std::size_t kPeerAt = 1 + 2 + 4 + 8;
 constexpr std::size_t kLargeHeaderBytes = kRecordsHeaderBytes - 4 + kRecordHeaderBytes + 4 + 4;
@@ -216,7 +217,7 @@ Bytes EncodeRefused(const Refused& refused) {
   Bytes body;
   Writer w(body);
   w.Int(refused.frame_id);
-  w.Sized(AsBytes(refused.reason));
+  w.Sized(AsBytes(refused.reason).first(std::min(refused.reason.size(), kReasonBytesMax)));
   return body;
 }
 
@@ -224,7 +225,7 @@ Result<Refused> DecodeRefused(ByteView body) {
   Reader in(body);
   Refused refused;
   refused.frame_id = in.Int<std::uint64_t>();
-  refused.reason = std::string(AsText(in.Sized(limits::kKiB)));
+  refused.reason = std::string(AsText(in.Sized(kReasonBytesMax)));
   if (!in.AtEnd()) return Fail(Code::kInvalid, "refused: bad length");
   return refused;
 }

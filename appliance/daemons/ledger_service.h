@@ -151,6 +151,8 @@ class Service {
   std::vector<Hash> frontier_;
   ledger::Landmarks landmarks_;
   std::uint64_t position_bytes_ = 0;
+  std::optional<std::uint64_t> store_bytes_;   // of the segments that were there when it was measured
+  std::uint64_t measured_segments_ = 0;
   std::string store_error_;
   std::int64_t clock_offset_ns_ = 0;
   std::int64_t started_boottime_ns_ = 0;

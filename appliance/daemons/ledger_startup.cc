@@ -92,14 +92,13 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
   judge.op = "recovered";
   STELE_TRY(judge.state, DescribeLog(shelf, recovered.log_id, recovered.size, recovered.frontier, recovered.landmarks));
   judge.state.bytes_valid = !tail.damaged && tail.quarantined_records == 0;
-  const std::uint64_t checkpoint_at = recovered.landmarks.checkpoint;
-  if (checkpoint_at == ledger::kNoSequence) {
-    judge.state.tail_records = recovered.size;
-  } else {
-    judge.state.tail_records = recovered.size - std::min(recovered.size, checkpoint_at + 1);
-  }
-  recovered.adopted_records = judge.state.tail_records;
-  if (!tail.blocks.empty()) judge.state.tail_since_wall_ns = tail.blocks.back().header.wall_ns_min;
+  const auto newest = judge.state.intents.empty() ? nlohmann::json() : nlohmann::json::parse(judge.state.intents.back(), nullptr, false);
+  const bool has_size = newest.is_object() && newest.contains("size") && newest["size"].is_number_unsigned();
+  const std::uint64_t signed_size = has_size ? newest["size"].get<std::uint64_t>() : 0;
+  STELE_TRY(const store::TailSummary unsigned_tail, store::SummarizeFrom(shelf, signed_size, recovered.size));
+  judge.state.tail_records = unsigned_tail.records;
+  judge.state.tail_since_wall_ns = unsigned_tail.since_wall_ns;
+  recovered.adopted_records = unsigned_tail.records;
   STELE_TRY(const AnchorAnswer judged, Ask(anchor_fd, judge, "verdict"));
   recovered.verdict = judged.verdict;
   recovered.signed_size = judged.signed_size;

@@ -1,4 +1,7 @@
 // The status that `stele status`, the viewer and the metrics show (docs/api.md, GET /api/v1/status).
+#include <filesystem>
+#include <optional>
+
 #include "appliance/base/text.h"
 #include "appliance/daemons/ledger_service.h"
 
@@ -13,6 +16,18 @@ std::uint64_t NumberOf(const json& object, const char* name) {
   return at != object.end() && at->is_number_unsigned() ? at->get<std::uint64_t>() : 0;
 }
 
+// The files of a folder; nothing when it cannot be read.
+std::optional<std::uint64_t> FileBytes(const std::filesystem::path& directory) {
+  std::uint64_t bytes = 0;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator at(directory, failed), end; !failed && at != end; at.increment(failed)) {
+    if (!at->is_regular_file(failed)) continue;
+    const std::uint64_t size = at->file_size(failed);
+    if (!failed) bytes += size;
+  }
+  return failed ? std::nullopt : std::optional(bytes);
+}
+
 }  // namespace
 
 std::string Service::StatusJson() {
@@ -23,6 +38,15 @@ std::string Service::StatusJson() {
   status["committed_size"] = size_;
   status["uptime_ms"] = (clock_.BoottimeNs() - started_boottime_ns_) / kNsPerMs;
   status["store"] = {{"segments", unit_ + 1}, {"position_bytes", position_bytes_}, {"error", store_error_}};
+  if (measured_segments_ != unit_ + 1) {  // a segment has its full size from the start
+    measured_segments_ = unit_ + 1;
+    store_bytes_ = FileBytes(settings_.store_dir);
+  }
+  if (store_bytes_) status["store"]["bytes"] = *store_bytes_;
+  std::error_code failed;
+  if (const auto space = std::filesystem::space(settings_.store_dir, failed); !failed) {
+    status["store"]["free_bytes"] = space.available;
+  }
   status["verdict"] = {{"word", recovered_.verdict.word},
                        {"qualifiers", recovered_.verdict.qualifiers},
                        {"detail", recovered_.verdict.detail}};

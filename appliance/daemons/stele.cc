@@ -61,7 +61,8 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   commands.search->add_option("--from", arguments.search.from, "received at or after: RFC 3339, or an age such as 15m, 2h, 7d");
   commands.search->add_option("--to", arguments.search.to, "received before");
   commands.search->add_option("--limit", arguments.search.limit, "rows, at most 1000 (default: 100)")->check(CLI::Range(1, 1000));
-  commands.search->add_option("--before", arguments.search.before, "only sequence numbers below this one: the next page");
+  commands.search->add_option("--before", arguments.search.before, "only sequence numbers below this one: the next page")
+      ->check(CLI::NonNegativeNumber);
   commands.search->add_flag("--json", arguments.search.json, "the answer of GET /api/v1/search");
 
   commands.tail = AddCommand(app, arguments, "tail", "print records as they are committed");
@@ -69,7 +70,7 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   commands.tail->add_flag("--json", arguments.json, "one object per line: {\"event\",\"data\"}");
 
   commands.show = AddCommand(app, arguments, "show", "one record");
-  commands.show->add_option("SEQ", arguments.show.sequence, "sequence number")->required();
+  commands.show->add_option("SEQ", arguments.show.sequence, "sequence number")->required()->check(CLI::NonNegativeNumber);
   CLI::Option* proof = commands.show->add_flag("--proof", arguments.show.proof, "with its inclusion proof");
   CLI::Option* raw = commands.show->add_flag("--raw", arguments.show.raw, "only the payload, byte for byte, unescaped");
   commands.show->add_flag("--json", arguments.show.json, "the answer of GET /api/v1/record/SEQ")->excludes(raw);

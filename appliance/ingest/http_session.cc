@@ -27,6 +27,7 @@ using boost::system::error_code;
 constexpr std::size_t kReadBytes = 16 * limits::kKiB;  // the most one TLS record holds
 constexpr std::size_t kDrainBytes = 4 * limits::kMiB;  // read and thrown away, so that a refused sender can read why
 constexpr std::int64_t kDrainMs = 3'000;
+constexpr std::int64_t kDrainQuietMs = 300;  // a sender that has stopped sending has read the answer or never will
 
 // The octets are not HTTP, in contrast to a stream that ended or failed.
 bool IsMalformed(error_code error) {
@@ -228,15 +229,18 @@ class TlsSession final : public HttpSession, public std::enable_shared_from_this
       if (error) return self->Finish();
       if (self->keep_open_) return self->ReadHeader();
       if (self->parser_->is_done()) return self->ShutDown();
-      self->Deadline(kDrainMs);
       self->part_.resize(kReadBytes);
+      self->body_deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(kDrainMs);
       self->Drain(0);
     });
   }
 
   // Closing with unread bytes makes the kernel reset the connection and the answer is lost: read some first.
   void Drain(std::size_t drained) {
+    if (std::chrono::steady_clock::now() >= body_deadline_) return Finish();
+    Deadline(kDrainQuietMs);
     stream_.async_read_some(asio::buffer(part_), [self = shared_from_this(), drained](error_code error, std::size_t octets) {
+      if (error == beast::error::timeout) return self->Finish();
       if (error || drained + octets > kDrainBytes) return self->ShutDown();
       self->Drain(drained + octets);
     });

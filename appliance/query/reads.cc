@@ -58,7 +58,7 @@ Reads::Reads(std::unique_ptr<DeviceShelf> shelf, std::unique_ptr<store::LogReade
     : shelf_(std::move(shelf)), reader_(std::move(reader)), clock_(clock), config_(config), scanner_(*reader_, clock) {}
 
 Result<std::unique_ptr<Reads>> Reads::Open(std::unique_ptr<DeviceShelf> shelf, Clock& clock, const ReadsConfig& config) {
-  STELE_TRY(auto reader, store::LogReader::Open(*shelf));
+  STELE_TRY(auto reader, store::LogReader::Open(*shelf, 0));
   return std::make_unique<Reads>(std::move(shelf), std::move(reader), clock, config);
 }
 

@@ -152,7 +152,7 @@ Answer Reads::Sources(const ReadRequest& request, const std::atomic<bool>& cance
   const Matcher everything{Node{}};
   const auto outcome = scanner_.Scan(range, Order::kOldestFirst, everything, scan_limits, [this](RecordFields& fields) -> Result<bool> {
     const RecordView& record = fields.record();
-    if (record.source == 0) return true;
+    if (record.source == 0 || record.kind == record::Kind::kSource) return true;  // its declaration is no event of it
     SourceTotals& totals = totals_[record.source];
     if (totals.events++ == 0) {
       totals.first_sequence = record.sequence;

@@ -75,4 +75,19 @@ Result<ledger::CompactRange> RangeOf(DeviceShelf& shelf, std::uint64_t begin, st
   return range;
 }
 
+Result<TailSummary> SummarizeFrom(DeviceShelf& shelf, std::uint64_t sequence, std::uint64_t size) {
+  TailSummary tail;
+  if (sequence >= size) return tail;
+  STELE_TRY_VOID(VisitBlocks(shelf, sequence, [&](const ledger::DecodedBlock& block) -> Result<bool> {
+    const std::uint64_t first = block.header.first_sequence;
+    for (std::size_t i = sequence > first ? sequence - first : 0; i < block.kinds.size(); ++i) {
+      const auto kind = static_cast<record::Kind>(block.kinds[i]);
+      if (first + i >= size || kind == record::Kind::kCheckpoint || kind == record::Kind::kAnchor) continue;
+      if (tail.records++ == 0) tail.since_wall_ns = block.wall_ns[i];
+    }
+    return block.header.end_sequence() < size;
+  }));
+  return tail;
+}
+
 }  // namespace stele::store

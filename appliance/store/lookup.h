@@ -12,4 +12,11 @@ namespace stele::store {
 // The compact range [begin, end) of the log's tree, recomputed from the records.
 [[nodiscard]] Result<ledger::CompactRange> RangeOf(DeviceShelf& shelf, std::uint64_t begin, std::uint64_t end);
 
+// What lies at and above a sequence number, checkpoint and anchor entries not counted: the tail that nothing vouches for yet.
+struct TailSummary {
+  std::uint64_t records = 0;
+  std::int64_t since_wall_ns = 0;  // receive time of the first of them, 0 when there is none
+};
+[[nodiscard]] Result<TailSummary> SummarizeFrom(DeviceShelf& shelf, std::uint64_t sequence, std::uint64_t size);
+
 }  // namespace stele::store

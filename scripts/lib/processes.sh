@@ -30,6 +30,14 @@ process_tree() {
   done
 }
 
+# pid_in_tree PID NAME: the first process of that name below PID; nothing when there is none.
+pid_in_tree() {
+  local pid
+  for pid in $(process_tree "$1"); do
+    if grep -qx "$2" "/proc/$pid/comm" 2>/dev/null; then echo "$pid"; return; fi
+  done
+}
+
 # Processor seconds of a process tree, with children that have ended and were waited for (utime stime cutime cstime).
 tree_cpu_seconds() {
   local pid line

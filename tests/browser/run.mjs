@@ -347,7 +347,10 @@ await section('integrity', async () => {
   await shot(page, 'integrity-dark');
   await page.emulateMedia({ colorScheme: 'light' });
   await page.goto(at('#/sources'));
-  await page.waitForSelector('.table tbody tr');
+  await page.waitForSelector('.store');
+  await page.waitForSelector('.card:has(.store) ~ .card .table tbody tr');
+  const sources = await page.textContent('main');
+  check(!/NaN|undefined|null|\[object/.test(sources) && /free/.test(sources), 'the Sources screen shows listeners, sources and room', sources.slice(0, 200));
   await shot(page, 'sources-light');
 });
 
@@ -391,8 +394,33 @@ if (udp !== undefined || option('live') !== undefined) {
 }
 await context.close();
 
-/* ---- what must never have happened ---- */
+/* ---- what must never have happened; then the proof that it would have been seen ---- */
 check(problems.length === 0, 'no policy violation, console error, dialog, window or foreign request', problems.slice(0, 5).join(' | '));
+await section('planted script', async () => {
+  const { context: c, page: p } = await open('certificate');
+  await p.goto(at('#/search'));
+  await p.waitForSelector('.who');
+  problems.length = 0;
+  const outcome = await p.evaluate(() => {
+    try {
+      document.querySelector('main').innerHTML = '<img src=x onerror="window.__stele_ran=100">';
+      return 'written';
+    } catch (error) {
+      return error.name;
+    }
+  });
+  check(outcome === 'TypeError', 'text cannot be written as HTML, even by our own code', outcome);
+  await p.evaluate(() => {
+    const button = document.createElement('button');
+    button.setAttribute('onclick', 'window.__stele_ran=101');
+    document.body.append(button);
+    button.click();
+  }).catch(() => undefined);
+  await p.waitForTimeout(200);
+  check((await p.evaluate(() => window.__stele_ran)) === undefined, 'a planted handler does not run');
+  check(problems.some((text) => text.startsWith('policy violation')), 'and the policy violation is seen', problems.join(' | '));
+  await c.close();
+});
 await browser.close();
 console.log(failures === 0 ? `all ${count} checks hold; screenshots in ${scratch}` : `${failures} of ${count} checks FAILED`);
 process.exit(failures === 0 ? 0 : 1);

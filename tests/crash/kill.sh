@@ -14,13 +14,7 @@ stele_more_toml=$'[anchor]\ninterval_ms = 2000'
 start_stele "$work/s"
 tag="crash${seed}x"
 
-pid_of_process() {
-  local pid
-  if [ "$process" = supervisor ]; then echo "$stele_pid"; return; fi
-  for pid in $(process_tree "$stele_pid"); do
-    if grep -qx "stele-$process" "/proc/$pid/comm" 2>/dev/null; then echo "$pid"; return; fi
-  done
-}
+pid_of_process() { if [ "$process" = supervisor ]; then echo "$stele_pid"; else pid_of "stele-$process"; fi; }
 
 # Posts batches of ten events until told to stop; a batch that is answered 200 goes into acknowledged.
 post_forever() {

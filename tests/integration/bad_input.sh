@@ -22,7 +22,7 @@ printf '500 <13>1 2026-11-21T06:00:00Z h a 1 - - half-a-frame' | to_tcp
 found half-a-frame 1
 
 # 3. A counted length of a gigabyte: an error of framing, no memory for it, what was read is kept.
-receiver=$(for pid in $(process_tree "$stele_pid"); do grep -qx stele-receive "/proc/$pid/comm" && echo "$pid"; done)
+receiver=$(pid_of stele-receive)
 before=$(awk '/^VmHWM/ { print $2 }' "/proc/$receiver/status")
 printf '1073741824 <13>1 2026-11-21T06:00:00Z h a 1 - - gigabyte-count' | to_tcp
 found gigabyte-count 1

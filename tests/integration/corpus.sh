@@ -14,15 +14,15 @@ frames_of() {
   : >"$work/rows"
   while [ "$more" = 1 ]; do
     stele_cli search --json --limit 1000 ${before:+--before "$before"} "kind:$kind" >"$page" 2>/dev/null
-    jq -r --argjson above "$above" '.rows[] | select(.seq > $above) | [.seq, .size, .payload_whole, .payload_b64] | @tsv' \
+    jq -r --argjson above "$above" '.rows[] | select(.seq > $above) | [.seq, ("\(.size) " | @base64), .payload_b64, .payload_whole] | @tsv' \
       "$page" >>"$work/rows"
     before=$(jq -r '.next_before // empty' "$page")
     [ -n "$before" ] && [ "$before" -gt "$above" ] || more=0
   done
-  sort -n "$work/rows" | while IFS=$'\t' read -r seq size whole payload; do
-    printf '%d ' "$size"
-    if [ "$whole" = true ]; then base64 -d <<<"$payload"; else stele_cli show "$seq" --raw; fi
-  done
+  sort -n "$work/rows" | while IFS=$'\t' read -r seq length payload whole; do
+    printf '%s\n' "$length"
+    if [ "$whole" = true ]; then printf '%s\n' "$payload"; else stele_cli show "$seq" --raw | base64 -w 0; echo; fi
+  done | base64 -d  # one stream: a decoder begins anew after each padded piece
 }
 newest() { status_json | jq -r .committed_size; }
 
@@ -48,7 +48,7 @@ for file in "$corpus"/json/*.ndjson; do
   post_events "$file" >"$work/answer" || fail "$(basename "$file") was refused"
   wait_checkpointed
   frames_of json "$above" >"$work/back"
-  { while IFS= read -r line || [ -n "$line" ]; do LC_ALL=C; [ -z "$line" ] || printf '%d %s' "${#line}" "$line"; done <"$file"; } >"$work/sent.frames"
+  LC_ALL=C awk 'length($0) { printf "%d %s", length($0), $0 }' "$file" >"$work/sent.frames"
   cmp "$work/sent.frames" "$work/back" || fail "$(basename "$file") came back changed"
   pass "$(basename "$file"): $(wc -l <"$file") events came back byte for byte"
 done

@@ -34,7 +34,7 @@ refuses() { if "${@:2}" >/dev/null 2>&1; then fail "$1: accepted"; else pass "$1
 altered() { rm -rf "$work/x"; cp -r "$work/e" "$work/x"; flip "$work/x/$1" "$2"; }
 altered quote.attest 60; refuses 'an altered quote is refused' check_quote "$work/x" "$qualifying"
 altered quote.signature 20; refuses 'an altered signature is refused' check_quote "$work/x" "$qualifying"
-refuses 'another qualifying value is refused' check_quote "$work/e" "$(sed 's/^./0/;s/^00/10/' <<<"$qualifying")"
+refuses 'another qualifying value is refused' check_quote "$work/e" "$(tr 0-9a-f 1-9a-f0 <<<"$qualifying")"
 for file in payload.bin salt.bin peer.bin entry.bin; do
   altered "$file" 0
   refuses "altered $file is refused" bash -c ". '$here/lib.sh'; work='$work'; check_evidence '$work/x' $seq"

@@ -62,6 +62,8 @@ found() {
   done
 }
 
+pid_of() { pid_in_tree "$stele_pid" "$1"; }  # pid_of NAME: a process of the family
+
 # alive: every process of the family runs and none was restarted, and the log still takes and finds a record.
 alive() {
   local restarts word

@@ -7,6 +7,11 @@ namespace {
 
 using limits::kSectorBytes;
 
+void CopySector(const Bytes& from, Bytes& to, std::uint64_t sector) {
+  const auto at = static_cast<std::ptrdiff_t>(sector * kSectorBytes);
+  std::copy_n(from.begin() + at, kSectorBytes, to.begin() + at);
+}
+
 class SimDevice final : public Device {
  public:
   SimDevice(SimShelf& shelf, std::shared_ptr<DiskUnit> unit) : shelf_(shelf), unit_(std::move(unit)) {}
@@ -14,9 +19,8 @@ class SimDevice final : public Device {
   std::uint64_t size_bytes() const override { return unit_->volatile_image.size(); }
 
   Result<void> Write(std::uint64_t offset_bytes, ByteView data) override {
-    const DiskFault fault = shelf_.Fault("write");
-    if (fault == DiskFault::kCrashBefore) throw SimCrash();
-    if (fault == DiskFault::kError) return Fail(Code::kIo, "simulated write error", 5);
+    const DiskFault fault = Begin("write");
+    if (fault == DiskFault::kError) return Failed("simulated write error");
     if (unit_->read_only) return Fail(Code::kIo, "simulated write to a read-only unit", 1);
     if (offset_bytes + data.size() > size_bytes()) return Fail(Code::kIo, "simulated write beyond the end", 28);
     std::copy(data.begin(), data.end(), unit_->volatile_image.begin() + static_cast<std::ptrdiff_t>(offset_bytes));
@@ -24,27 +28,35 @@ class SimDevice final : public Device {
       unit_->dirty_sectors.insert(at / kSectorBytes);
     }
     if (fault == DiskFault::kCrashAfter) throw SimCrash();
-    if (fault == DiskFault::kErrorDone) return Fail(Code::kIo, "simulated write error after the write", 5);
+    if (fault == DiskFault::kErrorDone) return Failed("simulated write error after the write");
     return {};
   }
 
   Result<void> Sync() override {
-    const DiskFault fault = shelf_.Fault("sync");
-    if (fault == DiskFault::kCrashBefore) throw SimCrash();
-    if (fault == DiskFault::kError) {
-      unit_->dirty_sectors.clear();  // the kernel marks the pages clean: they are in memory only, for ever
-      return Fail(Code::kIo, "simulated sync error", 5);
+    const DiskFault fault = Begin("sync");
+    if (fault == DiskFault::kNotDone) return {};
+    std::uint64_t turn = 0;
+    for (const std::uint64_t sector : unit_->dirty_sectors) {
+      if (fault != DiskFault::kError || turn++ % 2 == 0) CopySector(unit_->volatile_image, unit_->durable, sector);
     }
-    unit_->durable = unit_->volatile_image;
-    unit_->dirty_sectors.clear();
+    unit_->dirty_sectors.clear();  // after an error too: the kernel marks the pages clean, they are in memory only, for ever
+    if (fault == DiskFault::kError) return Failed("simulated sync error");
     if (fault == DiskFault::kCrashAfter) throw SimCrash();
-    if (fault == DiskFault::kErrorDone) return Fail(Code::kIo, "simulated sync error after the sync", 5);
+    if (fault == DiskFault::kErrorDone) return Failed("simulated sync error after the sync");
     return {};
   }
 
   Result<void> Read(std::uint64_t offset_bytes, MutableBytes out) override {
     if (offset_bytes + out.size() > size_bytes()) return Fail(Code::kIo, "simulated read beyond the end", 5);
-    std::copy_n(unit_->volatile_image.begin() + static_cast<std::ptrdiff_t>(offset_bytes), out.size(), out.begin());
+    std::copy_n(unit_->durable.begin() + static_cast<std::ptrdiff_t>(offset_bytes), out.size(), out.begin());
+    // A direct read first writes back what is dirty, so it sees it.
+    for (auto sector = unit_->dirty_sectors.lower_bound(offset_bytes / kSectorBytes); sector != unit_->dirty_sectors.end(); ++sector) {
+      const std::uint64_t from = std::max(offset_bytes, *sector * kSectorBytes);
+      const std::uint64_t to = std::min(offset_bytes + out.size(), (*sector + 1) * kSectorBytes);
+      if (from >= to) break;
+      std::copy_n(unit_->volatile_image.begin() + static_cast<std::ptrdiff_t>(from), to - from,
+                  out.begin() + static_cast<std::ptrdiff_t>(from - offset_bytes));
+    }
     return {};
   }
 
@@ -54,8 +66,20 @@ class SimDevice final : public Device {
   }
 
  private:
+  DiskFault Begin(std::string_view operation) {
+    if (failed_) shelf_.NoteMisuse();
+    const DiskFault fault = shelf_.Fault(operation);
+    if (fault == DiskFault::kCrashBefore) throw SimCrash();
+    return fault;
+  }
+  tl::unexpected<Error> Failed(const char* text) {
+    failed_ = true;
+    return Fail(Code::kIo, text, 5);
+  }
+
   SimShelf& shelf_;
   std::shared_ptr<DiskUnit> unit_;
+  bool failed_ = false;
 };
 
 }  // namespace
@@ -88,9 +112,7 @@ Result<std::unique_ptr<Device>> SimShelf::Create(std::uint32_t unit, std::uint64
 void SimShelf::Crash(std::mt19937_64& random) {
   for (auto& [number, unit] : units_) {
     for (const std::uint64_t sector : unit->dirty_sectors) {
-      if ((random() & 1U) == 0) continue;
-      const auto at = static_cast<std::ptrdiff_t>(sector * kSectorBytes);
-      std::copy_n(unit->volatile_image.begin() + at, kSectorBytes, unit->durable.begin() + at);
+      if ((random() & 1U) != 0) CopySector(unit->volatile_image, unit->durable, sector);
     }
     unit->dirty_sectors.clear();
     unit->volatile_image = unit->durable;

@@ -1,7 +1,9 @@
 // A disk made of memory that can lose what was not synced: the Device and DeviceShelf seams for tests and the simulation.
 //
-// Writes go to a volatile image; Sync() makes them durable. Crash() decides for each 4 KiB sector written since the last
-// sync, by the seed, whether it reached the medium whole or not at all, in any order. Faults are counted per operation.
+// Writes go to a volatile image; Sync() makes the sectors written since the last sync durable. Crash() decides for each of
+// them, by the seed, whether it reached the medium whole or not at all, in any order. A failed sync leaves some on the medium
+// and marks all of them clean: no later sync writes them. Reads are direct, as the seam says: a clean sector is read from the
+// medium, not from what the failed sync left in memory. Writing to a device after it failed is noted in misuse().
 #pragma once
 
 #include <functional>
@@ -28,6 +30,7 @@ enum class DiskFault : std::uint8_t {
   kErrorDone,    // EIO, although it was done
   kCrashBefore,  // the machine stops before the operation
   kCrashAfter,   // ... after it
+  kNotDone,      // reported as done, and not done: a dropped flush (sync only)
 };
 
 struct SimCrash {};  // thrown by the disk to stop the machine; only simulation catches it
@@ -48,11 +51,16 @@ class SimShelf final : public DeviceShelf {
   [[nodiscard]] std::map<std::uint32_t, Bytes> Snapshot() const;  // of what is durable
   void Restore(const std::map<std::uint32_t, Bytes>& snapshot);
 
+  // Writes and syncs of a device that had failed before; the contract of Device forbids them.
+  [[nodiscard]] std::uint64_t misuse() const { return misuse_; }
+  void NoteMisuse() { ++misuse_; }
+
   DiskFault Fault(std::string_view operation) { return plan_ ? plan_(operation) : DiskFault::kNone; }
 
  private:
   std::map<std::uint32_t, std::shared_ptr<DiskUnit>> units_;
   FaultPlan plan_;
+  std::uint64_t misuse_ = 0;
 };
 
 class SimClock final : public Clock {

@@ -16,10 +16,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kSecurity
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
     {"Permissions-Policy",
-     "accelerometer=(), autoplay=(), bluetooth=(), camera=(), clipboard-read=(), display-capture=(), "
+     "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), display-capture=(), "
      "encrypted-media=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), "
-     "midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), web-share=(), "
-     "xr-spatial-tracking=()"},
+     "midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()"},
 }};
 
 // RFC 6797. By the name `localhost` the promise is taken back (max-age=0): it would bind every other server of the

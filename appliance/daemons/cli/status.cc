@@ -43,6 +43,16 @@ std::string AnchorText(const json& anchor) {
   return text;
 }
 
+// What the answer does not know is left out, not shown as nothing.
+std::string StoreText(const json& store) {
+  std::string text = fmt::format("{} segments", NumberOf(store, "segments"));
+  for (const auto& [name, unit] : {std::pair{"bytes", ""}, std::pair{"free_bytes", " free"}}) {
+    if (const auto bytes = NumberOf(store, name, -1); bytes >= 0) text += ", " + SizeText(static_cast<std::uint64_t>(bytes)) + unit;
+  }
+  if (const auto error = TextOf(store, "error"); !error.empty()) text += ", error: " + error;
+  return text;
+}
+
 void PrintListeners(const json& listeners) {
   if (!listeners.is_array() || listeners.empty()) return;
   Print(fmt::format("\n{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", "listener", "transport", "address", "received",
@@ -73,7 +83,6 @@ void PrintAlarms(const json& alarms) {
 }
 
 void PrintStatus(const json& status) {
-  const json& store = ObjectOf(status, "store");
   const json& checkpoint = ObjectOf(status, "checkpoint");
   const json& window = ObjectOf(status, "mvw");
   const json& tpm = ObjectOf(status, "tpm");
@@ -87,9 +96,7 @@ void PrintStatus(const json& status) {
       {"unanchored, same boot", WindowText(ObjectOf(window, "same_boot"))},
       {"unanchored, across boots", WindowText(ObjectOf(window, "across_boot"))},
       {"TPM", fmt::format("{} NV writes, budget {}", NumberOf(tpm, "nv_writes"), NumberOf(tpm, "nv_budget"))},
-      {"store", fmt::format("{} segments, {}, {} free", NumberOf(store, "segments"),
-                            SizeText(static_cast<std::uint64_t>(std::max<std::int64_t>(0, NumberOf(store, "bytes")))),
-                            SizeText(static_cast<std::uint64_t>(std::max<std::int64_t>(0, NumberOf(store, "free_bytes")))))},
+      {"store", StoreText(ObjectOf(status, "store"))},
       {"losses", TextOf(status, "losses")},
       {"signing key", TextOf(status, "key")},
       {"sandbox", TextOf(status, "sandbox")},

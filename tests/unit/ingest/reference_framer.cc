@@ -32,8 +32,8 @@ class Reference {
       if (!count && counted_only) return GiveUp(Foreign::kNone);
       if (count) {
         const std::string text(rest_.substr(0, digits));
-        const bool too_large = text.size() > 8 && text.find_first_not_of('0') != std::string::npos &&
-                               (text.size() - text.find_first_not_of('0') > 8 || std::stoull(text) > limits::kMessageBytesCeiling);
+        const std::string significant = text.substr(std::min(text.find_first_not_of('0'), text.size() - 1));
+        const bool too_large = significant.size() > 9 || std::stoull(significant) > limits::kMessageBytesCeiling;
         const bool zero_first = text[0] == '0';
         if (counted_only || previous_counted_) {
           if (zero_first || too_large) return GiveUp(Foreign::kNone);

@@ -39,8 +39,8 @@ class QueryLog {
     EXPECT_TRUE(opened.has_value()) << opened.error().context;
     store_ = std::move(*opened);
     Add(record::Kind::kEpoch, R"({"type":"genesis"})");
-    Add(record::Kind::kSource, R"({"source":1,"zone":"dmz","listener":"syslog-udp","transport":"udp","peer":"192.0.2.7","identity":""})");
-    Add(record::Kind::kSource, R"({"source":2,"zone":"lan","listener":"json","transport":"https","peer":"192.0.2.8","identity":"CN=shop"})");
+    Add(record::Kind::kSource, R"({"source":1,"zone":"dmz","listener":"syslog-udp","transport":"udp","peer":"192.0.2.7","identity":""})", 1);
+    Add(record::Kind::kSource, R"({"source":2,"zone":"lan","listener":"json","transport":"https","peer":"192.0.2.8","identity":"CN=shop"})", 2);
     Commit();
   }
   ~QueryLog() {
@@ -61,7 +61,8 @@ class QueryLog {
   // Waits for Commit(). Returns its sequence number.
   std::uint64_t Add(record::Kind kind, std::string_view payload, std::uint32_t source = 0) {
     record::Peer peer{};
-    if (source != 0) {
+    if (kind == record::Kind::kCheckpoint) landmarks_.checkpoint = sequencer_.size() + batch_.size();
+    if (source != 0 && kind != record::Kind::kSource) {
       peer[10] = peer[11] = std::byte{0xff};
       peer[12] = std::byte{192};
       peer[14] = std::byte{2};
@@ -80,7 +81,7 @@ class QueryLog {
     if (batch_.empty()) return;
     batch_.salt_runs.push_back({0, static_cast<std::uint32_t>(batch_.size()), 0, {}});
     const auto sequenced = sequencer_.Sequence(std::exchange(batch_, {}));
-    ASSERT_TRUE(store_->Commit(sequenced, {}).has_value());
+    ASSERT_TRUE(store_->Commit(sequenced, landmarks_).has_value());
   }
   // Commits what waits, then a checkpoint over it. Returns its size.
   std::uint64_t Checkpoint() {
@@ -109,6 +110,7 @@ class QueryLog {
   std::unique_ptr<store::Store> store_;
   ledger::Sequencer sequencer_{LogId()};
   ledger::Batch batch_;
+  ledger::Landmarks landmarks_;
 };
 
 }  // namespace stele::query

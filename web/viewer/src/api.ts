@@ -67,7 +67,7 @@ export interface StatusAnswer {
   alarms?: unknown[];
   listeners?: { name: string; transport: string; address: string; received: number; stored: number; lost: number | null;
     refused: number }[];
-  store?: { segments: number; bytes: number; free_bytes: number };
+  store?: { segments: number; bytes?: number; free_bytes?: number };
 }
 
 export class ApiError extends Error {

@@ -9,6 +9,7 @@ const BACKLOG_ROWS = 60;
 const ROWS_MAX = 2000;               // the screen keeps the newest; the log keeps all
 const PENDING_MAX = 5000;            // while paused; beyond it the tail is resumed from the log instead
 const VERIFY_EVERY_MS = 4000;        // each verification reads, and each read is itself a record: not more often
+const VERIFY_ACCESS_EVERY_MS = 60_000;   // where only such records are unproven: else a tail of them would feed on itself
 const FOLLOW_EVERY_MS = 15_000;
 const RETRY_MS = 2000;
 
@@ -210,10 +211,12 @@ async function onCheckpoint(checkpoint: CheckpointData | null): Promise<void> {
  */
 export async function verifyVisible(visible: RowModel[], force = false): Promise<void> {
   const checkpoint = tip.value;
-  if (checkpoint === null || verifying || (!force && Date.now() - lastVerify < VERIFY_EVERY_MS)) return;
+  if (checkpoint === null || verifying) return;
   const wanted = visible.filter((m) => m.row.proof === undefined && m.row.seq < checkpoint.size);
   const newest = wanted.at(-1);
   if (newest === undefined) return;
+  const pause = wanted.every((m) => m.row.kind === 'access') ? VERIFY_ACCESS_EVERY_MS : VERIFY_EVERY_MS;
+  if (!force && Date.now() - lastVerify < pause) return;
   verifying = true;
   lastVerify = Date.now();
   try {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bytes } from './support.js';
 import { FixtureLog, iso, mappedPeer } from '../../../tests/browser/fixture_log.mjs';
-import { ENTRY_BYTES, decodeEntry, peerText } from '../src/verify/entry.js';
+import { ENTRY_BYTES, addressOf, decodeEntry, peerText } from '../src/verify/entry.js';
 import { type CheckpointVerdict, type RowData, verifyCheckpoint, verifyRow } from '../src/verify/record.js';
 import { parseVerifierKey } from '../src/verify/note.js';
 import { verifyInclusion } from '../src/verify/merkle.js';
@@ -100,6 +100,9 @@ test('peers are written as the appliance writes them', () => {
   assert.equal(peerText(v6([0xfe80, 0, 1, 0, 0, 1, 0, 0], 1)), '[fe80:0:1::1:0:0]:1', 'the first of two equal runs');
   assert.equal(peerText(v6([1, 0, 2, 3, 4, 5, 6, 7], 9)), '[1:0:2:3:4:5:6:7]:9');
   assert.equal(peerText(new Uint8Array(18)), '');
+  for (const [peer, address] of [['192.0.2.1:514', '192.0.2.1'], ['[2001:db8::1]:514', '2001:db8::1'], ['', ''], ['odd', 'odd']] as const) {
+    assert.equal(addressOf(peer), address);
+  }
 });
 
 test('the fixture agrees with the verifier about the tree itself', async () => {

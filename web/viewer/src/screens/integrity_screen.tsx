@@ -84,7 +84,7 @@ function CheckpointCard({ found }: { found: Examined }) {
         <Term name="Log id"><Hash value={answer.log_id} /></Term>
         <Term name="Size"><span class="mono">{formatCount(answer.checkpoint.size)}</span> entries</Term>
         <Term name="Root"><Hash value={answer.checkpoint.root} /></Term>
-        <Term name="Made"><span class="mono"><Hostile text={answer.checkpoint.time} limit={40} /></span></Term>
+        <Term name="Made"><span class="mono"><Hostile text={answer.checkpoint.time.replace('T', ' ')} limit={40} /></span></Term>
       </dl>
       <CheckList checks={checkpoint.checks} />
       <details class="raw"><summary>the signed note</summary><pre><Hostile text={answer.checkpoint.note} breaks limit={4000} /></pre></details>

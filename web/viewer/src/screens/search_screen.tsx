@@ -160,13 +160,15 @@ function Caption() {
   );
 }
 
+const timeOr = (iso: string | null, open: string): string => (iso === null ? open : `${iso.slice(0, 19).replace('T', ' ')} UTC`);
+
 function Empty() {
   if (search.busy.value) return <p class="empty">Searching{'\u2026'}</p>;
   if (search.searchError.value !== null || search.ran.value === null) return <p class="empty" />;
   return (
     <div class="empty">
       <p><strong>No events match.</strong></p>
-      <p>Everything from {search.ran.value.range.from?.slice(0, 19).replace('T', ' ') ?? 'the start'} to {search.ran.value.range.to?.slice(0, 19).replace('T', ' ') ?? 'the end'} UTC was
+      <p>Everything from {timeOr(search.ran.value.range.from, 'the start of the log')} to {timeOr(search.ran.value.range.to, 'its end')} was
         searched{search.timedOut.value ? ' until the time box ended' : ''}. Access, checkpoint, anchor and clock entries are left out unless the query names them, as in <code>kind:access</code>.</p>
     </div>
   );

@@ -41,6 +41,14 @@ function SourceRow({ source }: { source: Source }) {
   );
 }
 
+/** What the appliance does not say is left out. */
+function storeText(store: NonNullable<StatusAnswer['store']>): string {
+  const parts = [`${formatCount(store.segments)} ${store.segments === 1 ? 'segment' : 'segments'}`];
+  if (store.bytes !== undefined) parts.push(formatBytes(store.bytes));
+  if (store.free_bytes !== undefined) parts.push(`${formatBytes(store.free_bytes)} free`);
+  return parts.join(', ');
+}
+
 function Listeners({ status }: { status: StatusAnswer }) {
   const listeners = status.listeners ?? [];
   if (listeners.length === 0) return null;
@@ -63,7 +71,7 @@ function Listeners({ status }: { status: StatusAnswer }) {
         </tbody>
       </table>
       {status.store === undefined ? null : (
-        <p class="muted">Store: {formatCount(status.store.segments)} segments, {formatBytes(status.store.bytes)}, {formatBytes(status.store.free_bytes)} free.</p>
+        <p class="muted store">Store: {storeText(status.store)}.</p>
       )}
     </section>
   );

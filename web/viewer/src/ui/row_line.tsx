@@ -1,6 +1,7 @@
 // One record, one line.
 import type { RowVerdict } from '../verify/record.js';
 import type { RowModel } from '../rows.js';
+import { addressOf } from '../verify/entry.js';
 import { formatNs } from '../time.js';
 import { Hostile, ShownText } from './text.js';
 import { Mark, Severity } from './icons.js';
@@ -50,7 +51,7 @@ export function RowLine({ model, index, selected, pinned, centre, needles, onOpe
       <span role="gridcell" class="cell time">{formatNs(row.time_ns)}</span>
       <span role="gridcell" class="cell"><Severity value={row.severity} /></span>
       <span role="gridcell" class="cell host">
-        {row.host === undefined ? <Hostile text={row.peer ?? ''} class="faint" limit={CELL_CODE_POINTS} />
+        {row.host === undefined ? <Hostile text={addressOf(row.peer ?? '')} class="faint" limit={CELL_CODE_POINTS} />
           : <Hostile text={row.host} limit={CELL_CODE_POINTS} />}
       </span>
       <span role="gridcell" class="cell app">

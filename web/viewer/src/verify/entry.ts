@@ -66,6 +66,9 @@ export function peerText(peer: Uint8Array): string {
   return `[${ipv6Text(peer)}]:${port}`;
 }
 
+/** What peerText() wrote, without the port. */
+export const addressOf = (peer: string): string => peer.replace(/^\[(.*)\]:\d+$|^([\d.]+):\d+$/, '$1$2');
+
 // RFC 5952: the longest run of two or more zero groups becomes "::", the first of equals. As inet_ntop(3) writes it, an
 // address with only its last 32 bits set is shown dotted.
 function ipv6Text(address: Uint8Array): string {
