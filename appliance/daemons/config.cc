@@ -168,6 +168,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
        {{"interval_ms", TakeNumberInto(config.anchor_interval_ms, 1'000, 7 * kDayMs)},
         {"pcr", TakePcr(config.pcr)},
         {"tpm", TakeTpm(config.tpm)}}},
+      {"processes", {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)}}},
   };
 }
 

@@ -51,6 +51,8 @@ struct Config {
   std::int64_t pcr = 14;
   TpmChoice tpm = TpmChoice::kAuto;
 
+  std::int64_t restart_delay_max_ms = 10'000;
+
   Hash sha256{};  // of the file's bytes, of nothing when there is no file: goes into a `policy` entry
 };
 

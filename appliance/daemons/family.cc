@@ -14,7 +14,6 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 namespace {
 
 constexpr milliseconds kDelayFirst{100};
-constexpr milliseconds kDelayMost{10'000};
 constexpr milliseconds kLivedLong{60'000};  // a member that lived so long starts again without delay
 constexpr milliseconds kReapWait{2'000};    // from the closed control channel to the end of the process
 constexpr int kFramesPerRound = 64;         // of one member, before the others get their turn
@@ -46,6 +45,8 @@ Family::Family(std::vector<MemberSpec> members, std::vector<LinkSpec> links, Lis
     members_.push_back(std::move(member));
   }
 }
+
+void Family::LimitRestartDelay(milliseconds most) { delay_most_ = std::max(most, kDelayFirst); }
 
 Family::~Family() {
   for (Member& member : members_) {
@@ -161,7 +162,7 @@ void Family::Pump(milliseconds wait, std::span<const int> wake) {
 }
 
 milliseconds Family::UntilNextStart() const {
-  milliseconds least = kDelayMost;
+  milliseconds least = delay_most_;
   if (stopping_) return least;
   for (const Member& member : members_) {
     if (member.Running()) continue;
@@ -200,7 +201,7 @@ void Family::Died(std::size_t index, const std::string& how) {
   Member& member = members_[index];
   if (Now() - member.started > kLivedLong) member.delay = milliseconds(0);
   member.next_start = Now() + member.delay;
-  member.delay = std::clamp(member.delay * 2, kDelayFirst, kDelayMost);
+  member.delay = std::clamp(member.delay * 2, kDelayFirst, delay_most_);
   member.ended_well = stopping_ && how == "exit status 0";
   Report(stopping_ ? "stopped" : "died", index, how);
   member.process = Process{};

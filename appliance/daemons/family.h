@@ -57,6 +57,8 @@ class Family {
  public:
   using Listener = std::function<void(const FamilyEvent&)>;
   Family(std::vector<MemberSpec> members, std::vector<LinkSpec> links, Listener listener);
+  // The longest wait before a member that keeps dying is started again (at least 100 ms).
+  void LimitRestartDelay(std::chrono::milliseconds most);
   ~Family();
   Family(const Family&) = delete;
   Family& operator=(const Family&) = delete;
@@ -91,6 +93,7 @@ class Family {
   void Report(const char* event, std::size_t index, std::string text = {});
   [[nodiscard]] std::chrono::milliseconds UntilNextStart() const;
 
+  std::chrono::milliseconds delay_most_{10'000};
   std::vector<Member> members_;
   std::vector<LinkSpec> links_;
   struct HeldEnds {

@@ -207,7 +207,9 @@ class Appliance {
   Appliance(const Parts& parts, TpmSource& tpm, std::vector<MemberSpec> members)
       : parts_(parts),
         tpm_(tpm),
-        family_(std::move(members), Links(parts.config), [this](const FamilyEvent& event) { On(event); }) {}
+        family_(std::move(members), Links(parts.config), [this](const FamilyEvent& event) { On(event); }) {
+    family_.LimitRestartDelay(std::chrono::milliseconds(parts.config.restart_delay_max_ms));
+  }
 
   int Run() {
     if (const auto started = family_.Start(); !started) {

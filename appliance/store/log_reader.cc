@@ -39,14 +39,17 @@ class LogReader::Impl {
   DeviceShelf& shelf_;
   Hash log_id_{};
   bool has_log_id_ = false;
+  Hash head_{};  // the chain's, after the last block
   std::vector<BlockInfo> blocks_;
   ledger::TileTree tree_;
   std::string damage_;
+  bool following_ = false;  // a live log: what was written since abandons_ was read may be abandoned already
 
  private:
   enum class Step : std::uint8_t { kMoved, kEnd };
   Result<Step> ReadNext(std::uint64_t size_limit);
   Result<bool> OpenNextUnit();
+  bool UnitGivenUp();
   Result<Device*> DeviceOf(std::uint32_t unit);
 
   std::map<std::uint32_t, std::unique_ptr<Device>> devices_;
@@ -96,6 +99,11 @@ Result<bool> LogReader::Impl::OpenNextUnit() {
                 ", expected " + std::to_string(size());
       return false;
     }
+    if (has_log_id_ && superblock->head != head_) {
+      damage_ = "unit " + std::to_string(unit) + " does not continue the chain";
+      return false;
+    }
+    head_ = superblock->head;
     log_id_ = superblock->log_id;
     has_log_id_ = true;
     unit_ = unit;
@@ -103,6 +111,17 @@ Result<bool> LogReader::Impl::OpenNextUnit() {
     at_bytes_ = kSectorBytes;
     return true;
   }
+}
+
+// The next unit begins where we stand: whatever else this one holds was never acknowledged.
+bool LogReader::Impl::UnitGivenUp() {
+  const auto device = DeviceOf(unit_ + 1);
+  Bytes sector(kSectorBytes);
+  if (!device || (*device)->size_bytes() < kSectorBytes || !(*device)->Read(0, sector)) return false;
+  const auto superblock = DecodeSuperblock(sector);
+  if (superblock) return superblock->unit == unit_ + 1 && superblock->first_sequence == size() && superblock->head == head_;
+  devices_.erase(unit_ + 1);  // still being made
+  return false;
 }
 
 Result<LogReader::Impl::Step> LogReader::Impl::ReadNext(std::uint64_t size_limit) {
@@ -124,7 +143,11 @@ Result<LogReader::Impl::Step> LogReader::Impl::ReadNext(std::uint64_t size_limit
   const bool data_here = header && header->unit == unit_ && header->offset_bytes == at_bytes_ &&
                          header->size_bytes <= device->size_bytes() - at_bytes_;
   if (data_here && header->type == ledger::BlockType::kData) {
-    if (header->first_sequence != size()) {
+    if (following_ && UnitGivenUp()) {
+      STELE_TRY(const bool opened, OpenNextUnit());
+      return opened ? Step::kMoved : Step::kEnd;
+    }
+    if (header->first_sequence != size() || header->previous_head != head_) {
       damage_ = "unit " + std::to_string(unit_) + " offset " + std::to_string(at_bytes_) + ": not the next block";
       return Step::kEnd;
     }
@@ -140,6 +163,7 @@ Result<LogReader::Impl::Step> LogReader::Impl::ReadNext(std::uint64_t size_limit
       blocks_.push_back({unit_, at_bytes_, header->size_bytes, header->first_sequence, header->record_count,
                          header->wall_ns_min, header->wall_ns_max, header->landmarks, header->source_entries});
       at_bytes_ += header->size_bytes;
+      head_ = header->head;
       return Step::kMoved;
     }
   }
@@ -262,10 +286,12 @@ Result<std::unique_ptr<LogReader>> LogReader::Open(DeviceShelf& shelf, std::uint
 }
 
 Result<void> LogReader::Refresh(std::uint64_t size_limit) {
+  impl_->following_ = true;
   STELE_TRY_VOID(impl_->Advance(size_limit));
   if (impl_->size() >= size_limit) return {};
   // The ledger announced more than there is to find this way: a unit was given up since.
   STELE_TRY_VOID(impl_->Reload());
+  impl_->following_ = false;  // abandons_ is fresh
   return impl_->Advance(size_limit);
 }
 std::uint64_t LogReader::size() const { return impl_->size(); }

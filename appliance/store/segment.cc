@@ -13,13 +13,12 @@ constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kChecksumAt = kSectorBytes - 4;
 constexpr std::size_t kMacAt = kChecksumAt - kHashBytes;
 constexpr std::size_t kFrontierMax = 64;
-constexpr std::size_t kAbandonsMax = 64;
 
 }  // namespace
 
 Bytes EncodeSuperblock(const Superblock& s, const ledger::MacChain& mac) {
   STELE_CHECK(s.frontier.size() <= kFrontierMax);
-  STELE_CHECK(s.abandons.size() <= kAbandonsMax);
+  STELE_CHECK(s.abandons.size() <= kSuperblockAbandonsMax);
   Bytes out;
   out.reserve(kSectorBytes);
   Writer w(out);
@@ -87,7 +86,7 @@ Result<Superblock> DecodeSuperblock(ByteView sector) {
   s.frontier.resize(frontier_count);
   for (Hash& hash : s.frontier) hash = in.ReadHash();
   const auto abandon_count = in.Int<std::uint32_t>();
-  if (abandon_count > kAbandonsMax) return Fail(Code::kCorrupt, "superblock: impossible counts");
+  if (abandon_count > kSuperblockAbandonsMax) return Fail(Code::kCorrupt, "superblock: impossible counts");
   s.abandons.resize(abandon_count);
   for (ledger::Abandon& abandon : s.abandons) {
     abandon.unit = in.Int<std::uint32_t>();

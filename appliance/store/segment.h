@@ -15,6 +15,8 @@
 
 namespace stele::store {
 
+inline constexpr std::size_t kSuperblockAbandonsMax = 64;
+
 struct Superblock {
   std::uint32_t unit = 0;
   std::uint64_t size_bytes = 0;

@@ -194,6 +194,9 @@ Result<std::unique_ptr<Store>> Store::Open(DeviceShelf& shelf, Clock& clock, con
 }
 
 Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::vector<Hash>& frontier) {
+  if (abandons_.size() > kSuperblockAbandonsMax) {
+    return Fail(Code::kCorrupt, "store: more units were given up in a row than a superblock can name");
+  }
   Superblock superblock;
   superblock.unit = next_unit_;
   superblock.size_bytes = options_.segment_bytes;
@@ -252,6 +255,7 @@ Result<void> Store::Roll(std::uint64_t size, const Hash& head, const ledger::Fro
     ledger::BlockPlace place{unit_, position_bytes_, clock_.WallNs(), landmarks_, abandons_};
     auto sealed = Apply(encoder_.EncodeSeal(size, head, frontier.Hashes(), place, mac_));
     if (sealed) (void)device_->MakeReadOnly();  // where the kernel cannot, the chain still tells
+    unit_dead_ = true;                          // nothing goes behind a seal, even if the next unit cannot be opened now
   }
   return OpenUnit(size, head, frontier.Hashes());
 }

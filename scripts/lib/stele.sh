@@ -118,3 +118,12 @@ stop_stele() {  # clean stop; says so when it was not
   wait "$pid" || status=$?
   return "$status"
 }
+
+# power_off: everything of the family ends at once, the software TPM too, as when the power goes.
+power_off() {
+  local pids
+  mapfile -t pids < <(process_tree "$stele_pid")
+  kill -KILL "${pids[@]}" 2>/dev/null || true
+  wait "$stele_pid" 2>/dev/null || true
+  stele_pid=''
+}

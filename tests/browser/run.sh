@@ -8,7 +8,7 @@
 # SCREENSHOTS is the folder for the pictures (build/browser). STELE_BIN is the folder of the built programs, STELE_CHROMIUM
 # the browser; STELE_KEEP=1 keeps the temporary directory of a failed run.
 . "$(dirname "${BASH_SOURCE[0]}")/../integration/lib.sh"
-cd "$root/tests/browser"
+cd "$root/tests/browser" || exit 1
 
 screenshots=${1:-$root/build/browser}
 chromium=${STELE_CHROMIUM:-$(command -v chromium || true)}

@@ -10,7 +10,7 @@ seed=${STELE_SEED:-$RANDOM}
 RANDOM=$seed
 begin_test
 say "$process: $kills kills, seed $seed"
-stele_more_toml=$'[anchor]\ninterval_ms = 2000'
+stele_more_toml=$'[anchor]\ninterval_ms = 2000\n[processes]\nrestart_delay_max_ms = 100'
 start_stele "$work/s"
 tag="crash${seed}x"
 
@@ -33,7 +33,7 @@ post_forever() {
 load_forever() {
   local round=0
   while [ ! -e "$work/enough" ]; do
-    "$send" --tcp "127.0.0.1:$(port_of syslog-tcp 2>/dev/null)" --count 4000 --rate 4000 --seed "$round" >/dev/null 2>&1 ||
+    "$send" --tcp "127.0.0.1:$(port_of syslog-tcp 2>/dev/null)" --count 1000 --rate 1000 --seed "$round" >/dev/null 2>&1 ||
       sleep 0.1
     round=$((round + 1))
   done
@@ -54,7 +54,7 @@ touch "$work/acknowledged"
 post_forever & poster=$!
 load_forever & loader=$!
 for number in $(seq "$kills"); do
-  sleep "0.$(printf %03d $((RANDOM % 700)))"
+  sleep "0.$(printf %03d $((RANDOM % 500)))"
   pid=$(pid_of_process)
   [ -n "$pid" ] || fail "stele-$process does not run before kill number $number"
   kill -KILL "$pid"

@@ -77,7 +77,7 @@ void Conclude(Verification& result) {
   result.unchecked.insert(result.unchecked.end(), tpm.unchecked.begin(), tpm.unchecked.end());
   result.word = store.word;
   result.detail = Safe(store.detail);
-  if (store.units == 0 && !tpm.word.empty() && !IsGood(tpm.word)) {  // an empty folder tells nothing; what the TPM counted does
+  if (store.word == "CANNOT_TELL" && store.units == 0 && !tpm.word.empty() && !IsGood(tpm.word)) {  // an empty folder tells nothing; what the TPM counted does
     result.store.first_bad = store::Place{.what = "segment"};
     result.word = tpm.word;
     result.detail += "; " + tpm.detail;

@@ -82,7 +82,7 @@ function CheckpointCard({ found }: { found: Examined }) {
       <dl class="terms">
         <Term name="Log"><Hostile text={answer.origin} limit={200} /></Term>
         <Term name="Log id"><Hash value={answer.log_id} /></Term>
-        <Term name="Size"><span class="mono">{formatCount(answer.checkpoint.size)}</span> entries</Term>
+        <Term name="Size">{formatCount(answer.checkpoint.size)} entries</Term>
         <Term name="Root"><Hash value={answer.checkpoint.root} /></Term>
         <Term name="Made"><span class="mono"><Hostile text={answer.checkpoint.time.replace('T', ' ')} limit={40} /></span></Term>
       </dl>

@@ -105,7 +105,7 @@ function fieldRows(model: RowModel, fields: Record<string, unknown> | undefined)
   add('zone', row.source.zone);
   add('kind', row.kind, 'kind');
   add('format', row.format);
-  add('size', `${formatCount(row.size)} bytes`);
+  add('size', `${row.size} bytes`);
   const more = fields === undefined ? [] : flatten(fields).filter((f) => !OWN_MEMBERS.has(f.name));
   return [...rows, ...more.slice(0, 200)];
 }
