@@ -10,6 +10,8 @@ namespace stele::ingest {
 namespace {
 
 constexpr std::size_t kCountDigitsMax = 20;  // a longer run of digits is text
+constexpr std::size_t kRequestLineMax = 4 * limits::kKiB;  // no longer than what every connection may hold
+static_assert(kRequestLineMax <= kHeldBytesFree);
 constexpr auto kLf = std::byte{'\n'};
 constexpr auto kCr = std::byte{'\r'};
 constexpr auto kSp = std::byte{' '};
@@ -38,7 +40,7 @@ bool IsHttpRequestLine(std::string_view line) {
                                                       "OPTIONS ", "CONNECT ", "PATCH ", "TRACE ", "PRI "};
   const bool method = std::any_of(kMethods.begin(), kMethods.end(),
                                   [&](std::string_view name) { return line.substr(0, name.size()) == name; });
-  if (!method || line.size() < 14) return false;
+  if (!method || line.size() < 14 || line.size() > kRequestLineMax) return false;
   const auto version = line.substr(line.size() - 9);
   return version == " HTTP/1.0" || version == " HTTP/1.1" || version == " HTTP/2.0";
 }
@@ -260,12 +262,13 @@ bool StreamFramer::StepLine(FramedMessage& message) {
     const ByteView line = chunk_.first(octets);
     const bool cr = !line.empty() && line.back() == kCr;
     const ByteView text = line.first(line.size() - (cr ? 1 : 0));
-    if (first && IsHttpRequestLine(AsText(text))) return DeliverRest(message, Foreign::kHttp);
+    const bool fits = text.size() <= options_.message_bytes_max;
+    if (first && fits && IsHttpRequestLine(AsText(text))) return DeliverRest(message, Foreign::kHttp);
     chunk_ = chunk_.subspan(octets + 1);
     state_ = State::kStart;
     previous_counted_ = false;
     if (text.empty()) return false;  // a blank line is no message
-    return DeliverWhole(message, text.size() > options_.message_bytes_max ? line : text);
+    return DeliverWhole(message, fits ? text : line);
   }
 
   Take(octets);

@@ -68,7 +68,10 @@ class Parser {
     if (!timed) message_.problems |= kNoTime;
     const bool tagged = TakeTag();
     const bool known = timed || tagged || message_.Has(kUptime) || !message_.host.empty();
-    if (!known) at_ = start;
+    if (!known) {  // then what looked like Cisco's prefix is text too
+      at_ = start;
+      message_.sequence = {};
+    }
     message_.has_message = true;
     message_.message_offset = at_;
     message_.message_length = payload_.size() - at_;

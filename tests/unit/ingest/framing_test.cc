@@ -235,6 +235,15 @@ TEST(Framing, ALogLineThatQuotesARequestIsALine) {
   EXPECT_EQ(Texts(Frames("GET /x HTTP/1.1 200 12\n<13>a\nGET / HTTP/1.1\n")), (Strings{"GET /x HTTP/1.1 200 12", "<13>a", "GET / HTTP/1.1"}));
 }
 
+TEST(Framing, ARequestLineThatIsCutIsALine) {
+  StreamFramer::Options options;
+  options.message_bytes_max = 64;
+  const auto messages = Frames("GET /" + std::string(100, 'x') + " HTTP/1.1\nnext\n", options);
+  ASSERT_EQ(messages.size(), 2U);
+  EXPECT_TRUE(messages[0].truncated);
+  EXPECT_EQ(messages[0].foreign, Foreign::kNone);
+}
+
 TEST(Framing, ATlsHelloOnThePlainPortIsRecordedOnce) {
   const std::string stream("\x16\x03\x01\x00\x2f\x01\x00\x00+\x03\x03\n\n\n", 14);
   const auto messages = Frames(stream);

@@ -109,7 +109,8 @@ class Reference {
     const auto line = rest_.substr(0, end);
     const auto text = !line.empty() && line.back() == '\r' ? line.substr(0, line.size() - 1) : line;
     static const std::regex kRequest("(GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|PATCH|TRACE|PRI) [^]* HTTP/(1\\.0|1\\.1|2\\.0)");
-    if (messages_.empty() && text.size() < 4096 && std::regex_match(std::string(text), kRequest)) return GiveUp(Foreign::kHttp);
+    const bool short_enough = text.size() <= std::min<std::size_t>(options_.message_bytes_max, 4096);
+    if (messages_.empty() && short_enough && std::regex_match(std::string(text), kRequest)) return GiveUp(Foreign::kHttp);
     if (!text.empty()) messages_.push_back(Make(text.size() > options_.message_bytes_max ? line : text));
     previous_counted_ = false;
     rest_.remove_prefix(end + 1);

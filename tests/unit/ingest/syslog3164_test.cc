@@ -83,6 +83,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Syslog3164, CiscoSequenceNumbersAreKept) {
   EXPECT_EQ(ParseSyslog(AsBytes("<190>530470: *Sep 28 17:13:35.098: %SEC-6-X: list"), kReceived).sequence, "530470");
   EXPECT_EQ(ParseSyslog(AsBytes("<190>530470: nothing of the kind"), kReceived).sequence, "");
+  EXPECT_EQ(ParseSyslog(AsBytes("8: %"), kReceived).sequence, "");
+  EXPECT_EQ(ParseSyslog(AsBytes("8: %"), kReceived).message_offset, 0U);
 }
 
 TEST(Syslog3164, WithoutAnyHeaderTheFormatIsRaw) {
