@@ -80,6 +80,7 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
     return std::nullopt;
   });
 
+  STELE_TRY_VOID(store::MakeDurable(shelf, tail));  // the verdict may move the TPM on the word of this tail
   recovered.fresh = tail.fresh || tail.size() == 0;
   recovered.size = tail.fresh ? 0 : tail.size();
   recovered.frontier = tail.fresh ? std::vector<Hash>() : tail.frontier().Hashes();

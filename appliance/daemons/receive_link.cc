@@ -1,5 +1,6 @@
 #include "appliance/daemons/receive_link.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
@@ -40,9 +41,13 @@ void LedgerLink::Connect(UniqueFd descriptor) {
   ++generation_;
   fd_ = std::move(descriptor);
   (void)channel::SetBlocking(fd_.get(), false);  // shows at the first use
-  boost::system::error_code ignored;
-  // The wait has its own duplicate, so that closing one never surprises the other.
-  fd_wait_.assign(::dup(fd_.get()), ignored);
+  // The wait has its own duplicate, so that closing one never surprises the other. F_DUPFD_CLOEXEC: the sandbox refuses dup().
+  boost::system::error_code error;
+  fd_wait_.assign(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0), error);
+  if (error) {
+    Disconnect("cannot be waited for: " + error.message());
+    return;
+  }
   (void)channel::SendHello(fd_.get(), {channel::Role::kReceive, static_cast<std::uint32_t>(limits::kChannelFrameBytes),
                                        limits::kChannelCredits});  // likewise
   declared_ = 0;

@@ -169,6 +169,12 @@ void Authenticate(Tail& tail, const KeyOfSession& key_of_session) {
   }
 }
 
+Result<void> MakeDurable(DeviceShelf& shelf, const Tail& tail) {
+  if (tail.fresh) return {};
+  STELE_TRY(const auto device, shelf.Open(tail.unit, false));
+  return device->Sync();
+}
+
 Result<std::unique_ptr<Store>> Store::Open(DeviceShelf& shelf, Clock& clock, const StoreOptions& options, const Tail& tail,
                                            const Hash& log_id, ledger::MacChain mac) {
   auto store = std::unique_ptr<Store>(new Store(shelf, clock, options, std::move(mac)));  // NOLINT  // private constructor

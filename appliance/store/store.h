@@ -52,6 +52,10 @@ struct Tail {
 using KeyOfSession = std::function<std::optional<Hash>(const Hash& session)>;
 void Authenticate(Tail& tail, const KeyOfSession& key_of_session);
 
+// Brings the last unit to the medium: after a stop without a power cut its end may be in memory only. Comes before anything is
+// built on the tail, above all before the anchor extends a checkpoint found in it.
+[[nodiscard]] Result<void> MakeDurable(DeviceShelf& shelf, const Tail& tail);
+
 struct StoreOptions {
   std::uint64_t segment_bytes = 0;
   ledger::Codec codec = ledger::Codec::kZstd;

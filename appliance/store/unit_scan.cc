@@ -76,7 +76,7 @@ Result<bool> UnitScan::BlocksBehind(std::uint64_t from_bytes) {
 
 Result<std::uint64_t> UnitScan::LastNonZeroEnd(std::uint64_t from_bytes) {
   std::uint64_t end = from_bytes;
-  Bytes part(limits::kMiB);
+  Bytes part(std::min<std::uint64_t>(limits::kMiB, device_.size_bytes()));
   for (std::uint64_t base = from_bytes; base < device_.size_bytes(); base += part.size()) {
     const std::size_t length = std::min<std::uint64_t>(part.size(), device_.size_bytes() - base);
     const auto view = MutableBytes(part).first(length);
@@ -127,10 +127,13 @@ std::optional<std::uint64_t> AbandonedTo(const std::vector<ledger::Abandon>& aba
 
 Result<ledger::BlockHeader> NextHeader(Device& device, std::uint32_t unit, std::uint64_t from_bytes) {
   constexpr std::string_view kMagicStart = "STELEBLK";
-  Bytes part(limits::kMiB);
+  Bytes part;
+  std::uint64_t part_bytes = kSectorBytes;  // usually the next block begins right here; only a gap is worth large reads
   for (std::uint64_t base = from_bytes; base + kSectorBytes <= device.size_bytes(); base += part.size()) {
     const std::uint64_t left = (device.size_bytes() - base) / kSectorBytes * kSectorBytes;
-    const auto view = MutableBytes(part).first(std::min<std::uint64_t>(part.size(), left));
+    part.resize(std::min(part_bytes, left));
+    part_bytes = std::min<std::uint64_t>(part_bytes * 4, limits::kMiB);
+    const MutableBytes view(part);
     STELE_TRY_VOID(device.Read(base, view));
     for (std::size_t i = 0; i < view.size(); i += kSectorBytes) {
       const ByteView sector = ByteView(view).subspan(i, kSectorBytes);

@@ -70,6 +70,9 @@ touch "$work/enough"
 wait "$poster" "$loader" || true
 pass "$kills kills survived"
 
+post_events "$work/batch" >"$work/batch.answer" || fail 'after the last kill an event is not acknowledged'
+printf '<13>1 2026-11-21T06:00:00Z probe test 1 - - %s-after\n' "$tag" >"/dev/tcp/127.0.0.1/$(port_of syslog-tcp)"
+found "$tag-after" 1
 wait_checkpointed 60
 acknowledged=$(wc -l <"$work/acknowledged")
 [ "$acknowledged" -ge "$kills" ] || fail "only $acknowledged events were acknowledged: that proves nothing"

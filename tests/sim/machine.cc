@@ -83,6 +83,7 @@ Result<void> Machine::Recover() {
     }
     return std::nullopt;
   });
+  STELE_TRY_VOID(store::MakeDurable(shelf, tail_));
   landmarks_ = tail_.fresh ? ledger::Landmarks() : tail_.landmarks();
   STELE_TRY(const channel::LogState state, Describe());
   verdict_ = anchor_->Recover(state);

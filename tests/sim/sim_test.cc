@@ -139,6 +139,45 @@ TEST(Simulation, EveryOperationOfAShortLifeMayBeTheLast) {
   RecordProperty("operations_struck", std::to_string(struck));
 }
 
+// Two stops in a row: the processes die inside an anchored checkpoint, and the power fails at each operation of the recovery. What
+// recovery found in memory only must be on the medium before the TPM is moved on its word.
+TEST(Simulation, ThePowerMayFailAtEveryOperationOfARecovery) {
+  if (FromEnvironment("STELE_SIM_SEED")) GTEST_SKIP() << "one seed was asked for";
+  std::uint64_t pairs = 0;
+  for (std::uint64_t first = 0;; ++first) {
+    bool first_struck = true;
+    for (std::uint64_t second = 0;; ++second) {
+      Machine m(first * 100 + second);
+      m.Boot();
+      (void)m.Append(5);
+      m.faults.Strike(first, Mishap::kStopAfter);
+      const std::uint64_t first_at = m.faults.strike_at;
+      try {
+        (void)m.Checkpoint(true);
+      } catch (const SimCrash&) {
+      }
+      first_struck = m.faults.count > first_at;
+      m.Down(Crash::kProcesses);
+      m.faults.Strike(second, Mishap::kStopBefore);
+      const std::uint64_t second_at = m.faults.strike_at;
+      try {
+        m.Boot();
+      } catch (const SimCrash&) {
+      }
+      const bool second_struck = m.faults.count > second_at;
+      m.Down(Crash::kPower);
+      m.BootThrough();
+      if (!Bad(m)) m.SettleAndCheck();
+      for (const std::string& complaint : m.oracle.complaints()) ADD_FAILURE() << "stops at " << first << " and " << second << ": " << complaint;
+      if (HasFailure()) return;
+      if (!second_struck) break;
+      ++pairs;
+    }
+    if (!first_struck) break;
+  }
+  EXPECT_GT(pairs, 150U);
+}
+
 TEST(Simulation, TheSameSeedWritesTheSameBytes) {
   const auto run = [] {
     Machine m(77);
