@@ -61,6 +61,7 @@ class SimDevice final : public Device {
   }
 
   Result<void> MakeReadOnly() override {
+    if (!shelf_.can_refuse_writes) return Fail(Code::kUnavailable, "simulated: no immutable flag here");
     unit_->read_only = true;
     return {};
   }

@@ -55,6 +55,8 @@ class SimShelf final : public DeviceShelf {
   [[nodiscard]] std::uint64_t misuse() const { return misuse_; }
   void NoteMisuse() { ++misuse_; }
 
+  bool can_refuse_writes = false;  // MakeReadOnly() works; off by default, as stele-ledger runs: it must not rely on it
+
   DiskFault Fault(std::string_view operation) { return plan_ ? plan_(operation) : DiskFault::kNone; }
 
  private:

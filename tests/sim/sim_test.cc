@@ -113,7 +113,9 @@ TEST(Simulation, EveryOperationOfAShortLifeMayBeTheLast) {
   };
   std::uint64_t struck = 0;
   for (const Mishap mishap : kEverything) {
+    const bool stops = mishap == Mishap::kStopBefore || mishap == Mishap::kStopAfter;
     for (const Crash crash : {Crash::kLedger, Crash::kProcesses, Crash::kPower}) {
+      if (!stops && crash != Crash::kPower) continue;  // after an error the life goes on and the crash comes at its end
       for (std::uint64_t at = 0;; ++at) {
         Machine m(at + 1);
         m.faults.Strike(at, mishap);
@@ -135,7 +137,7 @@ TEST(Simulation, EveryOperationOfAShortLifeMayBeTheLast) {
       }
     }
   }
-  EXPECT_GT(struck, 500U);
+  EXPECT_GT(struck, 400U);
   RecordProperty("operations_struck", std::to_string(struck));
 }
 

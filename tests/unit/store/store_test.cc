@@ -192,5 +192,61 @@ TEST(Store, AFailedSyncKillsTheUnitAndTheRecordsGoToTheNext) {
   EXPECT_EQ(report->records, 370U);
 }
 
+TEST(Store, NothingGoesBehindASealWhenTheNextUnitCannotBeOpened) {
+  TestLog log(256 * limits::kKiB);
+  log.Open();
+  log.shelf().SetFaultPlan([](std::string_view operation) {
+    return operation == "create" ? sim::DiskFault::kError : sim::DiskFault::kNone;
+  });
+  int refused = 0;
+  for (int i = 0; i < 40; ++i) refused += log.Write(log.MakeBatch(60)) ? 0 : 1;
+  ASSERT_GT(refused, 1);
+  log.shelf().SetFaultPlan({});
+  ASSERT_TRUE(log.Write(log.MakeBatch(60)));
+  EXPECT_EQ(log.store().unit(), 1U);
+  const auto report = VerifyStore(log.shelf(), {});
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->word, "OK_UNANCHORED_TAIL") << report->detail;
+  EXPECT_EQ(report->records, log.leaves().size());
+}
+
+TEST(Store, MoreUnitsGivenUpThanASuperblockNamesIsAnErrorAndNoAbort) {
+  TestLog log(256 * limits::kKiB);
+  log.Open();
+  ASSERT_TRUE(log.Write(log.MakeBatch(10)));
+  log.shelf().SetFaultPlan([](std::string_view operation) {
+    return operation == "write" ? sim::DiskFault::kError : sim::DiskFault::kNone;
+  });
+  for (int i = 0; i < 80; ++i) {
+    const auto rolled = log.store().Roll(10, log.sequencer().head(), log.sequencer().frontier());
+    ASSERT_FALSE(rolled);
+  }
+  EXPECT_LE(log.shelf().units().size(), 1 + kSuperblockAbandonsMax + 1);
+}
+
+// The reader lives on while the ledger fails to commit, gives the unit up and goes on in the next one.
+TEST(LogReader, AFollowerNeverShowsWhatWasNotCommitted) {
+  TestLog log;
+  log.Open();
+  ASSERT_TRUE(log.Write(log.MakeBatch(20)));
+  auto reader = LogReader::Open(log.shelf(), 0);
+  ASSERT_TRUE(reader);
+  ASSERT_TRUE((*reader)->Refresh(20));
+  const ledger::Sequencer before = log.sequencer();
+  // Written and reported as failed, twice: nothing of it is acknowledged.
+  log.shelf().SetFaultPlan([](std::string_view operation) {
+    return operation == "sync" ? sim::DiskFault::kErrorDone : sim::DiskFault::kNone;
+  });
+  ledger::Sequencer lost = before;
+  ASSERT_FALSE(log.store().Commit(lost.Sequence(log.MakeBatch(5)), {}));
+  log.shelf().SetFaultPlan({});
+  ledger::Sequencer kept = before;
+  const ledger::SequencedBatch batch = kept.Sequence(log.MakeBatch(5));
+  ASSERT_TRUE(log.store().Commit(batch, {}));
+  ASSERT_TRUE((*reader)->Refresh(25));
+  ASSERT_EQ((*reader)->size(), 25U);
+  for (std::uint64_t s = 20; s < 25; ++s) EXPECT_EQ((*reader)->LeafOf(s).value(), batch.leaves[s - 20]);
+}
+
 }  // namespace
 }  // namespace stele::store
