@@ -116,7 +116,7 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
     unsigned_range_ = ledger::CompactRange(size_);  // a stand-in until the writer's next cut
     cut_wanted_ = true;
     if (answer.verdict.late_receipt) {
-      gathering_.receipt = AppendOwn(Kind::kAnchor, *answer.verdict.late_receipt);
+      AppendReceipt(*answer.verdict.late_receipt);
       flow_ = Flow::kReceiptWriting;
     }
     (void)AppendOwn(Kind::kLifecycle, json{{"event", "recovered"},
@@ -139,7 +139,7 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
     intent_.reset();
     if (!answer.extended.status_json.empty()) NoteStatus(answer.extended.status_json);
     if (answer.extended.receipt) {
-      gathering_.receipt = AppendOwn(Kind::kAnchor, *answer.extended.receipt);
+      AppendReceipt(*answer.extended.receipt);
       flow_ = Flow::kReceiptWriting;
     }
   } else if (answer.op == "refused") {

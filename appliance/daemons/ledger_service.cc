@@ -18,6 +18,7 @@ using record::Kind;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr std::int64_t kReceiverClockTrustNs = 5'000'000'000;
 constexpr std::int64_t kClockStepNs = 1'000'000'000;
+constexpr std::int64_t kStoreRetryNs = 1'000'000'000;  // between tries while the store cannot be written
 constexpr std::int64_t kStopLimitNs = 20'000'000'000;
 constexpr std::uint64_t kControlEvent = 1;
 constexpr std::uint64_t kWriterEvent = 2;
@@ -62,7 +63,7 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   if (!recovered_.verdict.detail.empty()) started["verdict_detail"] = recovered_.verdict.detail;
   (void)AppendOwn(Kind::kLifecycle, started.dump(-1, ' ', false, json::error_handler_t::replace));
   (void)AppendOwn(Kind::kPolicy, json{{"config_sha256", settings_.config_sha256}}.dump());
-  if (recovered_.verdict.late_receipt) gathering_.receipt = AppendOwn(Kind::kAnchor, *recovered_.verdict.late_receipt);
+  if (recovered_.verdict.late_receipt) AppendReceipt(*recovered_.verdict.late_receipt);
 }
 
 void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) {
@@ -119,12 +120,12 @@ bool Service::Run() {
       }
     }
     // Level-triggered descriptors of appenders without room would spin; the writer's event ends this wait.
-    if (!HasRoom() && writer_->busy()) {
+    if (!HasRoom() && (writer_->busy() || StoreRetryInNs() > 0)) {
       epoll_event one{};
       UniqueFd wait(::epoll_create1(EPOLL_CLOEXEC));
       one.events = EPOLLIN;
       if (wait.valid() && ::epoll_ctl(wait.get(), EPOLL_CTL_ADD, writer_->event_fd(), &one) == 0) {
-        (void)::epoll_wait(wait.get(), &one, 1, 1000);
+        (void)::epoll_wait(wait.get(), &one, 1, writer_->busy() ? 1000 : 50);
       }
     }
   }
@@ -134,6 +135,7 @@ bool Service::Run() {
 int Service::WaitMs() const {
   const std::int64_t now = clock_.BoottimeNs();
   std::int64_t wait_ms = 200;
+  if (const std::int64_t retry_ns = StoreRetryInNs(); retry_ns > 0) return static_cast<int>(retry_ns / kNsPerMs + 1);
   if (gathering_.batch.size() > 0 && !writer_->busy()) {
     if (gathering_.somebody_waits) return 0;
     const std::int64_t left = gathering_.oldest_boottime_ns + settings_.commit_window_ms * kNsPerMs - now;
@@ -366,6 +368,11 @@ std::size_t Service::AppendOwn(Kind kind, std::string_view payload, std::uint32_
   return index;
 }
 
+void Service::AppendReceipt(const std::string& payload) {
+  receipt_payload_ = payload;
+  gathering_.receipt = AppendOwn(Kind::kAnchor, payload);
+}
+
 // REALTIME against BOOTTIME: a step of more than a second is an event of its own.
 void Service::WatchClock() {
   const std::int64_t boottime = clock_.BoottimeNs();
@@ -378,7 +385,7 @@ void Service::WatchClock() {
 }
 
 void Service::MaybeCommit() {
-  if (writer_->busy()) return;
+  if (writer_->busy() || StoreRetryInNs() > 0) return;
   const bool idle_cut = cut_wanted_ && gathering_.batch.empty();
   if (gathering_.batch.empty() && !idle_cut) return;
   if (!idle_cut && !gathering_.somebody_waits && HasRoom() && !cut_wanted_) {
@@ -414,6 +421,25 @@ void Service::Refuse(const Gathered& gathered, const Error& error) {
   }
 }
 
+// Nothing of the batch counts. What others sent is refused; the anchor's own entries must get into the log all the same, or it
+// would wait for them for ever: they are appended again.
+void Service::HandleFailure(const Gathered& gathered, const Error& error) {
+  if (store_error_.empty()) LogError("the store cannot be written: " + Describe(error));
+  store_error_ = Describe(error);
+  retry_boottime_ns_ = clock_.BoottimeNs() + kStoreRetryNs;
+  Refuse(gathered, error);
+  if (flow_ == Flow::kCutting) flow_ = Flow::kIdle;
+  if (gathered.intent && intent_) {
+    gathering_.intent = AppendOwn(Kind::kCheckpoint, intent_->payload);
+    if (intent_->anchor != 0) gathering_.anchored_intent = gathering_.intent;
+  }
+  if (gathered.receipt) gathering_.receipt = AppendOwn(Kind::kAnchor, receipt_payload_);
+}
+
+std::int64_t Service::StoreRetryInNs() const {
+  return store_error_.empty() ? 0 : std::max<std::int64_t>(0, retry_boottime_ns_ - clock_.BoottimeNs());
+}
+
 void Service::HandleDone(WriteDone done) {
   STELE_CHECK(writing_.has_value());
   const Gathered gathered = std::move(*writing_);
@@ -427,12 +453,7 @@ void Service::HandleDone(WriteDone done) {
     declared_in_unit_.clear();  // a segment declares the sources it uses
   }
   if (!done.result) {
-    if (store_error_.empty()) LogError("the store cannot be written: " + Describe(done.result.error()));
-    store_error_ = Describe(done.result.error());
-    Refuse(gathered, done.result.error());
-    if (gathered.intent || gathered.receipt) flow_ = Flow::kIdle;
-    if (flow_ == Flow::kCutting) flow_ = Flow::kIdle;
-    retry_boottime_ns_ = clock_.BoottimeNs() + 1000 * kNsPerMs;
+    HandleFailure(gathered, done.result.error());
     return;
   }
   if (!gathered.frames.empty() || done.record_count > 0) store_error_.clear();

@@ -98,6 +98,7 @@ class Service {
   Result<void> DeclareSource(Appender& appender, ByteView body);
   Result<std::uint32_t> GlobalSource(Appender& appender, std::uint32_t local);
   std::size_t AppendOwn(record::Kind kind, std::string_view payload, std::uint32_t source = 0);
+  void AppendReceipt(const std::string& payload);
   void AppendOne(record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns, const record::Peer& peer,
                  const Hash& commitment, ByteView payload);
   std::pair<std::int64_t, std::uint16_t> Stamp(std::int64_t wall_ns);
@@ -108,6 +109,8 @@ class Service {
   void MaybeCommit();
   void HandleDone(WriteDone done);
   void Refuse(const Gathered& gathered, const Error& error);
+  void HandleFailure(const Gathered& gathered, const Error& error);
+  [[nodiscard]] std::int64_t StoreRetryInNs() const;  // 0: the store may be tried now
   void Announce();
 
   // checkpoints (ledger_checkpoints.cc)
@@ -173,6 +176,7 @@ class Service {
   std::int64_t last_checkpoint_boottime_ns_ = 0;
   std::int64_t retry_boottime_ns_ = 0;
   std::optional<channel::Intent> intent_;
+  std::string receipt_payload_;               // of the receipt being written
   std::string intent_payload_;                // of the newest checkpoint, for the status
   std::int64_t checkpoint_wall_ns_ = 0;
   nlohmann::json anchor_status_ = nlohmann::json::object();

@@ -203,8 +203,12 @@ Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::ve
   if (abandons_.size() > kSuperblockAbandonsMax) {
     return Fail(Code::kCorrupt, "store: more units were given up in a row than a superblock can name");
   }
+  if (unstarted_ == nullptr) {
+    STELE_TRY(unstarted_, shelf_.Create(next_unit_, options_.segment_bytes));
+    ++next_unit_;
+  }
   Superblock superblock;
-  superblock.unit = next_unit_;
+  superblock.unit = next_unit_ - 1;
   superblock.size_bytes = options_.segment_bytes;
   superblock.log_id = log_id_;
   superblock.first_sequence = size;
@@ -213,12 +217,10 @@ Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::ve
   superblock.landmarks = landmarks_;
   superblock.frontier = frontier;
   superblock.abandons = abandons_;
-  STELE_TRY(auto device, shelf_.Create(next_unit_, options_.segment_bytes));
-  ++next_unit_;
-  if (auto written = device->Write(0, EncodeSuperblock(superblock, mac_)); !written) {
-    abandons_.push_back({superblock.unit, 0, options_.segment_bytes});
-    return written;
-  }
+  // A write that failed leaves a unit that was never begun, and it is tried again: a full disk must not eat unit numbers. A sync
+  // that failed ends it.
+  STELE_TRY_VOID(unstarted_->Write(0, EncodeSuperblock(superblock, mac_)));
+  auto device = std::move(unstarted_);
   if (auto synced = device->Sync(); !synced) {
     abandons_.push_back({superblock.unit, 0, options_.segment_bytes});
     return synced;

@@ -96,6 +96,7 @@ class Store {
   ledger::MacChain mac_;
   ledger::BlockEncoder encoder_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Device> unstarted_;  // made, but its superblock could not be written (a full disk): tried again, not another
   Hash log_id_{};
   std::uint32_t unit_ = 0;
   std::uint32_t next_unit_ = 0;

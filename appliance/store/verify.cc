@@ -131,7 +131,8 @@ class Verifier {
     for (const std::uint32_t unit : units) {
       if (unit != next_unit_ && !Bad(Missing(next_unit_), "segment " + std::to_string(next_unit_) + " is missing", false)) break;
       next_unit_ = unit + 1;
-      STELE_TRY_VOID(CheckUnit(unit, unit == units.back()));
+      STELE_TRY(const bool last, NothingBehind(unit, units));
+      STELE_TRY_VOID(CheckUnit(unit, last));
       if (report_.first_bad) break;
     }
     Finish(units.empty());
@@ -139,6 +140,18 @@ class Verifier {
   }
 
  private:
+  // No later unit was ever begun: what a crash or a full disk may leave behind the last block holds no superblock.
+  Result<bool> NothingBehind(std::uint32_t unit, const std::vector<std::uint32_t>& units) {
+    for (auto later = units.rbegin(); later != units.rend() && *later > unit; ++later) {
+      STELE_TRY(const auto device, shelf_.Open(*later, false));
+      Bytes sector(kSectorBytes);
+      if (device->size_bytes() < kSectorBytes) continue;
+      STELE_TRY_VOID(device->Read(0, sector));
+      const auto superblock = DecodeSuperblock(sector);
+      if (superblock || superblock.error().code != Code::kNotFound) return false;
+    }
+    return true;
+  }
   // Always false: there is nothing to go on with.
   bool Bad(Place place, std::string detail, bool tampered) {
     report_.word = tampered ? "TAMPERED" : "DAMAGED";
