@@ -34,7 +34,11 @@ names_a_place() {
 mapfile -t segments < <(ls "$work/s/store")
 [ ${#segments[@]} -ge 4 ] || fail "only ${#segments[@]} segments: too few for this test"
 last=$((${#segments[@]} - 1))
-used_of() { tr -d '\0' <"$work/s/store/${segments[$1]}" | wc -c; }
+used_of() {  # bytes up to the last one that is not zero, in whole sectors
+  local end
+  end=$(cmp -l "$work/s/store/${segments[$1]}" /dev/zero 2>/dev/null | tail -n 1 | awk '{ print $1 }' || true)
+  echo $(((${end:-0} + 4095) / 4096 * 4096))
+}
 number=0
 for i in $(seq "${STELE_FLIPS:-24}"); do  # any byte that was written: in turn in each segment, the last up to its end
   number=$((i % ${#segments[@]})) limit=$(stat -c %s "$work/s/store/${segments[$((i % ${#segments[@]}))]}")
