@@ -50,7 +50,9 @@ std::string FlagNames(std::uint16_t flags) {
       {kFlagTruncated, "truncated"},         {kFlagIncomplete, "incomplete"},
       {kFlagUnparsed, "unparsed"},           {kFlagPossibleDuplicate, "possible_duplicate"},
       {kFlagRestamped, "restamped"},         {kFlagFramingError, "framing_error"},
-      {kFlagOverflowSource, "overflow_source"}};
+      {kFlagOverflowSource, "overflow_source"}, {kFlagIdentityMismatch, "identity_mismatch"},
+      {kFlagSignatureValid, "signature_valid"}, {kFlagSignatureInvalid, "signature_invalid"},
+      {kFlagSignatureUnknown, "signature_unknown"}};
   std::string names;
   for (const auto& [bit, name] : kNames) {
     if ((flags & bit) == 0) continue;

@@ -45,6 +45,10 @@ inline constexpr std::uint16_t kFlagPossibleDuplicate = 1U << 3U;  // sent again
 inline constexpr std::uint16_t kFlagRestamped = 1U << 4U;          // the receiver's clock was more than 5 s off the ledger's
 inline constexpr std::uint16_t kFlagFramingError = 1U << 5U;       // bytes kept where the framing was lost
 inline constexpr std::uint16_t kFlagOverflowSource = 1U << 6U;     // the listener's source table was full
+inline constexpr std::uint16_t kFlagIdentityMismatch = 1U << 7U;   // the peer's certificate does not name the host the message claims
+inline constexpr std::uint16_t kFlagSignatureValid = 1U << 8U;     // signed by a registered source key, and right
+inline constexpr std::uint16_t kFlagSignatureInvalid = 1U << 9U;   // signed, and wrong: kept and alarmed
+inline constexpr std::uint16_t kFlagSignatureUnknown = 1U << 10U;  // signed by a key that is not registered
 [[nodiscard]] std::string FlagNames(std::uint16_t flags);          // comma-separated, empty when none
 
 inline constexpr std::uint8_t kEntryVersion = 1;

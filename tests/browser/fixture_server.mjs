@@ -16,7 +16,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, '../../web/viewer/dist');
 const scratch = process.argv[2];
 const option = (name, fallback) => { const at = process.argv.indexOf(`--${name}`); return at > 0 ? Number(process.argv[at + 1]) : fallback; };
-const FLAGS = ['truncated', 'incomplete', 'unparsed', 'possible_duplicate', 'restamped', 'framing_error', 'overflow_source'];
+const FLAGS = ['truncated', 'incomplete', 'unparsed', 'possible_duplicate', 'restamped', 'framing_error', 'overflow_source',
+  'identity_mismatch', 'signature_valid', 'signature_invalid', 'signature_unknown'];
 const QUIET = new Set(['access', 'checkpoint', 'anchor', 'clock']);
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; " +
   "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";

@@ -15,7 +15,8 @@ export const KINDS = [
 
 /** Index = the bit in Entry.flags. */
 export const FLAGS = [
-  'truncated', 'incomplete', 'unparsed', 'possible_duplicate', 'restamped', 'framing_error', 'overflow_source'] as const;
+  'truncated', 'incomplete', 'unparsed', 'possible_duplicate', 'restamped', 'framing_error', 'overflow_source',
+  'identity_mismatch', 'signature_valid', 'signature_invalid', 'signature_unknown'] as const;
 
 export interface Entry {
   kind: string;
