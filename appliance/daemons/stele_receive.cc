@@ -1,5 +1,6 @@
 // stele-receive: takes bytes off the wire of one zone and hands them to the ledger (docs/processes.md). It parses hostile
 // bytes, so it owns nothing: inherited sockets, one channel, no file, no way out.
+#include <algorithm>
 #include <csignal>
 #include <exception>
 
@@ -70,7 +71,7 @@ class JsonSink final : public ingest::EventSink {
 
 struct Ways {
   std::vector<std::unique_ptr<UdpListener>> udp;
-  std::vector<std::unique_ptr<TcpListener>> tcp;
+  std::vector<std::unique_ptr<StreamListener>> streams;
   std::vector<std::unique_ptr<JsonSink>> sinks;
   std::vector<std::unique_ptr<ingest::HttpJsonServer>> https;
 };
@@ -100,7 +101,7 @@ class Receiver {
 
   void Start() {
     for (auto& one : ways_.udp) one->Start();
-    for (auto& one : ways_.tcp) one->Start();
+    for (auto& one : ways_.streams) one->Start();
     for (auto& one : ways_.https) one->Start();
     control_.assign(channel::kControlFd);
     WaitControl();
@@ -114,8 +115,8 @@ class Receiver {
     if (listener.transport == "udp") {
       ways_.udp.push_back(std::make_unique<UdpListener>(context_, link_, clock_, listener, index, std::move(socket), options));
     } else if (listener.transport == "tcp") {
-      ways_.tcp.push_back(
-          std::make_unique<TcpListener>(context_, link_, clock_, entropy_, listener, index, std::move(socket), options));
+      AddStream(listener, index, std::move(socket), {},
+                SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kAuto));
     } else if (listener.transport == "https-json") {
       const json tls = configuration_.value("tls", json::object());
       ingest::HttpJsonOptions https;
@@ -132,10 +133,15 @@ class Receiver {
     return {};
   }
 
+  void AddStream(Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory) {
+    ways_.streams.push_back(std::make_unique<StreamListener>(context_, link_, clock_, budget_, listener, index, std::move(socket),
+                                                             std::move(options), std::move(factory)));
+  }
+
   // Once a second: stalled connections, kernel drops, loss entries, counters for the status.
   void Tick() {
     for (auto& one : ways_.udp) one->PollKernelDrops();
-    for (auto& one : ways_.tcp) one->Sweep();
+    for (auto& one : ways_.streams) one->Sweep();
     for (std::size_t i = 0; i < ways_.https.size(); ++i) {
       const ingest::HttpJsonCounters& c = ways_.https[i]->counters();
       https_listeners_[i]->connections = c.connections_open;
@@ -149,7 +155,9 @@ class Receiver {
                       {"sources", l->sources}});
     }
     link_.SendCounters(json{{"listeners", list}}.dump());
-    if (stopping_ && (link_.idle() || --stop_turns_left_ <= 0)) {
+    // Answers to what was committed last still go out.
+    const bool answered = std::all_of(ways_.streams.begin(), ways_.streams.end(), [](const auto& one) { return one->idle(); });
+    if (stopping_ && ((link_.idle() && answered) || --stop_turns_left_ <= 0)) {
       context_.stop();
       return;
     }
@@ -190,7 +198,7 @@ class Receiver {
     }
     if (frame && frame->type != channel::Type::kStop) return true;
     stopping_ = true;
-    for (auto& one : ways_.tcp) one->Stop();
+    for (auto& one : ways_.streams) one->Stop();
     for (auto& one : ways_.https) one->Stop();
     link_.Flush();
     timer_.expires_after(std::chrono::milliseconds(1));
@@ -205,6 +213,7 @@ class Receiver {
   SystemClock clock_;
   SystemEntropy entropy_;
   LedgerLink link_;
+  StreamBudget budget_;
   boost::asio::steady_timer timer_;
   boost::asio::posix::stream_descriptor control_;
   std::vector<std::unique_ptr<Listener>> listeners_;
