@@ -1,5 +1,7 @@
 #include "appliance/daemons/receive_peer.h"
 #include "appliance/daemons/receive_syslog.h"
+#include "appliance/ingest/message.h"
+#include "appliance/ingest/tls.h"
 
 namespace stele::receive {
 namespace {
@@ -32,7 +34,7 @@ class SyslogSession final : public StreamSession {
         TakeTruncated(message, now_ns);
         continue;
       }
-      std::uint16_t flags = peer_.overflow ? record::kFlagOverflowSource : std::uint16_t{0};
+      std::uint16_t flags = FlagsOf(message, now_ns);
       if (message.incomplete) flags |= record::kFlagIncomplete;
       if (message.framing_error) flags |= record::kFlagFramingError;
       link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, message.bytes);
@@ -40,8 +42,7 @@ class SyslogSession final : public StreamSession {
   }
 
   void TakeTruncated(const ingest::FramedMessage& message, std::int64_t now_ns) {
-    std::uint16_t flags = record::kFlagTruncated;
-    if (peer_.overflow) flags |= record::kFlagOverflowSource;
+    auto flags = static_cast<std::uint16_t>(record::kFlagTruncated | FlagsOf(message, now_ns));
     if (message.incomplete) flags |= record::kFlagIncomplete;
     link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, message.bytes);
     link_.Add(listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
@@ -49,10 +50,27 @@ class SyslogSession final : public StreamSession {
     ++listener_.received;
   }
 
+  // What follows from the peer alone, and from its certificate and the host the message claims. Senders mostly claim one host:
+  // its verdict is kept.
+  [[nodiscard]] std::uint16_t FlagsOf(const ingest::FramedMessage& message, std::int64_t now_ns) {
+    std::uint16_t flags = peer_.overflow ? record::kFlagOverflowSource : std::uint16_t{0};
+    if (peer_.identity == nullptr || message.framing_error) return flags;
+    const std::string_view host = ingest::PeekHost(message.bytes, now_ns);
+    if (host.empty()) return flags;  // claims nothing
+    if (host != last_host_) {
+      last_host_ = host;
+      last_host_named_ = peer_.identity->NamesHost(host);
+    }
+    if (!last_host_named_) flags |= record::kFlagIdentityMismatch;
+    return flags;
+  }
+
   LedgerLink& link_;
   Listener& listener_;
   const StreamPeer& peer_;
   ingest::StreamFramer framer_;
+  std::string last_host_;
+  bool last_host_named_ = false;
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ Profile ReceiveProfile() {
   return {.name = "stele-receive",
           .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kAccept},
           .paths = {},
-          .descriptors_max = limits::kConnections + kOwnDescriptors};
+          .descriptors_max = 2 * limits::kConnections + kOwnDescriptors};  // plain TCP, and all the TLS listeners together
 }
 
 Profile LedgerProfile(const std::filesystem::path& store_dir) {
