@@ -34,7 +34,8 @@ ingest::ClientAuth ClientAuthOf(const std::string& word) {
 
 }  // namespace
 
-Result<std::string> IngestTlsJson(const std::filesystem::path& dir, const Config& config, const ServerCertificate& own) {
+Result<std::string> IngestTlsJson(const std::filesystem::path& dir, const Config& config,
+                                  const ServerCertificate& own) {
   ingest::TlsOptions options;
   options.certificate_pem = own.certificate_pem;
   options.key_pem = own.key_pem;
@@ -66,8 +67,9 @@ Result<std::string> IngestTlsJson(const std::filesystem::path& dir, const Config
                                     {"client_fingerprints", config.tls_client_fingerprints}}
                          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (text.size() > kIngestTlsBytesMax) {
-    return Fail(Code::kInvalid, "certificates, authorities and fingerprints of [ingest] take " + std::to_string(text.size()) +
-                                    " bytes, more than " + std::to_string(kIngestTlsBytesMax));
+    return Fail(Code::kInvalid, "certificates, authorities and fingerprints of [ingest] take " +
+                                    std::to_string(text.size()) + " bytes, more than " +
+                                    std::to_string(kIngestTlsBytesMax));
   }
   return text;
 }

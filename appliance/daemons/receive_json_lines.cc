@@ -25,7 +25,9 @@ struct Shared {
 class JsonLinesSession final : public StreamSession {
  public:
   JsonLinesSession(std::shared_ptr<Shared> shared, StreamPeer& peer, const ingest::StreamFramer::Options& options)
-      : shared_(std::move(shared)), peer_(peer), framer_(options),
+      : shared_(std::move(shared)),
+        peer_(peer),
+        framer_(options),
         trusted_(shared_->tokens.empty() || peer.identity != nullptr) {}
 
   void Take(ByteView bytes, std::int64_t now_ns) override {
@@ -70,7 +72,8 @@ class JsonLinesSession final : public StreamSession {
     if (message.framing_error) flags |= record::kFlagFramingError;
     if (message.truncated) {
       flags |= record::kFlagTruncated;
-      losses_.push_back(OversizeEntry(shared_->listener.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns));
+      losses_.push_back(
+          OversizeEntry(shared_->listener.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns));
     }
     ++lines_;
     if (message.framing_error || message.truncated || !shared_->checker.IsJson(message.bytes)) {
@@ -86,7 +89,8 @@ class JsonLinesSession final : public StreamSession {
     logged_in_ = true;
     const auto token = message.truncated || message.framing_error ? std::nullopt : ingest::ParseLogin(message.bytes);
     const bool known = token && shared_->tokens.Knows(*token);
-    if (token && !shared_->tokens.empty() && !known) return Refuse("the token is not known");  // even beside a certificate
+    if (token && !shared_->tokens.empty() && !known)
+      return Refuse("the token is not known");  // even beside a certificate
     if (!token && !trusted_) return Refuse("the first line must be {\"auth\":\"token\"}");
     if (token) peer_.Send(AsBytes(ingest::LoginText()));
     return token.has_value();
@@ -99,7 +103,8 @@ class JsonLinesSession final : public StreamSession {
     return true;
   }
 
-  // A line that several reads brought lies in the framer only until the next one is cut; the others stay where they were read.
+  // A line that several reads brought lies in the framer only until the next one is cut; the others stay where they
+  // were read.
   ByteView Kept(ByteView line, ByteView read) {
     if (line.data() >= read.data() && line.data() < read.data() + read.size()) return line;
     pieced_.assign(line.begin(), line.end());  // at most one a call: the first, or the last when the stream ends
@@ -108,12 +113,13 @@ class JsonLinesSession final : public StreamSession {
 
   void Submit(std::int64_t now_ns) {
     const std::uint64_t first_line = lines_ - records_.size() + 1;
-    (void)shared_->link.AddWaited(shared_->listener, record::Kind::kJson, peer_.source, now_ns, peer_.peer, records_,
-                                  [directory = peer_.directory, id = peer_.id, first_line, shared = shared_](const LedgerLink::Outcome& outcome) {
-                                    if (!outcome.committed) shared->listener.refused += outcome.count;
-                                    auto* session = static_cast<JsonLinesSession*>(directory->Find(id));
-                                    if (session != nullptr) session->Answer(first_line + outcome.first_record, outcome);
-                                  });
+    (void)shared_->link.AddWaited(
+        shared_->listener, record::Kind::kJson, peer_.source, now_ns, peer_.peer, records_,
+        [directory = peer_.directory, id = peer_.id, first_line, shared = shared_](const LedgerLink::Outcome& outcome) {
+          if (!outcome.committed) shared->listener.refused += outcome.count;
+          auto* session = static_cast<JsonLinesSession*>(directory->Find(id));
+          if (session != nullptr) session->Answer(first_line + outcome.first_record, outcome);
+        });
     if (pieced_.capacity() > ingest::kHeldBytesFree) Bytes().swap(pieced_);
   }
 
@@ -124,11 +130,13 @@ class JsonLinesSession final : public StreamSession {
       const std::uint64_t first_line = lines_answered_ + 1;
       ingest::LinesStored stored;
       for (auto at = answers_.begin();
-           at != answers_.end() && at->first == lines_answered_ + 1 && at->second.committed == committed; at = answers_.erase(at)) {
+           at != answers_.end() && at->first == lines_answered_ + 1 && at->second.committed == committed;
+           at = answers_.erase(at)) {
         if (committed) stored.AddRange(at->second.first_sequence, at->second.count);
         lines_answered_ += at->second.count;
       }
-      for (; !unparsed_.empty() && unparsed_.front() <= lines_answered_; unparsed_.pop_front()) stored.AddUnparsed(unparsed_.front());
+      for (; !unparsed_.empty() && unparsed_.front() <= lines_answered_; unparsed_.pop_front())
+        stored.AddUnparsed(unparsed_.front());
       stored.last_line = lines_answered_;
       peer_.Send(AsBytes(committed ? ingest::AckText(stored) : ingest::NackText(first_line, lines_answered_)));
     }
@@ -140,11 +148,11 @@ class JsonLinesSession final : public StreamSession {
   bool trusted_ = false;
   bool logged_in_ = false;  // the first line has been seen
   bool refused_ = false;
-  std::uint64_t lines_ = 0;           // events so far
+  std::uint64_t lines_ = 0;  // events so far
   std::uint64_t lines_answered_ = 0;
-  std::deque<std::uint64_t> unparsed_;                      // lines not yet answered
-  std::map<std::uint64_t, LedgerLink::Outcome> answers_;    // by first line; not yet sent, at most one per open frame
-  std::vector<LedgerLink::WaitedRecord> records_;           // of this call, its buffer kept
+  std::deque<std::uint64_t> unparsed_;                    // lines not yet answered
+  std::map<std::uint64_t, LedgerLink::Outcome> answers_;  // by first line; not yet sent, at most one per open frame
+  std::vector<LedgerLink::WaitedRecord> records_;         // of this call, its buffer kept
   std::vector<std::string> losses_;
   Bytes pieced_;
 };
@@ -154,7 +162,8 @@ class JsonLinesSession final : public StreamSession {
 StreamFactory JsonLinesFactory(LedgerLink& link, Entropy& entropy, StreamBudget& budget, Listener& listener,
                                JsonLinesOptions options) {
   auto shared = std::make_shared<Shared>(link, listener, options);
-  return [shared, &entropy, &budget, message_bytes_max = options.message_bytes_max](StreamPeer& peer) -> std::unique_ptr<StreamSession> {
+  return [shared, &entropy, &budget,
+          message_bytes_max = options.message_bytes_max](StreamPeer& peer) -> std::unique_ptr<StreamSession> {
     ingest::StreamFramer::Options framer;
     framer.framing = ingest::Framing::kLines;
     framer.message_bytes_max = message_bytes_max;

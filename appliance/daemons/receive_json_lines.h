@@ -13,7 +13,7 @@ struct JsonLinesOptions {
 };
 
 // Everything given outlives the sessions.
-[[nodiscard]] StreamFactory JsonLinesFactory(LedgerLink& link, Entropy& entropy, StreamBudget& budget, Listener& listener,
-                                             JsonLinesOptions options);
+[[nodiscard]] StreamFactory JsonLinesFactory(LedgerLink& link, Entropy& entropy, StreamBudget& budget,
+                                             Listener& listener, JsonLinesOptions options);
 
 }  // namespace stele::receive

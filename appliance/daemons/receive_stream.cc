@@ -42,7 +42,8 @@ struct StreamListener::Connection final : StreamPeer {
 
   [[nodiscard]] std::size_t unsent_bytes() const { return out.size() - out_at; }
 
-  // Only queues: a session may be in the middle of something. Serve() sends, called by post() unless it is already at it.
+  // Only queues: a session may be in the middle of something. Serve() sends, called by post() unless it is already at
+  // it.
   void Send(ByteView bytes) override {
     if (broken || bytes.empty()) return;
     std::size_t& all = owner.budget_.queued_bytes;
@@ -89,8 +90,16 @@ struct StreamListener::Connection final : StreamPeer {
 StreamListener::StreamListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, StreamBudget& budget,
                                Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options,
                                StreamFactory factory)
-    : context_(context), socket_(context), link_(link), clock_(clock), budget_(budget), listener_(listener), index_(index),
-      options_(std::move(options)), factory_(std::move(factory)), read_buffer_(kReadBytes) {
+    : context_(context),
+      socket_(context),
+      link_(link),
+      clock_(clock),
+      budget_(budget),
+      listener_(listener),
+      index_(index),
+      options_(std::move(options)),
+      factory_(std::move(factory)),
+      read_buffer_(kReadBytes) {
   boost::system::error_code ignored;
   socket_.assign(socket.release(), ignored);
   socket_.non_blocking(true, ignored);
@@ -117,7 +126,8 @@ void StreamListener::AcceptSome() {
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     sockaddr_in6 address{};
     socklen_t size = sizeof address;
-    UniqueFd fd(::accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd fd(
+        ::accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) {
       // Out of descriptors or memory: the listener stays readable, so waiting for it would spin.
       accept_paused_ = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
@@ -172,8 +182,8 @@ void StreamListener::Open(Connection& connection) {
   connection.session = factory_(connection);
 }
 
-// Everything that happens to a connection ends up here: its socket is ready, there is room for records again, an answer is
-// to be sent. By number, because what announced it may come after the connection's end.
+// Everything that happens to a connection ends up here: its socket is ready, there is room for records again, an answer
+// is to be sent. By number, because what announced it may come after the connection's end.
 void StreamListener::Serve(std::uint64_t id) {
   const auto at = connections_.find(id);
   if (at == connections_.end()) return;
@@ -235,7 +245,8 @@ bool StreamListener::Read(Connection& connection) {
       if (moved.status == TlsStream::Status::kEnd) end = EndReason::kPeerClosed;
       if (moved.status == TlsStream::Status::kFailed) end = EndReason::kReset;
     } else {
-      const ssize_t n = ::recv(connection.socket.native_handle(), read_buffer_.data(), read_buffer_.size(), MSG_DONTWAIT);
+      const ssize_t n =
+          ::recv(connection.socket.native_handle(), read_buffer_.data(), read_buffer_.size(), MSG_DONTWAIT);
       if (n < 0 && WouldBlock()) break;
       if (n <= 0) end = n == 0 ? EndReason::kPeerClosed : EndReason::kReset;
       if (n > 0) got = static_cast<std::size_t>(n);
@@ -277,7 +288,8 @@ bool StreamListener::Write(Connection& connection) {
     if (moved.status == TlsStream::Status::kFailed || moved.status == TlsStream::Status::kEnd) return false;
     sent = moved.bytes;
   } else {
-    const ssize_t n = ::send(connection.socket.native_handle(), unsent.data(), unsent.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t n =
+        ::send(connection.socket.native_handle(), unsent.data(), unsent.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && !WouldBlock()) return false;
     if (n > 0) sent = static_cast<std::size_t>(n);
   }
@@ -292,7 +304,8 @@ bool StreamListener::Write(Connection& connection) {
       connection.out.clear();
     }
   } else if (connection.out_at > limits::kStreamPauseBytes) {
-    connection.out.erase(connection.out.begin(), connection.out.begin() + static_cast<std::ptrdiff_t>(connection.out_at));
+    connection.out.erase(connection.out.begin(),
+                         connection.out.begin() + static_cast<std::ptrdiff_t>(connection.out_at));
     connection.out_at = 0;
   }
   return true;
@@ -311,7 +324,8 @@ bool StreamListener::Discard(Connection& connection) {
 void StreamListener::Wait(Connection& connection) {
   using State = Connection::State;
   if (connection.tls_wants_write || connection.unsent_bytes() != 0) WaitFor(connection, /*write=*/true);
-  if (connection.state == State::kHandshake || connection.state == State::kLingering) return WaitFor(connection, /*write=*/false);
+  if (connection.state == State::kHandshake || connection.state == State::kLingering)
+    return WaitFor(connection, /*write=*/false);
   if (connection.state == State::kEnded || connection.unsent_bytes() > limits::kStreamPauseBytes) return;
   if (!link_.Ready()) {
     // Back-pressure: the sender's window fills.
@@ -354,13 +368,19 @@ void StreamListener::Close(Connection& connection) {
 
 bool StreamListener::Overdue(const Connection& connection, std::int64_t now_ns) const {
   using State = Connection::State;
-  const auto past = [now_ns](std::int64_t since_ns, std::int64_t limit_ms) { return now_ns - since_ns > limit_ms * kNsPerMs; };
+  const auto past = [now_ns](std::int64_t since_ns, std::int64_t limit_ms) {
+    return now_ns - since_ns > limit_ms * kNsPerMs;
+  };
   if (connection.unsent_bytes() != 0 && past(connection.unsent_since_ns, options_.send_ms)) return true;
   switch (connection.state) {
-    case State::kHandshake: return past(connection.since_ns, options_.handshake_ms);
-    case State::kLingering: return past(connection.since_ns, kLingerMs);
-    case State::kEnded: return past(connection.since_ns, options_.send_ms);
-    case State::kOpen: break;
+    case State::kHandshake:
+      return past(connection.since_ns, options_.handshake_ms);
+    case State::kLingering:
+      return past(connection.since_ns, kLingerMs);
+    case State::kEnded:
+      return past(connection.since_ns, options_.send_ms);
+    case State::kOpen:
+      break;
   }
   if (connection.waiting_link) return false;  // we do not read: the silence is ours
   if (!connection.session->heard() && past(connection.since_ns, options_.first_frame_ms)) return true;

@@ -1,9 +1,10 @@
-// One listener for every protocol on a byte stream, plain TCP or TLS: it accepts, bounds, times out, stops reading while the
-// ledger is behind, queues what goes back, and ends in order. What the bytes mean is the business of a StreamSession, made
-// by a factory for each connection (after the TLS handshake).
+// One listener for every protocol on a byte stream, plain TCP or TLS: it accepts, bounds, times out, stops reading
+// while the ledger is behind, queues what goes back, and ends in order. What the bytes mean is the business of a
+// StreamSession, made by a factory for each connection (after the TLS handshake).
 //
 //   deadlines: handshake 10 s; first whole frame 60 s; half a frame 30 s; a peer that does not take its answers 30 s
-//   over a bound (connections in all, of one address; bytes queued for a peer): the connection is closed and counted `refused`
+//   over a bound (connections in all, of one address; bytes queued for a peer): the connection is closed and counted
+//   `refused`
 //
 // Thread safety: everything on the io_context's one thread.
 #pragma once
@@ -30,8 +31,8 @@ class StreamSession;
 
 class StreamDirectory {
  public:
-  // The session of a connection; nullptr when the connection is gone. For callbacks that may come after its end: they keep
-  // the id, never a pointer to a session or a peer.
+  // The session of a connection; nullptr when the connection is gone. For callbacks that may come after its end: they
+  // keep the id, never a pointer to a session or a peer.
   [[nodiscard]] virtual StreamSession* Find(std::uint64_t connection_id) = 0;
 
  protected:
@@ -42,15 +43,15 @@ class StreamDirectory {
 class StreamPeer {
  public:
   virtual ~StreamPeer() = default;
-  // Queued; sent after the session's current call, or at once when it comes from elsewhere (an acknowledgement). A peer that
-  // lets more than limits::kStreamQueueBytes wait, or takes nothing for limits::kStreamSendMs, is closed.
+  // Queued; sent after the session's current call, or at once when it comes from elsewhere (an acknowledgement). A peer
+  // that lets more than limits::kStreamQueueBytes wait, or takes nothing for limits::kStreamSendMs, is closed.
   virtual void Send(ByteView bytes) = 0;
 
   std::uint64_t id = 0;                  // never used twice by one directory
   StreamDirectory* directory = nullptr;  // lives as long as the receiver
   record::Peer peer{};
-  std::uint32_t source = 0;              // as declared to the ledger, with the identity
-  bool overflow = false;                 // `source` is the overflow source: records carry kFlagOverflowSource
+  std::uint32_t source = 0;                       // as declared to the ledger, with the identity
+  bool overflow = false;                          // `source` is the overflow source: records carry kFlagOverflowSource
   const ingest::TlsIdentity* identity = nullptr;  // of a verified client certificate; null: none, or no TLS
 };
 
@@ -61,8 +62,8 @@ class StreamSession {
   virtual ~StreamSession() = default;
   // The next bytes, after TLS; valid during the call. Called only while LedgerLink::Ready(), once per read.
   virtual void Take(ByteView bytes, std::int64_t now_ns) = 0;
-  // No more bytes will come: what is half read is kept as `incomplete`. After kPeerClosed and kStopping the connection stays
-  // for outstanding answers until closing() or a deadline; after the other reasons it is gone when End() returns.
+  // No more bytes will come: what is half read is kept as `incomplete`. After kPeerClosed and kStopping the connection
+  // stays for outstanding answers until closing() or a deadline; after the other reasons it is gone when End() returns.
   virtual void End(ingest::EndReason reason, std::int64_t now_ns) = 0;
   [[nodiscard]] virtual bool inside_message() const = 0;  // half a frame is held: its deadline runs
   [[nodiscard]] virtual bool heard() const = 0;           // a first whole frame has come
@@ -90,8 +91,8 @@ struct StreamOptions {
 
 class StreamListener final : public StreamDirectory {
  public:
-  StreamListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, StreamBudget& budget, Listener& listener,
-                 std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory);
+  StreamListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, StreamBudget& budget,
+                 Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory);
   ~StreamListener();
   StreamListener(const StreamListener&) = delete;
   StreamListener& operator=(const StreamListener&) = delete;

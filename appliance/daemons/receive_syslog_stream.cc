@@ -9,7 +9,8 @@ namespace {
 // RFC 6587 (plain TCP) or RFC 5425 (TLS) on one connection.
 class SyslogSession final : public StreamSession {
  public:
-  SyslogSession(LedgerLink& link, Listener& listener, const StreamPeer& peer, const ingest::StreamFramer::Options& options)
+  SyslogSession(LedgerLink& link, Listener& listener, const StreamPeer& peer,
+                const ingest::StreamFramer::Options& options)
       : link_(link), listener_(listener), peer_(peer), framer_(options) {}
 
   void Take(ByteView bytes, std::int64_t now_ns) override {
@@ -45,13 +46,14 @@ class SyslogSession final : public StreamSession {
     auto flags = static_cast<std::uint16_t>(record::kFlagTruncated | FlagsOf(message, now_ns));
     if (message.incomplete) flags |= record::kFlagIncomplete;
     link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, message.bytes);
-    link_.Add(listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
-              AsBytes(OversizeEntry(listener_.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns)));
+    link_.Add(
+        listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
+        AsBytes(OversizeEntry(listener_.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns)));
     ++listener_.received;
   }
 
-  // What follows from the peer alone, and from its certificate and the host the message claims. Senders mostly claim one host:
-  // its verdict is kept.
+  // What follows from the peer alone, and from its certificate and the host the message claims. Senders mostly claim
+  // one host: its verdict is kept.
   [[nodiscard]] std::uint16_t FlagsOf(const ingest::FramedMessage& message, std::int64_t now_ns) {
     std::uint16_t flags = peer_.overflow ? record::kFlagOverflowSource : std::uint16_t{0};
     if (peer_.identity == nullptr || message.framing_error) return flags;
@@ -75,8 +77,8 @@ class SyslogSession final : public StreamSession {
 
 }  // namespace
 
-StreamFactory SyslogFactory(LedgerLink& link, Entropy& entropy, StreamBudget& budget, Listener& listener, SyslogOptions options,
-                            ingest::Framing framing) {
+StreamFactory SyslogFactory(LedgerLink& link, Entropy& entropy, StreamBudget& budget, Listener& listener,
+                            SyslogOptions options, ingest::Framing framing) {
   return [&link, &entropy, &budget, &listener, options, framing](StreamPeer& peer) -> std::unique_ptr<StreamSession> {
     ingest::StreamFramer::Options framer;
     framer.framing = framing;

@@ -12,7 +12,8 @@ using nlohmann::json;
 std::optional<std::string> ParseLogin(ByteView line) {
   if (line.size() > kLoginLineBytes) return std::nullopt;
   const json object = json::parse(AsText(line), nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object() || object.size() != 1 || !object.contains("auth") || !object["auth"].is_string()) return std::nullopt;
+  if (!object.is_object() || object.size() != 1 || !object.contains("auth") || !object["auth"].is_string())
+    return std::nullopt;
   return object["auth"].get<std::string>();
 }
 
@@ -34,7 +35,8 @@ std::string LoginText() { return "{\"auth\":\"ok\"}\n"; }
 std::string AckText(const LinesStored& stored) {
   std::string text = fmt::format("{{\"ack\":{},\"ranges\":[", stored.last_line);
   for (std::size_t i = 0; i < stored.ranges.size(); ++i) {
-    fmt::format_to(std::back_inserter(text), "{}[{},{}]", i == 0 ? "" : ",", stored.ranges[i].first, stored.ranges[i].second);
+    fmt::format_to(std::back_inserter(text), "{}[{},{}]", i == 0 ? "" : ",", stored.ranges[i].first,
+                   stored.ranges[i].second);
   }
   text += "],\"unparsed\":[";
   for (std::size_t i = 0; i < stored.unparsed.size(); ++i) {
@@ -49,7 +51,8 @@ std::string NackText(std::uint64_t first_line, std::uint64_t last_line) {
 }
 
 std::string LineErrorText(std::string_view code, std::string_view message) {
-  return json{{"error", {{"code", code}, {"message", message}}}}.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return json{{"error", {{"code", code}, {"message", message}}}}.dump(-1, ' ', false, json::error_handler_t::replace) +
+         "\n";
 }
 
 }  // namespace stele::ingest

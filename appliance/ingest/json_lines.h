@@ -1,5 +1,5 @@
-// JSON lines on a stream, as far as they are text: the login line of a sender, and the lines that answer it. Cutting lines is
-// StreamFramer's business (Framing::kLines), checking them JsonChecker's.
+// JSON lines on a stream, as far as they are text: the login line of a sender, and the lines that answer it. Cutting
+// lines is StreamFramer's business (Framing::kLines), checking them JsonChecker's.
 //
 //   sender      {"auth":"token"}                     first line, where a token is asked for; not an event
 //               one event per line
@@ -8,8 +8,8 @@
 //               {"nack":[A,B],"retry_after_s":5}
 //               {"error":{"code","message"}}         and the connection is closed
 //
-// Events are numbered from 1 on each connection. Answers come in order and leave no event out: an ack covers the events since the
-// answer before up to N, a nack the events A to B. `ranges` are sequence numbers in the log. Pure.
+// Events are numbered from 1 on each connection. Answers come in order and leave no event out: an ack covers the events
+// since the answer before up to N, a nack the events A to B. `ranges` are sequence numbers in the log. Pure.
 #pragma once
 
 #include <optional>

@@ -59,7 +59,8 @@ Result<std::vector<CertificatePtr>> ParseCertificates(std::string_view pem, cons
 std::optional<Hash> FingerprintOf(const X509* certificate) {
   Hash digest{};
   unsigned length = 0;
-  if (X509_digest(certificate, EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), &length) != 1) return std::nullopt;
+  if (X509_digest(certificate, EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), &length) != 1)
+    return std::nullopt;
   return length == digest.size() ? std::optional(digest) : std::nullopt;
 }
 
@@ -90,7 +91,8 @@ std::optional<std::string> DnsNameOf(const ASN1_STRING* raw) {
 std::optional<std::string> AddressOf(const ASN1_STRING* raw) {
   const int family = ASN1_STRING_length(raw) == 4 ? AF_INET : ASN1_STRING_length(raw) == 16 ? AF_INET6 : AF_UNSPEC;
   std::array<char, INET6_ADDRSTRLEN> text{};
-  if (family == AF_UNSPEC || ::inet_ntop(family, ASN1_STRING_get0_data(raw), text.data(), text.size()) == nullptr) return std::nullopt;
+  if (family == AF_UNSPEC || ::inet_ntop(family, ASN1_STRING_get0_data(raw), text.data(), text.size()) == nullptr)
+    return std::nullopt;
   return std::string(text.data());
 }
 
@@ -109,7 +111,8 @@ std::string CommonNameOf(const X509* certificate) {
 }
 
 void AddAlternativeNames(const X509* certificate, TlsIdentity& identity) {
-  const NamesPtr names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  const NamesPtr names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type != GEN_DNS && name->type != GEN_IPADD) continue;
@@ -172,12 +175,13 @@ bool TlsIdentity::NamesHost(std::string_view host) const {
     return std::find(addresses.begin(), addresses.end(), canonical.data()) != addresses.end() || text == common_name;
   }
   if (NameMatches(common_name, host)) return true;
-  return std::any_of(dns_names.begin(), dns_names.end(), [&](const std::string& name) { return NameMatches(name, host); });
+  return std::any_of(dns_names.begin(), dns_names.end(),
+                     [&](const std::string& name) { return NameMatches(name, host); });
 }
 
 //= RFC 5425 section 4.2.2
-//# When a fingerprint value is displayed or configured, the fingerprint is prepended with an ASCII label identifying the
-//# hash function followed by a colon.
+//# When a fingerprint value is displayed or configured, the fingerprint is prepended with an ASCII label identifying
+//the # hash function followed by a colon.
 std::optional<Hash> ParseFingerprint(std::string_view text) {
   const std::size_t label = text.find(':');
   if (label == std::string_view::npos) return std::nullopt;
@@ -196,21 +200,25 @@ std::optional<Hash> ParseFingerprint(std::string_view text) {
   return ParseHash(digits);
 }
 
-Result<void> SetUpTlsServer(SSL_CTX* context, const std::string& certificate_pem, const std::string& key_pem, bool allow_tls12) {
+Result<void> SetUpTlsServer(SSL_CTX* context, const std::string& certificate_pem, const std::string& key_pem,
+                            bool allow_tls12) {
   ERR_clear_error();
   STELE_TRY(auto chain, ParseCertificates(certificate_pem, "TLS certificate"));
   const KeyPtr key(PEM_read_bio_PrivateKey(ReadingFrom(key_pem).get(), nullptr, NoPassword, nullptr));
   if (!key) return Fail(Code::kInvalid, "TLS key: " + LastSslError());
-  if (SSL_CTX_use_certificate(context, chain.front().get()) != 1) return Fail(Code::kInvalid, "TLS certificate: " + LastSslError());
+  if (SSL_CTX_use_certificate(context, chain.front().get()) != 1)
+    return Fail(Code::kInvalid, "TLS certificate: " + LastSslError());
   for (std::size_t i = 1; i < chain.size(); ++i) {
-    if (SSL_CTX_add1_chain_cert(context, chain[i].get()) != 1) return Fail(Code::kInvalid, "TLS certificate: " + LastSslError());
+    if (SSL_CTX_add1_chain_cert(context, chain[i].get()) != 1)
+      return Fail(Code::kInvalid, "TLS certificate: " + LastSslError());
   }
   if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
     ERR_clear_error();
     return Fail(Code::kInvalid, "the TLS key is not the certificate's");
   }
   const bool set = SSL_CTX_set_min_proto_version(context, allow_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION) == 1 &&
-                   SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 && SSL_CTX_set_max_early_data(context, 0) == 1;
+                   SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
+                   SSL_CTX_set_max_early_data(context, 0) == 1;
   if (!set) return Fail(Code::kInvalid, "TLS settings: " + LastSslError());
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -264,7 +272,9 @@ Result<void> TlsContext::TrustClients(const TlsOptions& options) {
       }
     }
   }
-  SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | (options.client_auth == ClientAuth::kRequire ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+  SSL_CTX_set_verify(
+      raw, SSL_VERIFY_PEER | (options.client_auth == ClientAuth::kRequire ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+      nullptr);
   SSL_CTX_set_cert_verify_callback(raw, &TlsContext::Verify, this);
   return {};
 }
@@ -274,7 +284,8 @@ int TlsContext::Verify(X509_STORE_CTX* store, void* self) {
   const X509* leaf = X509_STORE_CTX_get0_cert(store);
   const auto fingerprint = leaf != nullptr ? FingerprintOf(leaf) : std::nullopt;
   if (!fingerprint) return 0;
-  if (std::find(context.fingerprints_.begin(), context.fingerprints_.end(), *fingerprint) == context.fingerprints_.end()) {
+  if (std::find(context.fingerprints_.begin(), context.fingerprints_.end(), *fingerprint) ==
+      context.fingerprints_.end()) {
     if (context.has_authorities_) return X509_verify_cert(store);
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
     return 0;
@@ -307,10 +318,14 @@ Result<TlsStream> TlsStream::Make(std::shared_ptr<const TlsContext> context, int
 TlsStream::Status TlsStream::StatusOf(int result) {
   if (result > 0) return Status::kOk;
   switch (SSL_get_error(stream_.get(), result)) {
-    case SSL_ERROR_WANT_READ: return Status::kWantRead;
-    case SSL_ERROR_WANT_WRITE: return Status::kWantWrite;
-    case SSL_ERROR_ZERO_RETURN: return Status::kEnd;
-    default: break;
+    case SSL_ERROR_WANT_READ:
+      return Status::kWantRead;
+    case SSL_ERROR_WANT_WRITE:
+      return Status::kWantWrite;
+    case SSL_ERROR_ZERO_RETURN:
+      return Status::kEnd;
+    default:
+      break;
   }
   failed_ = true;
   failure_ = LastSslError();

@@ -1,10 +1,10 @@
-// TLS for the ways in, by OpenSSL 3, on sockets that never block: the settings every server here shares, one connection, and
-// what a client certificate says.
+// TLS for the ways in, by OpenSSL 3, on sockets that never block: the settings every server here shares, one
+// connection, and what a client certificate says.
 //
-// TLS 1.3; 1.2 with AEAD ciphers where allowed. No renegotiation, no early data, no compression, no session tickets: every
-// connection proves its certificate itself. A client certificate counts when an authority in `client_ca_pem` vouches for it or
-// its fingerprint is listed (RFC 5425 section 4.2.2), and in both cases only within its dates; any other fails the handshake.
-// Thread safety: one thread. OpenSSL is given no file and no callback that could wait.
+// TLS 1.3; 1.2 with AEAD ciphers where allowed. No renegotiation, no early data, no compression, no session tickets:
+// every connection proves its certificate itself. A client certificate counts when an authority in `client_ca_pem`
+// vouches for it or its fingerprint is listed (RFC 5425 section 4.2.2), and in both cases only within its dates; any
+// other fails the handshake. Thread safety: one thread. OpenSSL is given no file and no callback that could wait.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -26,8 +26,8 @@ struct TlsOptions {
   std::string key_pem;
   bool allow_tls12 = false;
   ClientAuth client_auth = ClientAuth::kNone;
-  std::string client_ca_pem;             // authorities of client certificates, any number
-  std::vector<Hash> client_fingerprints; // SHA-256 of client certificates as DER
+  std::string client_ca_pem;              // authorities of client certificates, any number
+  std::vector<Hash> client_fingerprints;  // SHA-256 of client certificates as DER
 };
 
 // What a verified client certificate says. Names are those of the certificate, not of the message.
@@ -40,8 +40,8 @@ struct TlsIdentity {
 
   // {"fingerprint":"sha256:<hex>","cn":"...","dns":[...],"ip":[...]}, at most about 2 KiB; "more": names not listed
   [[nodiscard]] std::string ToJson() const;
-  // Whether a HOSTNAME is one of the names: case does not matter, a certificate's "*.example.org" is any one label, and a host
-  // without a dot is also the first label of a name (most senders leave their domain out).
+  // Whether a HOSTNAME is one of the names: case does not matter, a certificate's "*.example.org" is any one label, and
+  // a host without a dot is also the first label of a name (most senders leave their domain out).
   [[nodiscard]] bool NamesHost(std::string_view host) const;
 };
 inline constexpr std::size_t kIdentityNamesMax = 256;
@@ -51,8 +51,8 @@ inline constexpr std::size_t kIdentityNamesMax = 256;
 
 // The settings all TLS servers of the receiver share; `context` is a fresh server context. kInvalid: certificate or key
 // unusable, or not each other's.
-[[nodiscard]] Result<void> SetUpTlsServer(SSL_CTX* context, const std::string& certificate_pem, const std::string& key_pem,
-                                          bool allow_tls12);
+[[nodiscard]] Result<void> SetUpTlsServer(SSL_CTX* context, const std::string& certificate_pem,
+                                          const std::string& key_pem, bool allow_tls12);
 // End of the first certificate of a PEM text, seconds since the epoch. kInvalid when there is none.
 [[nodiscard]] Result<std::int64_t> NotAfterOf(std::string_view certificate_pem);
 
@@ -85,10 +85,10 @@ class TlsStream {
  public:
   enum class Status : std::uint8_t {
     kOk,
-    kWantRead,   // nothing more until the socket is readable, or writable
+    kWantRead,  // nothing more until the socket is readable, or writable
     kWantWrite,
-    kEnd,        // the peer said close_notify
-    kFailed,     // a TLS error, a reset, or an end without close_notify
+    kEnd,     // the peer said close_notify
+    kFailed,  // a TLS error, a reset, or an end without close_notify
   };
   struct Moved {
     Status status = Status::kOk;
@@ -98,12 +98,12 @@ class TlsStream {
   // Borrows the descriptor, which must not block and outlives the stream. Keeps the context.
   [[nodiscard]] static Result<TlsStream> Make(std::shared_ptr<const TlsContext> context, int descriptor);
 
-  [[nodiscard]] Status Handshake();           // kOk: done
+  [[nodiscard]] Status Handshake();            // kOk: done
   [[nodiscard]] Moved Read(MutableBytes out);  // fills `out` as far as bytes are there; bytes > 0 goes with any status
   [[nodiscard]] Moved Write(ByteView bytes);
-  void Shutdown();                             // close_notify, if the socket takes it
-  [[nodiscard]] bool pending() const;          // holds bytes that no readiness of the socket will announce
-  [[nodiscard]] std::optional<TlsIdentity> PeerIdentity() const;  // after the handshake
+  void Shutdown();                     // close_notify, if the socket takes it
+  [[nodiscard]] bool pending() const;  // holds bytes that no readiness of the socket will announce
+  [[nodiscard]] std::optional<TlsIdentity> PeerIdentity() const;         // after the handshake
   [[nodiscard]] const std::string& failure() const { return failure_; }  // why the last call said kFailed
 
  private:

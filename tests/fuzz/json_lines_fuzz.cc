@@ -1,5 +1,5 @@
-// The login line of JSON lines on arbitrary bytes, alone and as the inside of the object. Oracle: what is taken for a login is JSON by
-// the plain grammar, and the token is what that JSON says; a token written as a login is read back.
+// The login line of JSON lines on arbitrary bytes, alone and as the inside of the object. Oracle: what is taken for a
+// login is JSON by the plain grammar, and the token is what that JSON says; a token written as a login is read back.
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>

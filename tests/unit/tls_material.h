@@ -73,7 +73,8 @@ inline Material Issue(const Wanted& wanted, const Material* issuer = nullptr) {
   const Material& signer = issuer != nullptr ? *issuer : out;
   X509_set_issuer_name(certificate, X509_get_subject_name(signer.certificate.get()));
   const auto add = [&](int nid, const std::string& value) {
-    const std::unique_ptr<X509_EXTENSION, X509Free> extension(X509V3_EXT_conf_nid(nullptr, nullptr, nid, value.c_str()));
+    const std::unique_ptr<X509_EXTENSION, X509Free> extension(
+        X509V3_EXT_conf_nid(nullptr, nullptr, nid, value.c_str()));
     X509_add_ext(certificate, extension.get(), -1);
   };
   if (wanted.authority) add(NID_basic_constraints, "critical,CA:TRUE");

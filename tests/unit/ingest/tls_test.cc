@@ -1,5 +1,6 @@
-// Goal: a TLS context is made of good material or not at all, and a certificate's names match the hosts it names and no other.
-// Method: certificates made on the spot; every kind of name. Connections are tested with the listener (tests/unit/receive).
+// Goal: a TLS context is made of good material or not at all, and a certificate's names match the hosts it names and no
+// other. Method: certificates made on the spot; every kind of name. Connections are tested with the listener
+// (tests/unit/receive).
 #include "appliance/ingest/tls.h"
 
 #include <gtest/gtest.h>
@@ -63,8 +64,9 @@ TEST(Tls, AFingerprintIsSha256WithOrWithoutColons) {
   EXPECT_EQ(HexOf(*expected), "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
   EXPECT_EQ(ParseFingerprint("SHA256:" + colons), expected);
   EXPECT_EQ(ParseFingerprint("sha-256:" + colons), expected);
-  for (const std::string& wrong : {digits, "sha1:" + digits, "sha256:" + digits.substr(2), "sha256:" + digits + "00", "sha256:" + colons + ":",
-                                   "sha256:" + colons.substr(0, 94), "sha256:0:" + colons.substr(2), std::string("sha256:"), std::string()}) {
+  for (const std::string& wrong :
+       {digits, "sha1:" + digits, "sha256:" + digits.substr(2), "sha256:" + digits + "00", "sha256:" + colons + ":",
+        "sha256:" + colons.substr(0, 94), "sha256:0:" + colons.substr(2), std::string("sha256:"), std::string()}) {
     EXPECT_FALSE(ParseFingerprint(wrong)) << wrong;
   }
 }
@@ -74,12 +76,14 @@ TEST(Tls, HostsAreComparedAsPeopleWriteThem) {
   identity.common_name = "Gateway.example.org";
   identity.dns_names = {"web1.example.org", "*.branch.example.org"};
   identity.addresses = {"192.0.2.1", "2001:db8::1"};
-  for (const char* named : {"web1.example.org", "WEB1.example.org", "web1", "web1.example.org.", "gateway", "gateway.example.org",
-                            "a.branch.example.org", "192.0.2.1", "2001:db8::1", "2001:DB8:0:0:0:0:0:1"}) {
+  for (const char* named :
+       {"web1.example.org", "WEB1.example.org", "web1", "web1.example.org.", "gateway", "gateway.example.org",
+        "a.branch.example.org", "192.0.2.1", "2001:db8::1", "2001:DB8:0:0:0:0:0:1"}) {
     EXPECT_TRUE(identity.NamesHost(named)) << named;
   }
-  for (const char* other : {"", ".", "web2", "web1.example.com", "eb1.example.org", "example.org", "a.b.branch.example.org", "branch.example.org",
-                            "*", ".branch.example.org", "192.0.2.10", "192.0.2.1.example.org", "2001:db8::2", "web1.example.org.evil"}) {
+  for (const char* other : {"", ".", "web2", "web1.example.com", "eb1.example.org", "example.org",
+                            "a.b.branch.example.org", "branch.example.org", "*", ".branch.example.org", "192.0.2.10",
+                            "192.0.2.1.example.org", "2001:db8::2", "web1.example.org.evil"}) {
     EXPECT_FALSE(identity.NamesHost(other)) << other;
   }
 }
@@ -87,7 +91,8 @@ TEST(Tls, HostsAreComparedAsPeopleWriteThem) {
 TEST(Tls, AnIdentityIsAShortObjectHoweverManyNamesTheCertificateHas) {
   TlsIdentity identity;
   identity.common_name = "with \"quotes\"";
-  for (std::size_t i = 0; i < kIdentityNamesMax; ++i) identity.dns_names.push_back("host" + std::to_string(i) + "." + std::string(200, 'x'));
+  for (std::size_t i = 0; i < kIdentityNamesMax; ++i)
+    identity.dns_names.push_back("host" + std::to_string(i) + "." + std::string(200, 'x'));
   identity.names_left_out = 5;
   const std::string text = identity.ToJson();
   EXPECT_LT(text.size(), 3'000U);

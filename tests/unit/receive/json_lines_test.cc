@@ -1,5 +1,6 @@
-// Goal: every event is answered once, in order, after its commit and never otherwise; what is not JSON is kept and named.
-// Method: a client on the loopback against the real session, listener and link; the ledger of the fixture holds, commits, refuses.
+// Goal: every event is answered once, in order, after its commit and never otherwise; what is not JSON is kept and
+// named. Method: a client on the loopback against the real session, listener and link; the ledger of the fixture holds,
+// commits, refuses.
 #include "appliance/ingest/json_lines.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +36,8 @@ Answered ReadAnswers(Client& client, std::size_t last) {
       continue;
     }
     for (const auto& range : answer.at("ranges")) {
-      for (auto sequence = range[0].get<std::uint64_t>(); sequence <= range[1].get<std::uint64_t>(); ++sequence) all.events.emplace_back(sequence, true);
+      for (auto sequence = range[0].get<std::uint64_t>(); sequence <= range[1].get<std::uint64_t>(); ++sequence)
+        all.events.emplace_back(sequence, true);
     }
     EXPECT_EQ(answer.at("ack"), all.events.size());
     for (const auto& line : answer.at("unparsed")) all.unparsed.push_back(line.get<std::uint64_t>());
@@ -189,7 +191,8 @@ TEST(JsonLines, WhereATokenIsAskedForTheFirstLineIsTheLoginAndIsNotStored) {
   ASSERT_TRUE(good.Send("{\"auth\":\"a-token-of-sixteen\"}\n{\"n\":1}\n"));
   EXPECT_EQ(good.ReadLine(), R"({"auth":"ok"})");
   EXPECT_EQ(good.ReadLine(), R"({"ack":1,"ranges":[[100,100]],"unparsed":[],"unparsed_count":0})");
-  for (const char* first : {"{\"auth\":\"another-token-16\"}\n", "{\"n\":1}\n", "{\"auth\":\"a-token-of-sixteen\",\"x\":1}\n", "GET / HTTP/1.1\n"}) {
+  for (const char* first : {"{\"auth\":\"another-token-16\"}\n", "{\"n\":1}\n",
+                            "{\"auth\":\"a-token-of-sixteen\",\"x\":1}\n", "GET / HTTP/1.1\n"}) {
     PlainClient bad(rig);
     ASSERT_TRUE(bad.Send(std::string(first) + "{\"n\":\"stranger\"}\n"));
     EXPECT_EQ(json::parse(bad.ReadLine())["error"]["code"], "unauthorized") << first;

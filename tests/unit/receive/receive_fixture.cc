@@ -62,7 +62,8 @@ void KeepingLedger::Take(const channel::Frame& frame) {
 
 void KeepingLedger::Answer(const OpenFrame& frame, bool commit) {
   if (commit) {
-    (void)channel::Send(channel_.get(), channel::Type::kCommitted, channel::EncodeCommitted({frame.id, next_sequence_, frame.count}));
+    (void)channel::Send(channel_.get(), channel::Type::kCommitted,
+                        channel::EncodeCommitted({frame.id, next_sequence_, frame.count}));
     next_sequence_ += frame.count;
   } else {
     (void)channel::Send(channel_.get(), channel::Type::kRefused, channel::EncodeRefused({frame.id, "full"}));
@@ -137,8 +138,8 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
   StreamOptions stream_options;
   stream_options.tls = options.tls;
   stream_options.connections_per_address_max = options.connections_per_address_max;
-  stream = std::make_unique<StreamListener>(context_, *link_, clock, budget_, listener, 0, ListenOnLoopback(ipv6, port), stream_options,
-                                            factory);
+  stream = std::make_unique<StreamListener>(context_, *link_, clock, budget_, listener, 0, ListenOnLoopback(ipv6, port),
+                                            stream_options, factory);
   stream->Start();
   thread_ = std::thread([this] { context_.run(); });
 }
@@ -196,7 +197,8 @@ void PlainClient::EndSending() { (void)::shutdown(fd_.get(), SHUT_WR); }
 std::string PlainClient::ReadToEnd() {
   std::string all;
   std::array<char, 4096> part{};
-  for (ssize_t n = 0; (n = ::recv(fd_.get(), part.data(), part.size(), 0)) > 0;) all.append(part.data(), static_cast<std::size_t>(n));
+  for (ssize_t n = 0; (n = ::recv(fd_.get(), part.data(), part.size(), 0)) > 0;)
+    all.append(part.data(), static_cast<std::size_t>(n));
   return all;
 }
 std::string PlainClient::ReadLine() {
@@ -209,7 +211,8 @@ std::string PlainClient::ReadLine() {
   return line + "<cut>";
 }
 
-TlsClient::TlsClient(const Rig& rig, const TlsClientOptions& options) : plain_(rig), context_(SSL_CTX_new(TLS_client_method())) {
+TlsClient::TlsClient(const Rig& rig, const TlsClientOptions& options)
+    : plain_(rig), context_(SSL_CTX_new(TLS_client_method())) {
   SSL_CTX_set_security_level(context_, 0);  // TLS 1.1 can then be offered at all
   SSL_CTX_set_min_proto_version(context_, options.version_min);
   SSL_CTX_set_max_proto_version(context_, options.version_max);

@@ -1,13 +1,13 @@
-// For the tests of stele-receive: the real listener and link on a thread of their own, a ledger that keeps what it is sent and
-// answers when told, a clock that stands still, and clients on the loopback, plain and TLS.
+// For the tests of stele-receive: the real listener and link on a thread of their own, a ledger that keeps what it is
+// sent and answers when told, a clock that stands still, and clients on the loopback, plain and TLS.
 #pragma once
 
 #include <openssl/ssl.h>
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <atomic>
 #include <future>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -37,7 +37,7 @@ class KeepingLedger {
   KeepingLedger(const KeepingLedger&) = delete;
   KeepingLedger& operator=(const KeepingLedger&) = delete;
 
-  void Hold(bool hold);              // false: everything held is committed, in order
+  void Hold(bool hold);                             // false: everything held is committed, in order
   void AnswerHeld(std::size_t index, bool commit);  // one of those held, out of order
   void Refuse(bool refuse);
   [[nodiscard]] std::size_t held() const;
@@ -113,8 +113,13 @@ class Rig {
   std::vector<KeptRecord> Records(std::size_t count);
   // Time passes, and the deadlines are looked at.
   void Pass(std::int64_t ms);
-  std::uint64_t connections() { return Do([this] { return listener.connections; }); }
-  bool GoneWithin(std::int64_t ms) { Pass(ms); return connections() == 0; }
+  std::uint64_t connections() {
+    return Do([this] { return listener.connections; });
+  }
+  bool GoneWithin(std::int64_t ms) {
+    Pass(ms);
+    return connections() == 0;
+  }
 
   std::uint16_t port = 0;
   bool ipv6 = false;
@@ -136,8 +141,8 @@ class PlainClient {
  public:
   explicit PlainClient(const Rig& rig);
   bool Send(std::string_view octets);
-  void EndSending();         // half-closes
-  std::string ReadToEnd();   // until the other side closes; at most 10 s
+  void EndSending();        // half-closes
+  std::string ReadToEnd();  // until the other side closes; at most 10 s
   std::string ReadLine();
   [[nodiscard]] int fd() const { return fd_.get(); }
   void Close() { fd_.reset(); }
@@ -158,7 +163,8 @@ class TlsClient {
   ~TlsClient();
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
-  // The handshake as the client sees it. In TLS 1.3 a server that refuses the certificate says so only later: see Refused().
+  // The handshake as the client sees it. In TLS 1.3 a server that refuses the certificate says so only later: see
+  // Refused().
   bool Handshake();
   bool Refused();  // after Handshake(): the next read fails instead of finding an open connection
   bool Send(std::string_view octets);

@@ -1,5 +1,6 @@
-// Goal: a stream listener keeps its bounds and deadlines, loses nothing that arrived, and never speaks to a session that is gone.
-// Method: real sockets on the loopback against the real listener and link; the clock stands still until the test moves it.
+// Goal: a stream listener keeps its bounds and deadlines, loses nothing that arrived, and never speaks to a session
+// that is gone. Method: real sockets on the loopback against the real listener and link; the clock stands still until
+// the test moves it.
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 

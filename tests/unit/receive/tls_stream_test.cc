@@ -1,5 +1,5 @@
-// Goal: over TLS only who may comes in, who it was goes into the source, and no handshake, however hostile, holds up the others.
-// Method: OpenSSL clients of every version and certificate on the loopback against the real listener.
+// Goal: over TLS only who may comes in, who it was goes into the source, and no handshake, however hostile, holds up
+// the others. Method: OpenSSL clients of every version and certificate on the loopback against the real listener.
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 
