@@ -80,6 +80,7 @@ struct StreamListener::Connection final : StreamPeer {
   bool broken = false;               // over a bound: close
   bool peer_ended = false;
   bool tls_wants_write = false;
+  bool more_waiting = false;  // TLS holds bytes already decrypted: no readiness of the socket will announce them
   bool serving = false;
   bool turn_posted = false;
   bool waiting_read = false;
@@ -241,6 +242,7 @@ bool StreamListener::Read(Connection& connection) {
       const TlsStream::Moved moved = connection.tls->Read(read_buffer_);
       got = moved.bytes;
       more = moved.status == TlsStream::Status::kOk;
+      connection.more_waiting = more;
       connection.tls_wants_write = moved.status == TlsStream::Status::kWantWrite;
       if (moved.status == TlsStream::Status::kEnd) end = EndReason::kPeerClosed;
       if (moved.status == TlsStream::Status::kFailed) end = EndReason::kReset;
@@ -340,7 +342,7 @@ void StreamListener::Wait(Connection& connection) {
     });
     return;
   }
-  if (connection.tls && connection.tls->pending()) return connection.Turn();
+  if (connection.more_waiting) return connection.Turn();
   WaitFor(connection, /*write=*/false);
 }
 

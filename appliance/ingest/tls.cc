@@ -372,8 +372,6 @@ void TlsStream::Shutdown() {
   ERR_clear_error();
 }
 
-bool TlsStream::pending() const { return !failed_ && SSL_has_pending(stream_.get()) == 1; }
-
 std::optional<TlsIdentity> TlsStream::PeerIdentity() const {
   const X509* certificate = SSL_get0_peer_certificate(stream_.get());
   if (certificate == nullptr || SSL_get_verify_result(stream_.get()) != X509_V_OK) return std::nullopt;

@@ -102,7 +102,6 @@ class TlsStream {
   [[nodiscard]] Moved Read(MutableBytes out);  // fills `out` as far as bytes are there; bytes > 0 goes with any status
   [[nodiscard]] Moved Write(ByteView bytes);
   void Shutdown();                     // close_notify, if the socket takes it
-  [[nodiscard]] bool pending() const;  // holds bytes that no readiness of the socket will announce
   [[nodiscard]] std::optional<TlsIdentity> PeerIdentity() const;         // after the handshake
   [[nodiscard]] const std::string& failure() const { return failure_; }  // why the last call said kFailed
 

@@ -28,7 +28,7 @@ start_stele() {
   done
 }
 
-# A configuration with free ports everywhere; further lines of [store] from $stele_store_toml.
+# A configuration with free ports everywhere; further lines of [ingest] from $stele_ingest_toml, of others from $stele_more_toml.
 stele_toml() {
   cat <<'TOML'
 [ingest]
@@ -37,9 +37,8 @@ syslog_tcp_port = 0
 https_json_port = 0
 syslog_tls_port = 0
 json_lines_tls_port = 0
-[viewer]
-port = 0
 TOML
+  printf '%s\n' "${stele_ingest_toml:-}" '[viewer]' 'port = 0'
   printf '%s\n' "${stele_more_toml:-}"
 }
 

@@ -2,6 +2,9 @@
 // the others. Method: OpenSSL clients of every version and certificate on the loopback against the real listener.
 #include <gtest/gtest.h>
 #include <openssl/err.h>
+#include <sys/socket.h>
+
+#include <ctime>
 
 #include "tests/unit/receive/receive_fixture.h"
 
@@ -70,6 +73,28 @@ TEST(TlsStream, AnEndWithoutCloseNotifyIsNoOrderlyEnd) {
   ASSERT_EQ(records.size(), 1U);
   EXPECT_EQ(records[0].payload, "<13>half");
   EXPECT_EQ(records[0].flags, record::kFlagIncomplete);
+}
+
+TEST(TlsStream, HalfATlsRecordIsWaitedForWithoutSpinning) {
+  Rig rig(TlsRig());
+  TlsClient client(rig);
+  ASSERT_TRUE(client.Handshake());
+  BIO* memory = BIO_new(BIO_s_mem());
+  SSL_set0_wbio(client.ssl(), memory);  // what would be sent is kept instead
+  ASSERT_TRUE(client.Send(Counted("<13>in two halves")));
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(memory, &data);
+  const std::string record(data, static_cast<std::size_t>(size));
+  ASSERT_GT(record.size(), 20U);
+  ASSERT_EQ(::send(SSL_get_rfd(client.ssl()), record.data(), 10, 0), 10);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const std::clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_LT(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC, 0.1) << "seconds of processor time";
+  EXPECT_EQ(rig.ledger->records().size(), 0U);
+  const auto rest = static_cast<ssize_t>(record.size() - 10);
+  ASSERT_EQ(::send(SSL_get_rfd(client.ssl()), record.data() + 10, record.size() - 10, 0), rest);
+  EXPECT_EQ(rig.Records(1).size(), 1U);
 }
 
 TEST(TlsStream, VersionsBelowTheConfiguredOneAreRefused) {
