@@ -127,6 +127,11 @@ void Family::Give(std::size_t index, const OwnChannel& what) {
   if (!sent) LogError(member.spec.name + ": cannot hand over " + what.what.role + ": " + Describe(sent.error()));
 }
 
+bool Family::Reconfigure(std::size_t index, std::string configuration_json) {
+  members_[index].spec.configuration_json = std::move(configuration_json);
+  return Tell(index, channel::Type::kConfigure, members_[index].spec.configuration_json);
+}
+
 bool Family::Tell(std::size_t index, channel::Type type, std::string_view text) {
   const Member& member = members_[index];
   if (!member.Running()) return false;
