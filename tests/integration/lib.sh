@@ -145,7 +145,7 @@ check_note_signature() {
 tls_client() {
   local port
   port=$(port_of "$1"); shift
-  openssl s_client -quiet -verify_quiet -verify_return_error -CAfile "$stele_dir/keys/ca.pem" -servername localhost \
+  openssl s_client -quiet -nocommands -verify_quiet -verify_return_error -CAfile "$stele_dir/keys/ca.pem" -servername localhost \
     -verify_hostname localhost -connect "127.0.0.1:$port" "$@"
 }
 
