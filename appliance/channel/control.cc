@@ -49,7 +49,7 @@ Result<StartUp> ReceiveStartUp(int control_fd) {
     STELE_TRY(Frame frame, Receive(control_fd, /*wait=*/true, /*with_descriptors=*/true));
     switch (frame.type) {
       case Type::kConfigure:
-        start_up.configuration_json = std::string(AsText(frame.body));
+        start_up.configuration_json += AsText(frame.body);  // a long one comes in several frames
         configured = true;
         break;
       case Type::kTakeChannel: {

@@ -4,6 +4,7 @@
 //   [log]         origin = ""                    first line of every checkpoint; empty: stele.invalid/log/<16 hex of the log id>
 //   [ingest]      address = "127.0.0.1"          syslog_udp_port = 10514, syslog_tcp_port = 10514, https_json_port = 8443
 //                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
+//                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
 //   [store]       segment_bytes = 268435456      codec = "zstd" | "lz4" | "none"
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
@@ -25,6 +26,20 @@ namespace stele::daemons {
 
 enum class TpmChoice { kAuto, kDevice, kEmbedded };
 
+// A registered sender over HTTPS; one or both of the secrets.
+struct SenderConfig {
+  std::string name;
+  std::optional<Hash> token_sha256;
+  std::optional<Hash> fingerprint;  // SHA-256 of its client certificate
+};
+
+// A key that signs events (appliance/ingest/jws.h).
+struct SourceKeyConfig {
+  std::string kid;
+  std::string alg;
+  std::string public_key;
+};
+
 struct Config {
   std::string origin;
 
@@ -35,6 +50,8 @@ struct Config {
   std::string zone = "default";
   std::uint64_t message_bytes_max = limits::kMessageBytesDefault;
   std::vector<std::string> tokens;
+  std::vector<SenderConfig> senders;
+  std::vector<SourceKeyConfig> keys;
 
   std::string viewer_address = "127.0.0.1";
   std::uint16_t viewer_port = 9443;

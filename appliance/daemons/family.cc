@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 
 namespace stele::daemons {
@@ -16,6 +17,7 @@ namespace {
 constexpr milliseconds kDelayFirst{100};
 constexpr milliseconds kLivedLong{60'000};  // a member that lived so long starts again without delay
 constexpr milliseconds kReapWait{2'000};    // from the closed control channel to the end of the process
+constexpr std::size_t kConfigurePartBytes = 32 * limits::kKiB;  // below a channel frame
 constexpr int kFramesPerRound = 64;         // of one member, before the others get their turn
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
@@ -73,7 +75,10 @@ Result<void> Family::Spawn(std::size_t index) {
   STELE_TRY(member.process, StartProcess(member.spec.executable));
   member.status.pid = member.process.pid;
   member.started = Now();
-  (void)Tell(index, channel::Type::kConfigure, member.spec.configuration_json);
+  const std::string& configuration = member.spec.configuration_json;
+  for (std::size_t at = 0; at == 0 || at < configuration.size(); at += kConfigurePartBytes) {
+    (void)Tell(index, channel::Type::kConfigure, configuration.substr(at, kConfigurePartBytes));
+  }
   for (const OwnChannel& own : member.spec.own) Give(index, own);
   Report("started", index);
   return {};

@@ -16,6 +16,7 @@
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/config.h"
+#include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/listeners.h"
@@ -134,7 +135,12 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
   };
   switch (index) {
     case kReceive:
-      return json{{"zone", config.zone}, {"message_bytes_max", config.message_bytes_max}, {"tls", tls_of(identity.certificates.ingest)}, {"tokens", config.tokens}}
+      return json{{"zone", config.zone},
+                  {"message_bytes_max", config.message_bytes_max},
+                  {"tls", tls_of(identity.certificates.ingest)},
+                  {"tokens", config.tokens},
+                  {"senders", SendersJson(config.senders)},
+                  {"keys", SourceKeysJson(config.keys)}}
           .dump();
     case kLedger:
       return json{{"store_dir", parts.home.Store().string()},
