@@ -126,6 +126,19 @@ void BulkBody::TakeDocument(std::size_t start, std::size_t end) {
   items_.push_back(item);
 }
 
+std::string_view BulkDocumentOf(std::string_view payload) {
+  const std::size_t line = payload.find('\n');
+  if (line == std::string_view::npos || !payload.starts_with('{')) return payload;
+  const std::string_view action = payload.substr(0, line);
+  if (action.find("\"create\"") == std::string_view::npos && action.find("\"index\"") == std::string_view::npos) return payload;
+  std::size_t members = 0;
+  const bool walked = WalkObject(action, [&members](std::string_view name, std::string_view value) {
+    const auto named = ActionNamed(name);
+    return ++members == 1 && named && IsStored(*named) && value.starts_with('{') && value.ends_with('}');
+  });
+  return walked && members == 1 ? payload.substr(line + 1) : payload;
+}
+
 std::string BulkBody::Answer(const JsonOutcome& outcome, std::int64_t took_ms) const {
   std::string text = fmt::format("{{\"took\":{},\"errors\":{},\"items\":[", took_ms, refused_ > 0);
   SequenceNumbers numbers(outcome);

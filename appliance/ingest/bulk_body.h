@@ -56,4 +56,7 @@ class BulkBody final : public EventBody {
   std::uint32_t line_ = 1;
 };
 
+// The document of an event as this door stores it, for readers; any other payload as a whole.
+[[nodiscard]] std::string_view BulkDocumentOf(std::string_view payload);
+
 }  // namespace stele::ingest
