@@ -43,6 +43,11 @@ inline constexpr std::size_t kConnections = 4'096;
 inline constexpr std::size_t kConnectionsPerAddress = 256;
 inline constexpr std::int64_t kFirstFrameMs = 60'000;
 inline constexpr std::int64_t kHalfFrameMs = 30'000;
+inline constexpr std::size_t kTlsConnections = 1'024;           // of one TLS listener
+inline constexpr std::int64_t kStreamSendMs = 30'000;           // a peer that takes none of its answers
+inline constexpr std::size_t kStreamPauseBytes = 64 * kKiB;     // answers waiting: nothing more is read from this peer
+inline constexpr std::size_t kStreamQueueBytes = 1 * kMiB;      // answers waiting for one peer; above it the peer is closed
+inline constexpr std::size_t kStreamQueuesBytes = 16 * kMiB;    // likewise for all peers of one receiver
 inline constexpr std::size_t kHttpBodyBytes = 64 * kMiB;
 inline constexpr std::size_t kHttpHeaderBytes = 16 * kKiB;
 inline constexpr std::size_t kUdpDatagramBytes = 65'536;
@@ -98,5 +103,6 @@ static_assert(kMessageBytesDefault <= kMessageBytesCeiling);
 static_assert(kBlockRecords % kTileLeaves == 0);
 static_assert(kWebTargetBytes < kHttpHeaderBytes);
 static_assert(kWebTailBytes < kWebPendingBytes);
+static_assert(kStreamPauseBytes < kStreamQueueBytes && kStreamQueueBytes < kStreamQueuesBytes);
 
 }  // namespace stele::limits

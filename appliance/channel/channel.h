@@ -49,7 +49,8 @@ enum class Type : std::uint16_t {
   kReady = 61,     // process -> supervisor: sandbox proven, serving
   kStop = 62,      // supervisor -> process: finish and exit 0
   kNotice = 63,    // supervisor -> ledger: JSON about a process (started, died)
-  kConfigure = 64,  // supervisor -> process, first: its part of the configuration as JSON, in one frame or several
+  kConfigure = 64,  // supervisor -> process, first: its part of the configuration as JSON
+  kConfigurePart = 66,  // supervisor -> process, before a kConfigure: the beginning of a configuration too long for one frame
   kStart = 65,      // supervisor -> process: configuration and first channels are complete; lock down and serve
 };
 

@@ -13,6 +13,7 @@
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
 #include "appliance/daemons/config_senders.h"
+#include "appliance/ingest/tls.h"
 
 namespace stele::daemons {
 namespace {
@@ -106,6 +107,26 @@ Take TakeTexts(std::vector<std::string>& out, std::size_t shortest) {
   };
 }
 
+// One string, or a list of them.
+Take TakeFiles(std::vector<std::string>& out) {
+  return [&out, list = TakeTexts(out, 1)](const toml::node& node) -> Problem {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return node.is_array() ? list(node) : Problem("must be a file name or a list of them");
+    out = {*text};
+    return std::nullopt;
+  };
+}
+
+Take TakeFingerprints(std::vector<std::string>& out) {
+  return [&out, list = TakeTexts(out, 1)](const toml::node& node) -> Problem {
+    if (auto problem = list(node)) return problem;
+    for (const std::string& text : out) {
+      if (!ingest::ParseFingerprint(text)) return "holds what is no fingerprint: \"sha256:\" and 64 hexadecimal digits";
+    }
+    return std::nullopt;
+  };
+}
+
 Take TakeTpm(TpmChoice& out) {
   return [&out](const toml::node& node) -> Problem {
     std::string word;
@@ -149,6 +170,14 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"syslog_udp_port", TakePort(config.syslog_udp_port)},
         {"syslog_tcp_port", TakePort(config.syslog_tcp_port)},
         {"https_json_port", TakePort(config.https_json_port)},
+        {"syslog_tls_port", TakePort(config.syslog_tls_port)},
+        {"json_lines_tls_port", TakePort(config.json_lines_tls_port)},
+        {"tls_certificate", TakeText(config.tls_certificate)},
+        {"tls_key", TakeText(config.tls_key)},
+        {"tls_min", TakeWord(config.tls_min, {"1.3", "1.2"})},
+        {"tls_client_auth", TakeWord(config.tls_client_auth, {"none", "request", "require"})},
+        {"tls_client_ca", TakeFiles(config.tls_client_ca)},
+        {"tls_client_fingerprints", TakeFingerprints(config.tls_client_fingerprints)},
         {"zone", TakeText(config.zone)},
         {"message_bytes_max",
          TakeNumberInto(config.message_bytes_max, 1'024, static_cast<std::int64_t>(limits::kMessageBytesCeiling))},
@@ -211,6 +240,17 @@ class ConfigReader {
   std::string name_;
 };
 
+// What one key alone cannot say. An authority that nobody asks for would look like authentication and be none.
+Result<void> CheckTogether(const Config& config, std::string_view name) {
+  const bool trusts = !config.tls_client_ca.empty() || !config.tls_client_fingerprints.empty();
+  const bool asks = config.tls_client_auth != "none";
+  const auto fail = [name](const char* reason) { return Fail(Code::kInvalid, std::string(name) + ": " + reason); };
+  if (asks && !trusts) return fail("ingest.tls_client_auth needs ingest.tls_client_ca or ingest.tls_client_fingerprints");
+  if (trusts && !asks) return fail("ingest.tls_client_ca and tls_client_fingerprints need ingest.tls_client_auth");
+  if (config.tls_certificate.empty() != config.tls_key.empty()) return fail("ingest.tls_certificate and ingest.tls_key go together");
+  return {};
+}
+
 }  // namespace
 
 Result<Config> ParseConfig(std::string_view text, std::string_view name) {
@@ -219,6 +259,7 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) return reader.At(parsed.error().source(), std::string(parsed.error().description()));
   STELE_TRY_VOID(reader.Read(parsed.table()));
+  STELE_TRY_VOID(CheckTogether(config, name));
   config.sha256 = Sha256Of(AsBytes(text));
   return config;
 }

@@ -3,8 +3,12 @@
 //
 //   [log]         origin = ""                    first line of every checkpoint; empty: stele.invalid/log/<16 hex of the log id>
 //   [ingest]      address = "127.0.0.1"          syslog_udp_port = 10514, syslog_tcp_port = 10514, https_json_port = 8443
+//                 syslog_tls_port = 6514         json_lines_tls_port = 6515
 //                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
 //                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
+//                 tls_certificate = ""           tls_key = ""                      tls_min = "1.3" | "1.2"
+//                 tls_client_auth = "none" | "request" | "require"
+//                 tls_client_ca = ["file.pem"]   tls_client_fingerprints = ["sha256:..."]
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
 //   [store]       segment_bytes = 268435456      codec = "zstd" | "lz4" | "none"
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
@@ -47,6 +51,14 @@ struct Config {
   std::optional<std::uint16_t> syslog_udp_port = 10514;
   std::optional<std::uint16_t> syslog_tcp_port = 10514;
   std::optional<std::uint16_t> https_json_port = 8443;
+  std::optional<std::uint16_t> syslog_tls_port = 6514;
+  std::optional<std::uint16_t> json_lines_tls_port = 6515;
+  std::string tls_certificate;  // files, relative to the directory; empty: the certificate `stele up` makes
+  std::string tls_key;
+  std::string tls_min = "1.3";
+  std::string tls_client_auth = "none";
+  std::vector<std::string> tls_client_ca;            // files, relative to the directory
+  std::vector<std::string> tls_client_fingerprints;  // "sha256:..."
   std::string zone = "default";
   std::uint64_t message_bytes_max = limits::kMessageBytesDefault;
   std::vector<std::string> tokens;

@@ -26,7 +26,8 @@ Problem ReadTable(const toml::node& node, std::initializer_list<std::string_view
   const toml::table* table = node.as_table();
   if (table == nullptr) return "is not a table";
   for (const auto& [key, value] : *table) {
-    if (std::find(names.begin(), names.end(), key.str()) == names.end()) return "has the unknown key " + std::string(key.str());
+    if (std::find(names.begin(), names.end(), key.str()) == names.end())
+      return "has the unknown key " + std::string(key.str());
     const auto text = value.value_exact<std::string>();
     if (!text) return std::string(key.str()) + " must be a string";
     out.emplace(std::string(key.str()), *text);
@@ -53,7 +54,8 @@ std::optional<Hash> FingerprintOf(std::string_view text) {
 Problem ReadSender(const Texts& texts, SenderConfig& out) {
   out.name = TextOf(texts, "name");
   const bool printable = std::all_of(out.name.begin(), out.name.end(), [](char c) { return c >= ' ' && c <= '~'; });
-  if (out.name.empty() || out.name.size() > limits::kSenderNameBytes || !printable) return "needs a name of 1 to 128 printable ASCII characters";
+  if (out.name.empty() || out.name.size() > limits::kSenderNameBytes || !printable)
+    return "needs a name of 1 to 128 printable ASCII characters";
   if (texts.contains("token") && texts.contains("token_sha256")) return "has token and token_sha256: one is enough";
   if (texts.contains("token")) {
     const std::string token = TextOf(texts, "token");
@@ -105,7 +107,8 @@ std::optional<std::string> ReadSourceKeys(const toml::node& node, std::vector<So
     Problem problem = ReadTable(member, {"kid", "alg", "public_key"}, texts);
     SourceKeyConfig key{TextOf(texts, "kid"), TextOf(texts, "alg"), TextOf(texts, "public_key")};
     if (!problem) {
-      if (const auto added = ring.Add(key.kid, key.alg, key.public_key); !added) problem = "is no key: " + added.error().context;
+      if (const auto added = ring.Add(key.kid, key.alg, key.public_key); !added)
+        problem = "is no key: " + added.error().context;
     }
     if (problem) return "entry " + std::to_string(keys.size() + 1) + " " + *problem;
     keys.push_back(std::move(key));
@@ -126,7 +129,8 @@ json SendersJson(const std::vector<SenderConfig>& senders) {
 
 json SourceKeysJson(const std::vector<SourceKeyConfig>& keys) {
   json list = json::array();
-  for (const SourceKeyConfig& key : keys) list.push_back({{"kid", key.kid}, {"alg", key.alg}, {"public_key", key.public_key}});
+  for (const SourceKeyConfig& key : keys)
+    list.push_back({{"kid", key.kid}, {"alg", key.alg}, {"public_key", key.public_key}});
   return list;
 }
 

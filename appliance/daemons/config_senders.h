@@ -1,7 +1,7 @@
-// The lists of stele.toml that name who sends: [[ingest.senders]] and [[ingest.keys]]. Checked when the file is read, so that a
-// mistake is told with its place and not by a receiver that ends.
+// The lists of stele.toml that name who sends: [[ingest.senders]] and [[ingest.keys]]. Checked when the file is read,
+// so that a mistake is told with its place and not by a receiver that ends.
 //
-//   [[ingest.senders]]  name = "..."   and one or both of   token = "..." | token_sha256 = "hex"   and   fingerprint = "sha256:hex"
+//   [[ingest.senders]]  name = "..."   and   token = "..." | token_sha256 = "hex", or fingerprint = "sha256:hex", or both
 //   [[ingest.keys]]     kid = "..."    alg = "EdDSA" | "ES256"    public_key = "base64url, PEM or JWK"
 #pragma once
 

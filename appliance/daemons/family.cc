@@ -75,10 +75,7 @@ Result<void> Family::Spawn(std::size_t index) {
   STELE_TRY(member.process, StartProcess(member.spec.executable));
   member.status.pid = member.process.pid;
   member.started = Now();
-  const std::string& configuration = member.spec.configuration_json;
-  for (std::size_t at = 0; at == 0 || at < configuration.size(); at += kConfigurePartBytes) {
-    (void)Tell(index, channel::Type::kConfigure, configuration.substr(at, kConfigurePartBytes));
-  }
+  (void)TellConfiguration(index);
   for (const OwnChannel& own : member.spec.own) Give(index, own);
   Report("started", index);
   return {};
@@ -130,6 +127,20 @@ void Family::Give(std::size_t index, const OwnChannel& what) {
   }
   const auto sent = channel::SendTakeChannel(member.process.control.get(), what.what, descriptor->get());
   if (!sent) LogError(member.spec.name + ": cannot hand over " + what.what.role + ": " + Describe(sent.error()));
+}
+
+bool Family::Reconfigure(std::size_t index, std::string configuration_json) {
+  members_[index].spec.configuration_json = std::move(configuration_json);
+  return TellConfiguration(index);
+}
+
+// What is longer than a frame goes before, in parts.
+bool Family::TellConfiguration(std::size_t index) {
+  std::string_view rest = members_[index].spec.configuration_json;
+  for (; rest.size() > kConfigurePartBytes; rest.remove_prefix(kConfigurePartBytes)) {
+    if (!Tell(index, channel::Type::kConfigurePart, rest.substr(0, kConfigurePartBytes))) return false;
+  }
+  return Tell(index, channel::Type::kConfigure, rest);
 }
 
 bool Family::Tell(std::size_t index, channel::Type type, std::string_view text) {

@@ -168,11 +168,17 @@ Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmS
   }
   identity.verification_key = key.Vkey();
   STELE_TRY(identity.genesis_payload, anchor::GenesisPayload(*signed_record));
-  STELE_TRY(identity.certificates, EnsureCertificates(home.Keys(), ExtraNames(config), clock));
-  STELE_TRY_VOID(EnterCertificates(home, identity.certificates));
+  STELE_TRY(identity.certificates, RenewCertificates(home, config));
   STELE_TRY(const auto users, MakeUsers(home));
   DescribeSignIn(home, users, identity);
   return identity;
+}
+
+Result<Certificates> RenewCertificates(const Home& home, const Config& config) {
+  SystemClock clock;
+  STELE_TRY(Certificates certificates, EnsureCertificates(home.Keys(), ExtraNames(config), clock));
+  STELE_TRY_VOID(EnterCertificates(home, certificates));
+  return certificates;
 }
 
 }  // namespace stele::daemons

@@ -26,4 +26,7 @@ struct Identity {
 [[nodiscard]] Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& tpm,
                                                   void (*say)(const std::string& line));
 
+// The certificates alone, once more: what ends soon is made again, what was put into keys/ is taken.
+[[nodiscard]] Result<Certificates> RenewCertificates(const Home& home, const Config& config);
+
 }  // namespace stele::daemons

@@ -53,6 +53,7 @@ void Service::RequestCheckpoint() {
   request.checkpoint.range_begin = unsigned_range_->begin();
   request.checkpoint.range_hashes = unsigned_range_->Hashes();
   request.checkpoint.want_anchor = want_anchor_;
+  asked_while_stopping_ = stopping_;
   flow_ = Flow::kAsked;
   SendAnchor(request);
 }
@@ -132,7 +133,8 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
     if (answer.intent.anchor != 0) gathering_.anchored_intent = gathering_.intent;
     intent_payload_ = answer.intent.payload;
     checkpoint_wall_ns_ = clock_.WallNs();
-    if (answer.intent.anchor != 0 || stopping_) want_anchor_ = false;
+    // A request that was under way when the stop came is not the last anchor yet.
+    if (stopping_ ? asked_while_stopping_ : answer.intent.anchor != 0) want_anchor_ = false;
     flow_ = Flow::kIntentWriting;
   } else if (answer.op == "extended" && flow_ == Flow::kConfirmed) {
     flow_ = Flow::kIdle;
@@ -146,7 +148,7 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
     LogWarning("the anchor refused: " + answer.refusal);
     flow_ = Flow::kIdle;
     retry_boottime_ns_ = clock_.BoottimeNs() + kRetryNs;
-    if (stopping_) want_anchor_ = false;
+    if (stopping_ && asked_while_stopping_) want_anchor_ = false;
     if (answer.signed_size != signed_size_) {
       signed_size_ = answer.signed_size;
       rebuild_range_ = true;

@@ -156,8 +156,7 @@ bool Service::StopDone() const {
   if (clock_.BoottimeNs() - stop_boottime_ns_ > kStopLimitNs) return true;
   const bool quiet = gathering_.batch.empty() && !writer_->busy() && flow_ == Flow::kIdle;
   if (!quiet) return false;
-  const bool anchored = stop_anchor_asked_ && !want_anchor_;
-  return anchored || !anchor_fd_.valid() || !unsigned_range_ || !store_error_.empty() || !recovered_.verdict.may_anchor;
+  return !want_anchor_ || !anchor_fd_.valid() || !unsigned_range_ || !store_error_.empty() || !recovered_.verdict.may_anchor;
 }
 
 void Service::HandleControl() {
@@ -179,7 +178,6 @@ void Service::HandleControl() {
     stop_boottime_ns_ = clock_.BoottimeNs();
     (void)AppendOwn(Kind::kLifecycle, R"({"event":"stop"})");
     want_anchor_ = true;
-    stop_anchor_asked_ = true;
     (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, channel::kControlFd, nullptr);  // its end of file would spin
   }
 }

@@ -168,6 +168,7 @@ class Service {
   Flow flow_ = Flow::kIdle;
   UniqueFd anchor_fd_;
   bool want_anchor_ = false;        // the next checkpoint shall carry an anchor
+  bool asked_while_stopping_ = false;  // the request under way was made after the stop was asked for
   bool cut_wanted_ = false;
   bool rebuild_range_ = false;      // a fresh anchor said where it stands: recompute the range from the store
   bool anchor_judged_ = true;       // false between a fresh anchor's channel and its verdict
@@ -188,7 +189,6 @@ class Service {
 
   bool stopping_ = false;
   std::int64_t stop_boottime_ns_ = 0;
-  bool stop_anchor_asked_ = false;
   std::map<std::string, nlohmann::json> processes_;
   std::map<std::string, nlohmann::json> listeners_;  // by receiver
   std::deque<nlohmann::json> alarms_;

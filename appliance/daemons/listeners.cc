@@ -5,6 +5,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,6 +23,9 @@ namespace stele::daemons {
 namespace {
 
 constexpr int kBacklog = 1'024;
+constexpr int kKeepAliveIdleS = 300;  // a sender that vanished without a word gives its place back after ten minutes
+constexpr int kKeepAliveIntervalS = 60;
+constexpr int kKeepAliveProbes = 5;
 constexpr int kDatagramBufferBytes = 32 * 1'024 * 1'024;  // a burst of 100,000 messages; capped by rmem_max for ordinary users
 
 struct SocketAddress {
@@ -98,6 +102,15 @@ Result<ShortUnixPath> ShortPathOf(const std::filesystem::path& path) {
   return shortened;
 }
 
+// Accepted connections inherit it. Best effort: without it they stay until something is written.
+void KeepAlive(int fd) {
+  const int on = 1;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleS, sizeof kKeepAliveIdleS);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveIntervalS, sizeof kKeepAliveIntervalS);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
+}
+
 }  // namespace
 
 std::string BoundListener::DetailJson() const {
@@ -114,7 +127,10 @@ Result<BoundListener> BindListener(const std::string& name, const std::string& t
   if (fd < 0) return FailErrno("make a socket for " + name);
   const int on = 1;
   if (!datagrams) (void)::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);  // a restart need not wait for TIME_WAIT
-  if (wanted.storage.ss_family == AF_INET6) (void)::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  // "::" is every address of both families; any other address is one.
+  const int v6_only = address == "::" ? 0 : 1;
+  if (wanted.storage.ss_family == AF_INET6) (void)::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only);
+  if (!datagrams) KeepAlive(fd);
   if (datagrams && ::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kDatagramBufferBytes, sizeof kDatagramBufferBytes) != 0) {
     (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kDatagramBufferBytes, sizeof kDatagramBufferBytes);
   }

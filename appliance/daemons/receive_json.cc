@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "appliance/ingest/bulk_body.h"
+
 namespace stele::receive {
 namespace {
 
@@ -10,15 +12,16 @@ constexpr std::int64_t kAlarmEveryNs = 60'000'000'000;
 
 }  // namespace
 
-void SignatureAlarms::Note(std::uint32_t source, const std::string& listener, const std::string& peer, const std::string& identity,
-                           std::string_view kid, std::string_view reason, std::uint64_t count, std::int64_t now_ns) {
-  Pending& pending = by_source_[source];
+void SignatureAlarms::Note(const From& from, ByteView event, const ingest::SourceKeys& keys, std::uint64_t count,
+                           std::int64_t now_ns) {
+  Pending& pending = by_source_[from.source];
   if (pending.count == 0) {
-    pending.listener = listener;
-    pending.peer = peer;
-    pending.identity = identity;
-    pending.kid = kid;
-    pending.reason = reason;
+    ingest::JwsVerdict verdict = ingest::JudgeJws(event, keys);
+    if (verdict.word == ingest::JwsVerdict::Word::kNotSigned)
+      verdict = ingest::JudgeJws(AsBytes(ingest::BulkDocumentOf(AsText(event))), keys);
+    pending.from = from;
+    pending.kid = verdict.kid;
+    pending.reason = verdict.reason;
     pending.from_ns = now_ns;
   }
   pending.count += count;
@@ -30,7 +33,8 @@ void SignatureAlarms::Tick(std::int64_t now_ns) {
   bool added = false;
   for (auto at = by_source_.begin(); at != by_source_.end();) {
     Pending& pending = at->second;
-    const bool due = now_ns - pending.alarmed_ns >= kAlarmEveryNs || now_ns < pending.alarmed_ns;  // the clock may step back
+    const bool due =
+        now_ns - pending.alarmed_ns >= kAlarmEveryNs || now_ns < pending.alarmed_ns;  // the clock may step back
     if (!due) {
       ++at;
       continue;
@@ -40,11 +44,11 @@ void SignatureAlarms::Tick(std::int64_t now_ns) {
       continue;
     }
     const json entry = {{"alarm", "signature_invalid"},
-                        {"text", std::to_string(pending.count) + " signed events from " + pending.peer + " whose signature does not hold: " +
-                                     pending.reason},
-                        {"listener", pending.listener},
-                        {"peer", pending.peer},
-                        {"identity", pending.identity},
+                        {"text", std::to_string(pending.count) + " signed events from " + pending.from.peer +
+                                     " whose signature does not hold: " + pending.reason},
+                        {"listener", pending.from.listener},
+                        {"peer", pending.from.peer},
+                        {"sender", pending.from.sender},
                         {"kid", pending.kid},
                         {"count", pending.count},
                         {"from_ns", pending.from_ns},
@@ -79,7 +83,8 @@ struct JsonSink::Progress {
   }
   void FinishOne(const std::string& newest_note) {
     if (--frames_left != 0) return;
-    if (outcome.leaves.size() != events) outcome.leaves.clear();  // all or none: a hole would be read as another event's
+    if (outcome.leaves.size() != events)
+      outcome.leaves.clear();  // all or none: a hole would be read as another event's
     if (!newest_note.empty()) outcome.checkpoint = newest_note;
     done(std::move(outcome));
   }
@@ -87,7 +92,8 @@ struct JsonSink::Progress {
 
 void JsonSink::Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOutcome)> done) {
   bool overflow = false;
-  const std::uint32_t source = link_.SourceOf(index_, listener_, batch.peer, batch.identity, overflow, batch.target);
+  const std::uint32_t source =
+      link_.SourceOf(index_, listener_, batch.peer, SenderIdentity(batch.identity), overflow, batch.target);
   std::vector<LedgerLink::WaitedRecord> records;
   records.reserve(batch.events.size());
   for (const ingest::JsonSlice& event : batch.events) {
@@ -106,8 +112,8 @@ void JsonSink::Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOu
     progress->Take(frame);
     progress->FinishOne(link_.newest_note());
   };
-  progress->frames_left += link_.AddWaited(listener_, record::Kind::kJson, source, batch.receive_wall_ns, batch.peer, records, on_frame,
-                                           batch.wants_leaves);
+  progress->frames_left += link_.AddWaited(listener_, record::Kind::kJson, source, batch.receive_wall_ns, batch.peer,
+                                           records, on_frame, batch.wants_leaves);
   progress->FinishOne(link_.newest_note());
 }
 
@@ -120,14 +126,13 @@ void JsonSink::NoteSignatures(const ingest::JsonBatch& batch, std::uint32_t sour
     ++count;
   }
   if (first == nullptr) return;
-  ByteView signed_bytes = batch.EventBytes(*first);
-  ingest::JwsVerdict verdict = ingest::JudgeJws(signed_bytes, *keys_);
-  if (verdict.word == ingest::JwsVerdict::Word::kNotSigned) {  // a bulk event: the document is its second line
-    const std::size_t line = AsText(signed_bytes).find('\n');
-    if (line != std::string_view::npos) verdict = ingest::JudgeJws(signed_bytes.subspan(line + 1), *keys_);
-  }
-  alarms_.Note(source, listener_.name, record::PeerAddressText(batch.peer), batch.identity, verdict.kid, verdict.reason, count,
-               batch.receive_wall_ns);
+  alarms_.Note({source, listener_.name, record::PeerAddressText(batch.peer), batch.identity}, batch.EventBytes(*first),
+               *keys_, count, batch.receive_wall_ns);
+}
+
+std::string SenderIdentity(std::string_view name) {
+  if (name.empty()) return {};
+  return json{{"sender", name}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 Result<std::shared_ptr<const ingest::SourceKeys>> SourceKeysOf(const json& list) {
@@ -148,7 +153,8 @@ Result<std::vector<ingest::Sender>> SendersOf(const json& list) {
     sender.name = one.value("name", "");
     sender.token_sha256 = ParseHash(one.value("token_sha256", ""));
     sender.fingerprint = ParseHash(one.value("fingerprint", ""));
-    if (!sender.token_sha256 && !sender.fingerprint) return Fail(Code::kInvalid, "sender " + sender.name + ": neither token nor fingerprint");
+    if (!sender.token_sha256 && !sender.fingerprint)
+      return Fail(Code::kInvalid, "sender " + sender.name + ": neither token nor fingerprint");
     senders.push_back(std::move(sender));
   }
   return senders;

@@ -1,5 +1,5 @@
-// JSON batches of the HTTPS doors on their way to the ledger: every event is a record somebody waits for. And the alarms about
-// signed events whose signature does not hold. Thread safety: the io_context's one thread.
+// JSON batches of the HTTPS doors on their way to the ledger: every event is a record somebody waits for. And the
+// alarms about signed events whose signature does not hold. Thread safety: the io_context's one thread.
 #pragma once
 
 #include <map>
@@ -15,14 +15,18 @@ namespace stele::receive {
 class SignatureAlarms {
  public:
   SignatureAlarms(LedgerLink& link, Listener& account) : link_(link), account_(account) {}
-  // `kid` and `reason` of the first of them since the last alarm are shown.
-  void Note(std::uint32_t source, const std::string& listener, const std::string& peer, const std::string& identity, std::string_view kid,
-            std::string_view reason, std::uint64_t count, std::int64_t now_ns);
+  struct From {
+    std::uint32_t source = 0;
+    std::string listener, peer, sender;
+  };
+  // `count` events, `event` the first of them; of the first since the last alarm kid and reason are shown.
+  void Note(const From& from, ByteView event, const ingest::SourceKeys& keys, std::uint64_t count, std::int64_t now_ns);
   void Tick(std::int64_t now_ns);  // once a second
 
  private:
   struct Pending {
-    std::string listener, peer, identity, kid, reason;
+    From from;
+    std::string kid, reason;
     std::uint64_t count = 0;
     std::int64_t from_ns = 0;
     std::int64_t to_ns = 0;
@@ -35,7 +39,8 @@ class SignatureAlarms {
 
 class JsonSink final : public ingest::EventSink {
  public:
-  JsonSink(LedgerLink& link, Listener& listener, std::size_t index, SignatureAlarms& alarms, std::shared_ptr<const ingest::SourceKeys> keys)
+  JsonSink(LedgerLink& link, Listener& listener, std::size_t index, SignatureAlarms& alarms,
+           std::shared_ptr<const ingest::SourceKeys> keys)
       : link_(link), listener_(listener), index_(index), alarms_(alarms), keys_(std::move(keys)) {}
 
   void Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOutcome)> done) override;
@@ -51,6 +56,9 @@ class JsonSink final : public ingest::EventSink {
   SignatureAlarms& alarms_;
   std::shared_ptr<const ingest::SourceKeys> keys_;  // shared with the server's parsers
 };
+
+// The identity of a source known by its sender's name: {"sender":name} as text; empty for no name.
+[[nodiscard]] std::string SenderIdentity(std::string_view name);
 
 // {"kid","alg","public_key"} each. kInvalid names the key.
 [[nodiscard]] Result<std::shared_ptr<const ingest::SourceKeys>> SourceKeysOf(const nlohmann::json& list);

@@ -29,6 +29,13 @@ void Listener::Lose(const std::string& cause, std::uint64_t count, std::int64_t 
   pending.to_ns = now_ns;
 }
 
+void Listener::HandshakeFailed(const record::Peer& peer, const std::string& why, std::int64_t now_ns) {
+  ++handshakes_failed;
+  ++refused;
+  handshake_failure = record::PeerText(peer) + ": " + why;
+  handshake_failure_ns = now_ns;
+}
+
 std::size_t LedgerLink::SourceKeyHash::operator()(const SourceKey& key) const {
   return Checksum32(key.address) ^ (key.listener * 0x9e3779b9U) ^ std::hash<std::string>()(key.identity) ^
          (std::hash<std::string>()(key.target) * 3);
@@ -97,13 +104,10 @@ void LedgerLink::WhenReady(std::function<void()> resume) { when_ready_.push_back
 std::uint32_t LedgerLink::NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer,
                                     std::string_view identity, std::string_view target) {
   (void)listener_index;
-  nlohmann::json description = {{"zone", listener.zone},
-                                {"listener", listener.name},
-                                {"transport", listener.transport},
-                                {"peer", peer},
-                                {"identity", identity}};
-  if (!target.empty()) description["target"] = target;
-  declarations_.push_back(description.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  nlohmann::json source = {{"zone", listener.zone}, {"listener", listener.name}, {"transport", listener.transport}, {"peer", peer}};
+  source["identity"] = identity.empty() ? nlohmann::json("") : nlohmann::json::parse(identity, nullptr, false);
+  if (!target.empty()) source["target"] = target;
+  declarations_.push_back(source.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   return static_cast<std::uint32_t>(declarations_.size());
 }
 
@@ -187,11 +191,14 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
   Flush();
   const auto wants = static_cast<std::uint8_t>(channel::kWantsAck | (wants_leaves ? channel::kWantsLeaves : 0));
   std::size_t frames = 0;
+  std::size_t taken = 0;  // records in frames already queued
   const auto flush_waited = [&] {
     if (builder_.count() == 0) return;
     OpenFrame frame;
     frame.id = builder_.frame_id();
     frame.count = builder_.count();
+    frame.first_record = taken;
+    taken += frame.count;
     frame.bodies.push_back(ToBytes(builder_.Finish(wants)));
     frame.shares.emplace_back(&listener, frame.count);
     frame.done = done;
@@ -209,6 +216,7 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
       frame.type = Type::kLargeRecord;
       frame.bodies = channel::CutLargeRecord(frame.id, key, wants, kind, r.flags, source, wall_ns, peer, r.payload);
       frame.count = 1;
+      frame.first_record = taken++;
       frame.shares.emplace_back(&listener, 1);
       frame.done = done;
       ++frames;
@@ -329,8 +337,12 @@ void LedgerLink::Finish(std::uint64_t frame_id, Outcome outcome) {
         listener->Lose("store_full", count, clock_.WallNs());
       }
     }
-    outcome.leaves = std::move(frame.leaves);
-    if (frame.done) frame.done(outcome);
+    if (frame.done) {
+      outcome.count = frame.count;
+      outcome.first_record = frame.first_record;
+      outcome.leaves = std::move(frame.leaves);
+      frame.done(outcome);
+    }
     return;
   }
 }

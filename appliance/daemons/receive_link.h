@@ -35,6 +35,11 @@ struct Listener {
   std::uint64_t refused = 0;   // connections and requests turned away
   std::uint64_t connections = 0;
   std::uint64_t sources = 0;
+  std::uint64_t handshakes_failed = 0;  // TLS; counted in `refused` too
+  std::string handshake_failure;        // the last one: peer and reason
+  std::int64_t handshake_failure_ns = 0;
+  std::int64_t certificate_not_after_s = 0;  // of our TLS certificate; 0: no TLS
+  void HandshakeFailed(const record::Peer& peer, const std::string& why, std::int64_t now_ns);
   // Losses not yet recorded as an entry.
   struct Pending {
     std::uint64_t count = 0;
@@ -50,8 +55,9 @@ class LedgerLink {
   struct Outcome {
     bool committed = false;
     std::uint64_t first_sequence = 0;
-    std::uint32_t count = 0;
-    std::vector<Hash> leaves;  // as many as count where they were asked for and the ledger gave them
+    std::uint32_t count = 0;        // records of the frame, committed or not
+    std::size_t first_record = 0;   // AddWaited: which of `records` the frame begins with
+    std::vector<Hash> leaves;       // as many as count where they were asked for and the ledger gave them
   };
   using Done = std::function<void(const Outcome&)>;
 
@@ -61,8 +67,9 @@ class LedgerLink {
   [[nodiscard]] bool Ready() const;   // there is credit: listeners may read
   void WhenReady(std::function<void()> resume);  // called once, when Ready() turns true
 
-  // The local number of a source: who (address, identity of its sender) and, for ways in that name one, which target.
-  // It is declared to the ledger before its first use. Listener by index into the caller's list.
+  // The local number of a source, declared to the ledger before its first use. Listener by index into the caller's list.
+  // `identity`: a JSON object as text (TlsIdentity::ToJson, {"sender":"name"}), or empty; `target`: what a request's path named. Another
+  // identity or target from one address is another source.
   [[nodiscard]] std::uint32_t SourceOf(std::size_t listener_index, Listener& listener, const record::Peer& peer,
                                        std::string_view identity, bool& overflow, std::string_view target = {});
 
@@ -72,7 +79,8 @@ class LedgerLink {
   void FlushSoon();  // at the end of this turn of the loop
   void Flush();
 
-  // Records somebody waits for, as frames of their own: done is called for each frame, in order.
+  // Records somebody waits for, as frames of their own: done is called for each frame. A frame that the store refused may be
+  // heard of before earlier ones that it took; Outcome::first_record tells them apart.
   struct WaitedRecord {
     std::uint16_t flags = 0;
     ByteView payload;
@@ -93,6 +101,7 @@ class LedgerLink {
     std::vector<Bytes> bodies;  // one, or the parts of a large record
     std::size_t sent = 0;       // bodies sent on this channel
     std::uint32_t count = 0;
+    std::size_t first_record = 0;  // of a waited frame
     std::vector<std::pair<Listener*, std::uint32_t>> shares;
     Done done;
     std::vector<Hash> leaves;   // received so far

@@ -1,5 +1,6 @@
 // stele-receive: takes bytes off the wire of one zone and hands them to the ledger (docs/processes.md). It parses hostile
 // bytes, so it owns nothing: inherited sockets, one channel, no file, no way out.
+#include <algorithm>
 #include <csignal>
 #include <exception>
 
@@ -9,7 +10,9 @@
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/receive_json.h"
+#include "appliance/daemons/receive_json_lines.h"
 #include "appliance/daemons/receive_syslog.h"
+#include "appliance/ingest/tls.h"
 #include "appliance/sandbox/profiles.h"
 
 namespace stele::receive {
@@ -17,9 +20,26 @@ namespace {
 
 using nlohmann::json;
 
+// The member `tls` of the configuration (docs/processes.md). Total: what is missing is an error of TlsContext::Make.
+ingest::TlsOptions TlsOptionsOf(const json& tls) {
+  ingest::TlsOptions options;
+  options.certificate_pem = tls.value("certificate_pem", "");
+  options.key_pem = tls.value("key_pem", "");
+  options.allow_tls12 = tls.value("min", "1.3") == "1.2";
+  const std::string auth = tls.value("client_auth", "none");
+  options.client_auth = auth == "require"   ? ingest::ClientAuth::kRequire
+                        : auth == "request" ? ingest::ClientAuth::kRequest
+                                            : ingest::ClientAuth::kNone;
+  options.client_ca_pem = tls.value("client_ca_pem", "");
+  for (const std::string& text : tls.value("client_fingerprints", std::vector<std::string>())) {
+    if (const auto fingerprint = ingest::ParseFingerprint(text)) options.client_fingerprints.push_back(*fingerprint);
+  }
+  return options;
+}
+
 struct Ways {
   std::vector<std::unique_ptr<UdpListener>> udp;
-  std::vector<std::unique_ptr<TcpListener>> tcp;
+  std::vector<std::unique_ptr<StreamListener>> streams;
   std::vector<std::unique_ptr<JsonSink>> sinks;
   std::vector<std::unique_ptr<ingest::HttpJsonServer>> https;
 };
@@ -49,7 +69,7 @@ class Receiver {
 
   void Start() {
     for (auto& one : ways_.udp) one->Start();
-    for (auto& one : ways_.tcp) one->Start();
+    for (auto& one : ways_.streams) one->Start();
     for (auto& one : ways_.https) one->Start();
     control_.assign(channel::kControlFd);
     WaitControl();
@@ -63,8 +83,20 @@ class Receiver {
     if (listener.transport == "udp") {
       ways_.udp.push_back(std::make_unique<UdpListener>(context_, link_, clock_, listener, index, std::move(socket), options));
     } else if (listener.transport == "tcp") {
-      ways_.tcp.push_back(
-          std::make_unique<TcpListener>(context_, link_, clock_, entropy_, listener, index, std::move(socket), options));
+      AddStream(listener, index, std::move(socket), {},
+                SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kAuto));
+    } else if (listener.transport == "tls") {
+      STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
+                                  SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kCounted)));
+    } else if (listener.transport == "json-lines-tls") {
+      JsonLinesOptions lines;
+      lines.message_bytes_max = options.message_bytes_max;
+      lines.listener_index = index;
+      lines.tokens = configuration_.value("tokens", std::vector<std::string>());
+      STELE_TRY(lines.senders, SendersOf(configuration_.value("senders", json::array())));
+      STELE_TRY(lines.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      lines.alarms = &signature_alarms_;
+      STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket), JsonLinesFactory(link_, entropy_, budget_, listener, lines)));
     } else if (listener.transport == "https-json") {
       const json tls = configuration_.value("tls", json::object());
       ingest::HttpJsonOptions https;
@@ -76,6 +108,7 @@ class Receiver {
       ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index, signature_alarms_, https.keys));
       STELE_TRY(auto server, ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
       ways_.https.push_back(std::move(server));
+      STELE_TRY(listener.certificate_not_after_s, ingest::NotAfterOf(https.certificate_pem));
       https_listeners_.push_back(&listener);
     } else {
       return Fail(Code::kInvalid, "listener " + listener.name + ": unknown transport " + listener.transport);
@@ -83,25 +116,76 @@ class Receiver {
     return {};
   }
 
+  void AddStream(Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory) {
+    ways_.streams.push_back(std::make_unique<StreamListener>(context_, link_, clock_, budget_, listener, index, std::move(socket),
+                                                             std::move(options), std::move(factory)));
+  }
+
+  Result<void> AddTlsStream(Listener& listener, std::size_t index, UniqueFd socket, StreamFactory factory) {
+    if (!tls_) {
+      STELE_TRY(tls_, ingest::TlsContext::Make(TlsOptionsOf(configuration_.value("tls", json::object()))));
+    }
+    StreamOptions options;
+    options.connections_max = limits::kTlsConnections;
+    options.tls = tls_;
+    AddStream(listener, index, std::move(socket), std::move(options), std::move(factory));
+    listener.certificate_not_after_s = tls_->not_after_s();
+    tls_streams_.push_back({ways_.streams.back().get(), &listener});
+    return {};
+  }
+
+  // A later kConfigure: the certificate and whom it trusts, for new connections. All or nothing.
+  void Reconfigure(ByteView body) {
+    const json fresh = json::parse(AsText(body), nullptr, false);
+    const json tls = fresh.is_object() ? fresh.value("tls", json()) : json();
+    if (!tls.is_object()) return LogError("a configuration without tls: nothing changed");
+    const ingest::TlsOptions options = TlsOptionsOf(tls);
+    auto made = ingest::TlsContext::Make(options);
+    if (!made) return LogError("certificates stay as they were: " + Describe(made.error()));
+    for (std::size_t i = 0; i < ways_.https.size(); ++i) {
+      if (const auto done = ways_.https[i]->Reload(options.certificate_pem, options.key_pem); !done) {
+        return LogError("certificates stay as they were: " + Describe(done.error()));
+      }
+      https_listeners_[i]->certificate_not_after_s = (*made)->not_after_s();
+    }
+    tls_ = std::move(*made);
+    for (const TlsStreamOf& one : tls_streams_) {
+      one.stream->UseTls(tls_);
+      one.listener->certificate_not_after_s = tls_->not_after_s();
+    }
+    LogInfo("new connections use the certificate that ends at " + std::to_string(tls_->not_after_s()));
+  }
+
+  static json CountersOf(const Listener& l) {
+    json counters = {{"name", l.name},         {"transport", l.transport}, {"address", l.address},
+                     {"received", l.received}, {"stored", l.stored},       {"lost", l.lost},
+                     {"refused", l.refused},   {"connections", l.connections}, {"sources", l.sources}};
+    if (l.certificate_not_after_s == 0) return counters;
+    counters["tls"] = {{"not_after_s", l.certificate_not_after_s}, {"handshakes_failed", l.handshakes_failed}};
+    if (l.handshakes_failed != 0 && l.handshake_failure_ns != 0) {
+      counters["tls"]["last_failure"] = {{"text", l.handshake_failure}, {"at_ns", l.handshake_failure_ns}};
+    }
+    return counters;
+  }
+
   // Once a second: stalled connections, kernel drops, loss entries, counters for the status.
   void Tick() {
     for (auto& one : ways_.udp) one->PollKernelDrops();
-    for (auto& one : ways_.tcp) one->Sweep();
+    for (auto& one : ways_.streams) one->Sweep();
     for (std::size_t i = 0; i < ways_.https.size(); ++i) {
       const ingest::HttpJsonCounters& c = ways_.https[i]->counters();
       https_listeners_[i]->connections = c.connections_open;
+      https_listeners_[i]->handshakes_failed = c.handshakes_failed;
       https_listeners_[i]->refused = c.connections_refused + c.requests_refused + c.handshakes_failed + c.events_refused;
     }
     RecordLosses();
     signature_alarms_.Tick(clock_.WallNs());
     json list = json::array();
-    for (const auto& l : listeners_) {
-      list.push_back({{"name", l->name}, {"transport", l->transport}, {"address", l->address}, {"received", l->received},
-                      {"stored", l->stored}, {"lost", l->lost}, {"refused", l->refused}, {"connections", l->connections},
-                      {"sources", l->sources}});
-    }
-    link_.SendCounters(json{{"listeners", list}}.dump());
-    if (stopping_ && (link_.idle() || --stop_turns_left_ <= 0)) {
+    for (const auto& l : listeners_) list.push_back(CountersOf(*l));
+    link_.SendCounters(json{{"listeners", list}}.dump(-1, ' ', false, json::error_handler_t::replace));
+    // Answers to what was committed last still go out.
+    const bool answered = std::all_of(ways_.streams.begin(), ways_.streams.end(), [](const auto& one) { return one->idle(); });
+    if (stopping_ && ((link_.idle() && answered) || --stop_turns_left_ <= 0)) {
       context_.stop();
       return;
     }
@@ -140,9 +224,14 @@ class Receiver {
       if (what && what->role == "ledger") link_.Connect(std::move(frame->descriptors[0]));
       return true;
     }
+    if (frame && frame->type == channel::Type::kConfigurePart) configuration_parts_ += AsText(frame->body);
+    if (frame && frame->type == channel::Type::kConfigure) {
+      Reconfigure(AsBytes(configuration_parts_ += AsText(frame->body)));
+      configuration_parts_.clear();
+    }
     if (frame && frame->type != channel::Type::kStop) return true;
     stopping_ = true;
-    for (auto& one : ways_.tcp) one->Stop();
+    for (auto& one : ways_.streams) one->Stop();
     for (auto& one : ways_.https) one->Stop();
     link_.Flush();
     timer_.expires_after(std::chrono::milliseconds(1));
@@ -154,13 +243,21 @@ class Receiver {
 
   boost::asio::io_context& context_;
   json configuration_;
+  std::string configuration_parts_;  // of one that is being told
   SystemClock clock_;
   SystemEntropy entropy_;
   LedgerLink link_;
+  StreamBudget budget_;
   boost::asio::steady_timer timer_;
   boost::asio::posix::stream_descriptor control_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<Listener*> https_listeners_;
+  struct TlsStreamOf {
+    StreamListener* stream;
+    Listener* listener;
+  };
+  std::vector<TlsStreamOf> tls_streams_;
+  std::shared_ptr<const ingest::TlsContext> tls_;  // shared with the connections that began with it
   Listener loss_account_;  // loss and alarm entries are ours, they belong to no listener's balance
   SignatureAlarms signature_alarms_;
   Ways ways_;

@@ -19,6 +19,7 @@
 #include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
+#include "appliance/daemons/ingest_tls.h"
 #include "appliance/daemons/listeners.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
@@ -45,14 +46,18 @@ void Say(const std::string& line) {
   std::fflush(stdout);
 }
 
-// SIGINT and SIGTERM as a readable descriptor. A handler and not signalfd: a blocked signal would stay blocked in swtpm.
+// Signals as a readable descriptor. A handler and not signalfd: a blocked signal would stay blocked in swtpm.
 UniqueFd g_stop_read;   // NOLINT(cert-err58-cpp)  // no allocation, cannot throw
 UniqueFd g_stop_write;  // NOLINT(cert-err58-cpp)
-extern "C" void OnStopSignal(int /*signal*/) {
+constexpr char kStopByte = 's';
+constexpr char kHangUpByte = 'h';
+extern "C" void OnSignal(int signal) {
   const int saved = errno;
-  (void)!::write(g_stop_write.get(), "x", 1);  // full: the wish is known already
+  const char byte = signal == SIGHUP ? kHangUpByte : kStopByte;
+  (void)!::write(g_stop_write.get(), &byte, 1);  // full: the wish is known already
   errno = saved;
 }
+bool g_had_terminal = false;
 
 Result<void> CatchStopSignals() {
   std::array<int, 2> ends{-1, -1};
@@ -60,17 +65,25 @@ Result<void> CatchStopSignals() {
   g_stop_read = UniqueFd(ends[0]);
   g_stop_write = UniqueFd(ends[1]);
   struct sigaction action {};
-  action.sa_handler = OnStopSignal;
+  action.sa_handler = OnSignal;
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     if (::sigaction(signal, &action, nullptr) != 0) return FailErrno("catch signals");
   }
   (void)::signal(SIGPIPE, SIG_IGN);  // cannot fail
+  g_had_terminal = ::isatty(STDOUT_FILENO) == 1;
   return {};
 }
 
-bool StopWanted() {
+enum class Wish { kNone, kReload, kStop };
+// SIGHUP means "read the certificates again", unless it came because the terminal is gone.
+Wish TakeWish() {
+  Wish wish = Wish::kNone;
   char byte = 0;
-  return ::read(g_stop_read.get(), &byte, 1) == 1;
+  while (::read(g_stop_read.get(), &byte, 1) == 1) {
+    if (byte == kStopByte || (g_had_terminal && ::isatty(STDOUT_FILENO) != 1)) return Wish::kStop;
+    wish = Wish::kReload;
+  }
+  return wish;
 }
 
 // 4,096 connections need more descriptors than the usual soft limit; the daemons inherit ours.
@@ -94,7 +107,9 @@ Result<Listeners> BindAll(const Config& config) {
     std::optional<std::uint16_t> port;
   } wanted[] = {{"syslog-udp", "udp", config.syslog_udp_port},
                 {"syslog-tcp", "tcp", config.syslog_tcp_port},
-                {"https-json", "https-json", config.https_json_port}};
+                {"https-json", "https-json", config.https_json_port},
+                {"syslog-tls", "tls", config.syslog_tls_port},
+                {"json-lines-tls", "json-lines-tls", config.json_lines_tls_port}};
   for (const auto& listener : wanted) {
     if (!listener.port) continue;
     STELE_TRY(auto bound, BindListener(listener.name, listener.transport, config.ingest_address, *listener.port));
@@ -125,7 +140,18 @@ struct Parts {
   const Listeners& listeners;
   const TpmSource& tpm;
   int query_socket;
+  std::string ingest_tls_json;
 };
+
+std::string ReceiveConfiguration(const Config& config, const std::string& ingest_tls_json) {
+  return json{{"zone", config.zone},
+              {"message_bytes_max", config.message_bytes_max},
+              {"tls", json::parse(ingest_tls_json, nullptr, false)},
+              {"tokens", config.tokens},
+              {"senders", SendersJson(config.senders)},
+              {"keys", SourceKeysJson(config.keys)}}
+      .dump();
+}
 
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
   const Config& config = parts.config;
@@ -135,13 +161,7 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
   };
   switch (index) {
     case kReceive:
-      return json{{"zone", config.zone},
-                  {"message_bytes_max", config.message_bytes_max},
-                  {"tls", tls_of(identity.certificates.ingest)},
-                  {"tokens", config.tokens},
-                  {"senders", SendersJson(config.senders)},
-                  {"keys", SourceKeysJson(config.keys)}}
-          .dump();
+      return ReceiveConfiguration(config, parts.ingest_tls_json);
     case kLedger:
       return json{{"store_dir", parts.home.Store().string()},
                   {"segment_bytes", config.segment_bytes},
@@ -223,7 +243,8 @@ class Appliance {
       return cli::kExitCannotTell;
     }
     int exit_status = cli::kExitYes;
-    while (!StopWanted()) {
+    for (Wish wish = Wish::kNone; wish != Wish::kStop; wish = TakeWish()) {
+      if (wish == Wish::kReload) Reload();
       const std::array wake{g_stop_read.get(), tpm_.watch_fd()};
       family_.Pump(tpm_died_ ? milliseconds(250) : kRound, std::span(wake).first(tpm_.watch_fd() >= 0 ? 2 : 1));
       WatchTpm();
@@ -250,6 +271,16 @@ class Appliance {
       Say("  " + event.member.name + " is locked down and serving (pid " + std::to_string(event.member.pid) + ")");
     }
     TellLedger(event);
+  }
+
+  // The receiver's certificate and the authorities it trusts, from their files again. On any error everything stays as it is.
+  void Reload() {
+    const auto certificates = RenewCertificates(parts_.home, parts_.config);
+    if (!certificates) return LogError("certificates not reloaded: " + Describe(certificates.error()));
+    const auto tls = IngestTlsJson(parts_.home.dir, parts_.config, certificates->ingest);
+    if (!tls) return LogError("certificates not reloaded: " + Describe(tls.error()));
+    (void)family_.Reconfigure(kReceive, ReceiveConfiguration(parts_.config, *tls));  // down: it starts with the new one
+    LogInfo("certificates of the ingest listeners read again");
   }
 
   // A member's notice. stele-anchor says so when its connection to the TPM has failed: it gets a fresh one.
@@ -406,7 +437,8 @@ Result<int> Up(const Home& home, const Config& config) {
   STELE_TRY(TpmSource tpm, TpmSource::Open(home, config.tpm));
   STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, &Say));
   STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
-  const Parts parts{home, config, identity, listeners, tpm, query_socket.get()};
+  STELE_TRY(std::string ingest_tls, IngestTlsJson(home.dir, config, identity.certificates.ingest));
+  const Parts parts{home, config, identity, listeners, tpm, query_socket.get(), std::move(ingest_tls)};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const int exit_status = Appliance(parts, tpm, std::move(members)).Run();

@@ -62,7 +62,8 @@ Result<void> BulkBody::Finish() {
 Result<void> BulkBody::TakeLine(std::size_t start, std::size_t end) {
   const ByteView text = EventOfLine(ByteView(body_).subspan(start, end - start));
   if (!wants_document_) return text.empty() ? Result<void>() : TakeAction(start, start + text.size());
-  if (text.empty()) return Fail(Code::kInvalid, "line " + std::to_string(line_) + ": an empty line where a document should be");
+  if (text.empty())
+    return Fail(Code::kInvalid, "line " + std::to_string(line_) + ": an empty line where a document should be");
   TakeDocument(start, start + text.size());
   return {};
 }
@@ -84,7 +85,9 @@ Result<void> BulkBody::TakeAction(std::size_t start, std::size_t end) {
 
 // Into current_.
 Result<void> BulkBody::ReadAction(std::string_view line) {
-  const auto malformed = [this](const char* why) { return Fail(Code::kInvalid, "line " + std::to_string(line_) + ": " + why); };
+  const auto malformed = [this](const char* why) {
+    return Fail(Code::kInvalid, "line " + std::to_string(line_) + ": " + why);
+  };
   if (!checker_.IsJson(AsBytes(line))) return malformed("an action must be one JSON object");
   std::size_t members = 0;
   bool well_formed = true;
@@ -99,7 +102,8 @@ Result<void> BulkBody::ReadAction(std::string_view line) {
     });
     return true;
   });
-  if (!walked || members != 1 || !well_formed) return malformed("an action is an object with one member, itself an object");
+  if (!walked || members != 1 || !well_formed)
+    return malformed("an action is an object with one member, itself an object");
   if (!action) return malformed("not an action: create, index, update or delete");
   current_ = Item{0, *action, true};
   if (index.empty() || index.size() > kIndexShownBytes) {
@@ -118,7 +122,8 @@ void BulkBody::TakeDocument(std::size_t start, std::size_t end) {
   if (IsStored(item.action)) {
     const ByteView document = ByteView(body_).subspan(start, end - start);
     item.parsed = checker_.IsJson(document);
-    events_.push_back(JsonSlice{static_cast<std::uint32_t>(action_start_), static_cast<std::uint32_t>(end - action_start_), line_, item.parsed,
+    events_.push_back(JsonSlice{static_cast<std::uint32_t>(action_start_),
+                                static_cast<std::uint32_t>(end - action_start_), line_, item.parsed,
                                 SignatureFlags(document, checker_.keys())});
   } else {
     ++refused_;
@@ -130,7 +135,8 @@ std::string_view BulkDocumentOf(std::string_view payload) {
   const std::size_t line = payload.find('\n');
   if (line == std::string_view::npos || !payload.starts_with('{')) return payload;
   const std::string_view action = payload.substr(0, line);
-  if (action.find("\"create\"") == std::string_view::npos && action.find("\"index\"") == std::string_view::npos) return payload;
+  if (action.find("\"create\"") == std::string_view::npos && action.find("\"index\"") == std::string_view::npos)
+    return payload;
   std::size_t members = 0;
   const bool walked = WalkObject(action, [&members](std::string_view name, std::string_view value) {
     const auto named = ActionNamed(name);
@@ -145,14 +151,17 @@ std::string BulkBody::Answer(const JsonOutcome& outcome, std::int64_t took_ms) c
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const Item& item = items_[i];
     const std::string& index = index_literals_[item.index];
-    fmt::format_to(std::back_inserter(text), "{}{{\"{}\":{{", i == 0 ? "" : ",", kActionNames[static_cast<std::size_t>(item.action)]);
+    fmt::format_to(std::back_inserter(text), "{}{{\"{}\":{{", i == 0 ? "" : ",",
+                   kActionNames[static_cast<std::size_t>(item.action)]);
     if (!index.empty()) fmt::format_to(std::back_inserter(text), "\"_index\":{},", index);
     if (IsStored(item.action)) {
       const std::uint64_t sequence = numbers.Next();
-      fmt::format_to(std::back_inserter(text), "\"_id\":\"{}\",\"_version\":1,\"result\":\"created\",\"_seq_no\":{},\"status\":201{}}}}}", sequence,
-                     sequence, item.parsed ? "" : ",\"unparsed\":true");
+      fmt::format_to(std::back_inserter(text),
+                     "\"_id\":\"{}\",\"_version\":1,\"result\":\"created\",\"_seq_no\":{},\"status\":201{}}}}}",
+                     sequence, sequence, item.parsed ? "" : ",\"unparsed\":true");
     } else {
-      text += R"("status":405,"error":{"type":"action_not_allowed","reason":"a log takes create and index only; nothing was changed"}}})";
+      text +=
+          R"("status":405,"error":{"type":"action_not_allowed","reason":"a log takes create and index only; nothing was changed"}}})";
     }
   }
   return text + "]}";

@@ -3,9 +3,9 @@
 //   body  := (action LF document LF)*     action := {"create":{...}} | {"index":{...}}
 //   event := action LF document           the bytes of both lines as they came: the index and pipeline are in the first
 //
-// `update` and `delete` are not done, said so in the answer, and not stored (an update's document neither): a log has nothing to
-// change. What is no action ends the request with 400. A document that is not JSON is stored, flagged `unparsed`.
-// Thread safety: one body = one thread.
+// `update` and `delete` are not done, said so in the answer, and not stored (an update's document neither): a log has
+// nothing to change. What is no action ends the request with 400. A document that is not JSON is stored, flagged
+// `unparsed`. Thread safety: one body = one thread.
 #pragma once
 
 #include "appliance/base/limits.h"

@@ -1,4 +1,5 @@
-// Events that came together in one request, from the door that read them to the ledger and back: what every HTTP door shares.
+// Events that came together in one request, from the door that read them to the ledger and back: what every HTTP door
+// shares.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace stele::ingest {
 struct JsonSlice {
   std::uint32_t offset_bytes = 0;
   std::uint32_t length_bytes = 0;
-  std::uint32_t line = 0;             // from 1; of bodies without lines: which event, from 1
+  std::uint32_t line = 0;  // from 1; of bodies without lines: which event, from 1
   bool parsed = false;
   std::uint16_t signature_flags = 0;  // record::kFlagSignature*: at most one
 };
@@ -37,23 +38,24 @@ struct JsonBatch {
 };
 
 struct JsonOutcome {
-  bool committed = false;                                        // false: nothing was stored, try again later
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;   // sequence numbers, first and last, in order
-  std::optional<std::string> checkpoint;                         // the newest signed note
+  bool committed = false;                                       // false: nothing was stored, try again later
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;  // sequence numbers, first and last, in order
+  std::optional<std::string> checkpoint;                        // the newest signed note
   std::int64_t retry_after_s = 5;
-  std::vector<Hash> leaves;                                      // one per event where they were wanted
+  std::vector<Hash> leaves;  // one per event where they were wanted
 };
 
 class EventSink {
  public:
   virtual ~EventSink() = default;
-  // Takes the batch; calls `done` exactly once, from the io_context's thread, at once or later. `done` outlives the connection
-  // and the server, and is then without effect.
+  // Takes the batch; calls `done` exactly once, from the io_context's thread, at once or later. `done` outlives the
+  // connection and the server, and is then without effect.
   virtual void Submit(JsonBatch batch, std::function<void(JsonOutcome)> done) = 0;
   [[nodiscard]] virtual bool Ready() const { return true; }  // could a batch be stored now? For senders that ask first
 };
 
-// A body while it is read: cut into events as it arrives, so that a large one never stops the receiver for longer than a part.
+// A body while it is read: cut into events as it arrives, so that a large one never stops the receiver for longer than
+// a part.
 class EventBody {
  public:
   virtual ~EventBody() = default;

@@ -37,6 +37,7 @@ enum class EndReason : std::uint8_t {
   kPeerClosed,  // orderly end of stream: a last line without LF is whole, a cut counted frame is not
   kStalled,     // half a frame for too long
   kReset,       // read error
+  kStopping,    // the receiver stops
 };
 
 // What a connection turned out to be when it is not syslog.

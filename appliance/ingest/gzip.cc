@@ -13,7 +13,9 @@ constexpr int kGzipOnly = 16 + MAX_WBITS;
 
 }  // namespace
 
-GzipReader::GzipReader() : stream_(std::make_unique<z_stream>()) { usable_ = inflateInit2(stream_.get(), kGzipOnly) == Z_OK; }
+GzipReader::GzipReader() : stream_(std::make_unique<z_stream>()) {
+  usable_ = inflateInit2(stream_.get(), kGzipOnly) == Z_OK;
+}
 
 GzipReader::~GzipReader() {
   if (usable_) (void)inflateEnd(stream_.get());  // frees what it holds, whatever it says
@@ -21,7 +23,8 @@ GzipReader::~GzipReader() {
 
 void GzipReader::Give(ByteView in) {
   // zlib promises not to write through next_in.
-  stream_->next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(in.data()));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+  stream_->next_in =
+      const_cast<Bytef*>(reinterpret_cast<const Bytef*>(in.data()));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
   stream_->avail_in = static_cast<uInt>(in.size());
   in_bytes_ += in.size();
 }

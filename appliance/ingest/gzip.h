@@ -1,7 +1,7 @@
 // A gzip stream (RFC 1952, members one after the other) inflated as it arrives, in steps the caller sizes.
 //
-// Bounds: more than limits::kGzipRatioMax bytes out per byte in, once limits::kGzipFreeBytes are out, is a bomb. How much comes out
-// in all is the caller's to bound. Thread safety: one stream = one thread.
+// Bounds: more than limits::kGzipRatioMax bytes out per byte in, once limits::kGzipFreeBytes are out, is a bomb. How
+// much comes out in all is the caller's to bound. Thread safety: one stream = one thread.
 #pragma once
 
 #include <memory>

@@ -17,7 +17,8 @@ std::string CommittedText(const JsonOutcome& outcome, const std::vector<std::uin
                           std::uint64_t unparsed_count) {
   std::string text = "{\"ranges\":[";
   for (std::size_t i = 0; i < outcome.ranges.size(); ++i) {
-    fmt::format_to(std::back_inserter(text), "{}[{},{}]", i == 0 ? "" : ",", outcome.ranges[i].first, outcome.ranges[i].second);
+    fmt::format_to(std::back_inserter(text), "{}[{},{}]", i == 0 ? "" : ",", outcome.ranges[i].first,
+                   outcome.ranges[i].second);
   }
   text += "],\"unparsed\":[";
   for (std::size_t i = 0; i < unparsed_lines.size(); ++i) {
@@ -54,6 +55,8 @@ std::uint64_t SequenceNumbers::Next() {
 }
 
 // ToUtf8() keeps text that is not UTF-8 from throwing.
-void AppendQuoted(std::string& out, std::string_view hostile) { out += nlohmann::json(ToUtf8(AsBytes(hostile))).dump(); }
+void AppendQuoted(std::string& out, std::string_view hostile) {
+  out += nlohmann::json(ToUtf8(AsBytes(hostile))).dump();
+}
 
 }  // namespace stele::ingest

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "appliance/ingest/http_session.h"
+#include "appliance/ingest/tls.h"
 
 namespace stele::ingest {
 namespace {
@@ -47,18 +48,7 @@ int TakeAnyCertificate(int, X509_STORE_CTX*) { return 1; }
 Result<std::shared_ptr<asio::ssl::context>> MakeTls(const std::string& certificate_pem, const std::string& key_pem, bool ask_client) {
   auto tls = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);  // shared with the sessions' handshakes
   SSL_CTX* raw = tls->native_handle();
-  error_code error;
-  (void)tls->use_certificate_chain(asio::buffer(certificate_pem), error);
-  if (error) return Fail(Code::kInvalid, "TLS certificate: " + error.message());
-  (void)tls->use_private_key(asio::buffer(key_pem), asio::ssl::context::pem, error);
-  if (error) return Fail(Code::kInvalid, "TLS key: " + error.message());
-  if (SSL_CTX_check_private_key(raw) != 1) return Fail(Code::kInvalid, "the TLS key is not the certificate's");
-  const bool set = SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION) == 1 &&
-                   SSL_CTX_set_cipher_list(raw, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 && SSL_CTX_set_max_early_data(raw, 0) == 1;
-  if (!set) return Fail(Code::kInvalid, "TLS settings");
-  SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS);
+  STELE_TRY_VOID(SetUpTlsServer(raw, certificate_pem, key_pem, /*allow_tls12=*/true));
   SSL_CTX_set_alpn_select_cb(raw, ChooseProtocol, nullptr);
   if (ask_client) {
     SSL_CTX_set_verify(raw, SSL_VERIFY_PEER, TakeAnyCertificate);

@@ -18,7 +18,7 @@ namespace {
 namespace http = boost::beast::http;
 using nlohmann::json;
 
-constexpr std::size_t kTargetBytesMax = 128;  // of an index or a webhook's name
+constexpr std::size_t kTargetBytesMax = 128;      // of an index or a webhook's name
 constexpr const char* kElasticVersion = "8.0.0";  // the bulk interface that is understood, for clients that ask
 
 std::string_view View(boost::beast::string_view text) { return {text.data(), text.size()}; }
@@ -37,13 +37,18 @@ std::string MediaType(std::string_view value) {
   return Lower(type);
 }
 
-Refusal Refuse(http::status status, const char* code, std::string message) { return {status, code, std::move(message)}; }
+Refusal Refuse(http::status status, const char* code, std::string message) {
+  return {status, code, std::move(message)};
+}
 Refusal BadRequest(std::string message) { return Refuse(http::status::bad_request, "bad_request", std::move(message)); }
-Refusal WrongType(std::string message) { return Refuse(http::status::unsupported_media_type, "bad_request", std::move(message)); }
+Refusal WrongType(std::string message) {
+  return Refuse(http::status::unsupported_media_type, "bad_request", std::move(message));
+}
 
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kTargetBytesMax && text.front() != '_' &&
-         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") == std::string_view::npos;
+         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") ==
+             std::string_view::npos;
 }
 
 // The door a path leads to; `path` has no query.
@@ -66,7 +71,8 @@ bool FindDoor(std::string_view path, http::verb method, Request& request) {
   } else if (path.starts_with(kWebhook) && IsName(path.substr(kWebhook.size()))) {
     request.door = Door::kWebhook;
     request.target = path.substr(kWebhook.size());
-  } else if (path.size() > kBulk.size() && path.ends_with(kBulk) && IsName(path.substr(1, path.size() - kBulk.size() - 1))) {
+  } else if (path.size() > kBulk.size() && path.ends_with(kBulk) &&
+             IsName(path.substr(1, path.size() - kBulk.size() - 1))) {
     request.door = Door::kBulk;
     request.target = path.substr(1, path.size() - kBulk.size() - 1);
   } else {
@@ -75,7 +81,8 @@ bool FindDoor(std::string_view path, http::verb method, Request& request) {
   return true;
 }
 
-// What follows the "?". Elastic's clients send many parameters that change nothing here, except the pipeline, which is kept.
+// What follows the "?". Elastic's clients send many parameters that change nothing here, except the pipeline, which is
+// kept.
 std::optional<Refusal> ReadQuery(std::string_view query, Request& request) {
   while (!query.empty()) {
     const auto one = query.substr(0, query.find('&'));
@@ -132,16 +139,20 @@ std::optional<Refusal> CheckType(const std::string& type, Request& request) {
       return WrongType("application/x-ndjson or application/json");
     case Door::kOtlpLogs:
       if (object) return std::nullopt;
-      if (type == "application/x-protobuf") return WrongType("protobuf is not read: configure the exporter's encoding as JSON (http/json)");
+      if (type == "application/x-protobuf")
+        return WrongType("protobuf is not read: configure the exporter's encoding as JSON (http/json)");
       return WrongType("application/json");
     case Door::kBulk:
-      if (lines || object || type == "application/vnd.elasticsearch+x-ndjson" || type == "application/vnd.elasticsearch+json") return std::nullopt;
+      if (lines || object || type == "application/vnd.elasticsearch+x-ndjson" ||
+          type == "application/vnd.elasticsearch+json")
+        return std::nullopt;
       return WrongType("application/x-ndjson");
     case Door::kWebhook:
       request.kind = JsonBody::Kind::kWhole;
       if (object || (type.starts_with("application/") && type.ends_with("+json"))) return std::nullopt;
       return WrongType("application/json");
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -163,7 +174,8 @@ std::optional<Refusal> CheckRequest(const RequestHeader& header, const SenderSet
   const bool known = FindDoor(path, header.method(), request);
   const auto hosts = header.count(http::field::host);
   if (hosts > 1 || (hosts == 0 && header.version() == 11)) return BadRequest("one Host, please");
-  for (const auto field : {http::field::content_type, http::field::authorization, http::field::content_encoding, http::field::expect}) {
+  for (const auto field :
+       {http::field::content_type, http::field::authorization, http::field::content_encoding, http::field::expect}) {
     if (header.count(field) > 1) return BadRequest("a header field twice");
   }
   auto admitted = senders.Admit(View(header[http::field::authorization]), certificate);
@@ -194,7 +206,8 @@ std::unique_ptr<EventBody> MakeBody(const Request& request, JsonChecker& checker
     const std::string_view target = request.target;
     return std::make_unique<BulkBody>(target.substr(0, target.find('?')), checker);
   }
-  return std::make_unique<JsonBody>(request.kind, checker, request.wants_leaves ? limits::kHttpReceiptEvents : limits::kHttpEvents);
+  return std::make_unique<JsonBody>(request.kind, checker,
+                                    request.wants_leaves ? limits::kHttpReceiptEvents : limits::kHttpEvents);
 }
 
 std::string HandshakeText(Door door, bool ready) {
@@ -223,6 +236,8 @@ std::string DoorErrorText(Door door, unsigned status, std::string_view code, std
 
 bool IsElastic(Door door) { return door == Door::kBulk || !TakesBody(door); }
 
-bool TakesBody(Door door) { return door != Door::kElasticRoot && door != Door::kElasticHealth && door != Door::kElasticLicense; }
+bool TakesBody(Door door) {
+  return door != Door::kElasticRoot && door != Door::kElasticHealth && door != Door::kElasticLicense;
+}
 
 }  // namespace stele::ingest

@@ -1,4 +1,5 @@
-// What a request's header must say before its body is read: which door it wants, who sends, how the body is to be read. Pure.
+// What a request's header must say before its body is read: which door it wants, who sends, how the body is to be read.
+// Pure.
 #pragma once
 
 #include <boost/beast/http/fields.hpp>
@@ -35,8 +36,8 @@ struct Refusal {
 
 using RequestHeader = boost::beast::http::header<true, boost::beast::http::fields>;
 
-// Absent when the request may go on. `request.door` is set as far as the path tells, also for a refusal: it decides the shape of the
-// answer. `certificate`: SHA-256 of the client's certificate, where it showed one.
+// Absent when the request may go on. `request.door` is set as far as the path tells, also for a refusal: it decides the
+// shape of the answer. `certificate`: SHA-256 of the client's certificate, where it showed one.
 [[nodiscard]] std::optional<Refusal> CheckRequest(const RequestHeader& header, const SenderSet& senders,
                                                   const std::optional<Hash>& certificate, Request& request);
 

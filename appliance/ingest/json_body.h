@@ -1,10 +1,10 @@
-// The body of a JSON request, taken in parts as they arrive, cut into events and checked on the way, so that a large body
-// never stops the receiver for longer than one part.
+// The body of a JSON request, taken in parts as they arrive, cut into events and checked on the way, so that a large
+// body never stops the receiver for longer than one part.
 //
-// kLines: newline-delimited JSON (ndjson.h). kObjectOrLines (`application/json`): when the first line that is not blank is JSON by
-// itself, the same; else the whole body, without white space around it, is one event. Neither takes an array at the top of the
-// first line in kObjectOrLines: nobody could say whether it is one event or many. kWhole: all of it is one event, arrays too.
-// Thread safety: one body = one thread.
+// kLines: newline-delimited JSON (ndjson.h). kObjectOrLines (`application/json`): when the first line that is not blank
+// is JSON by itself, the same; else the whole body, without white space around it, is one event. Neither takes an array
+// at the top of the first line in kObjectOrLines: nobody could say whether it is one event or many. kWhole: all of it
+// is one event, arrays too. Thread safety: one body = one thread.
 #pragma once
 
 #include "appliance/base/limits.h"

@@ -1,6 +1,6 @@
-// Walks the members and elements of JSON text that is known to be valid (IsJsonText), giving each value's own bytes: for doors that
-// take a request apart without re-serialising anything. Not a parser: what it does with text that is not JSON is bounded, and
-// nothing more. Pure.
+// Walks the members and elements of JSON text that is known to be valid (IsJsonText), giving each value's own bytes:
+// for doors that take a request apart without re-serialising anything. Not a parser: what it does with text that is not
+// JSON is bounded, and nothing more. Pure.
 #pragma once
 
 #include <functional>

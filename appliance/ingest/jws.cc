@@ -52,7 +52,8 @@ struct Header {
 JwsVerdict Invalid(const char* reason, std::string kid = {}) { return {Word::kInvalid, std::move(kid), reason}; }
 
 bool IsBase64UrlText(std::string_view text) {
-  return text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == std::string_view::npos;
+  return text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+         std::string_view::npos;
 }
 
 std::optional<Jws> SplitCompact(std::string_view text) {
@@ -102,7 +103,8 @@ std::optional<Jws> FromObject(const simdjson::dom::object& object) {
 }
 
 // Takes the parameters of one header into `out`; names seen go into `names`, which both headers share.
-void ReadHeader(const simdjson::dom::object& object, bool is_protected, std::map<std::string, int, std::less<>>& names, Header& out) {
+void ReadHeader(const simdjson::dom::object& object, bool is_protected, std::map<std::string, int, std::less<>>& names,
+                Header& out) {
   for (const auto member : object) {
     if (!names.emplace(std::string(member.key), 0).second) {
       out.problem = "a header parameter twice";
@@ -132,7 +134,8 @@ Header HeaderOf(const Jws& jws) {
     const auto text = ParseBase64Url(jws.protected_header, limits::kJwsHeaderBytes);
     simdjson::dom::parser parser;
     simdjson::dom::object object;
-    if (!text || parser.parse(reinterpret_cast<const char*>(text->data()), text->size()).get_object().get(object) != simdjson::SUCCESS) {
+    if (!text || parser.parse(reinterpret_cast<const char*>(text->data()), text->size()).get_object().get(object) !=
+                     simdjson::SUCCESS) {
       header.problem = "the protected header is not a JSON object in base64url";
       return header;
     }
@@ -143,7 +146,8 @@ Header HeaderOf(const Jws& jws) {
 }
 
 Pkey P256KeyOf(ByteView point) {
-  std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr), EVP_PKEY_CTX_free);
+  std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(
+      EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr), EVP_PKEY_CTX_free);
   char group[] = "P-256";
   Bytes copy = ToBytes(point);
   std::array<OSSL_PARAM, 3> parameters = {
@@ -172,16 +176,18 @@ bool Es256Holds(ByteView signature, std::string_view signed_text, EVP_PKEY* key)
   unsigned char* der = nullptr;
   const int der_bytes = i2d_ECDSA_SIG(pair.get(), &der);
   if (der_bytes <= 0) return false;
-  const std::unique_ptr<unsigned char, void (*)(unsigned char*)> der_owner(der, [](unsigned char* p) { OPENSSL_free(p); });
+  const std::unique_ptr<unsigned char, void (*)(unsigned char*)> der_owner(der,
+                                                                           [](unsigned char* p) { OPENSSL_free(p); });
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   return context && EVP_DigestVerifyInit_ex(context.get(), nullptr, "SHA256", nullptr, nullptr, key, nullptr) == 1 &&
-         EVP_DigestVerify(context.get(), der, static_cast<std::size_t>(der_bytes), reinterpret_cast<const unsigned char*>(signed_text.data()),
-                          signed_text.size()) == 1;
+         EVP_DigestVerify(context.get(), der, static_cast<std::size_t>(der_bytes),
+                          reinterpret_cast<const unsigned char*>(signed_text.data()), signed_text.size()) == 1;
 }
 
 bool Ed25519Holds(ByteView signature, std::string_view signed_text, ByteView key) {
   return crypto_sign_ed25519_verify_detached(reinterpret_cast<const unsigned char*>(signature.data()),
-                                             reinterpret_cast<const unsigned char*>(signed_text.data()), signed_text.size(),
+                                             reinterpret_cast<const unsigned char*>(signed_text.data()),
+                                             signed_text.size(),
                                              reinterpret_cast<const unsigned char*>(key.data())) == 0;
 }
 
@@ -200,8 +206,10 @@ JwsVerdict Judge(const Jws& jws, const SourceKeys& keys) {
     return Invalid("alg is not the registered key's", std::move(shown));
   }
   const auto signature = ParseBase64Url(jws.signature, kSignatureBytes);
-  if (!signature || signature->size() != kSignatureBytes) return Invalid("the signature is not 64 bytes in base64url", std::move(shown));
-  if (!ParseBase64Url(jws.payload, limits::kMessageBytesCeiling)) return Invalid("the payload is not base64url", std::move(shown));
+  if (!signature || signature->size() != kSignatureBytes)
+    return Invalid("the signature is not 64 bytes in base64url", std::move(shown));
+  if (!ParseBase64Url(jws.payload, limits::kMessageBytesCeiling))
+    return Invalid("the payload is not base64url", std::move(shown));
   std::string signed_text;
   signed_text.reserve(jws.protected_header.size() + 1 + jws.payload.size());
   signed_text.append(jws.protected_header).append(1, '.').append(jws.payload);
@@ -240,7 +248,8 @@ Result<Bytes> RawOfEvp(EVP_PKEY* key, JwsAlgorithm algorithm) {
 }
 
 Result<Bytes> RawOfPem(const std::string& pem, JwsAlgorithm algorithm) {
-  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
+  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                     BIO_free);
   const Pkey key(in ? PEM_read_bio_PUBKEY(in.get(), nullptr, nullptr, nullptr) : nullptr, EVP_PKEY_free);
   if (!key) return Fail(Code::kInvalid, "not a public key in PEM (SubjectPublicKeyInfo)");
   return RawOfEvp(key.get(), algorithm);
@@ -367,10 +376,14 @@ JwsVerdict JudgeJws(ByteView event, const SourceKeys& keys) {
 
 std::uint16_t SignatureFlags(ByteView event, const SourceKeys& keys) {
   switch (JudgeJws(event, keys).word) {
-    case Word::kNotSigned: return 0;
-    case Word::kValid: return record::kFlagSignatureValid;
-    case Word::kInvalid: return record::kFlagSignatureInvalid;
-    case Word::kUnknownKey: return record::kFlagSignatureUnknown;
+    case Word::kNotSigned:
+      return 0;
+    case Word::kValid:
+      return record::kFlagSignatureValid;
+    case Word::kInvalid:
+      return record::kFlagSignatureInvalid;
+    case Word::kUnknownKey:
+      return record::kFlagSignatureUnknown;
   }
   return 0;
 }

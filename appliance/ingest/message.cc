@@ -156,4 +156,19 @@ Priority PeekPriority(ByteView payload) {
   return priority;
 }
 
+std::string_view PeekHost(ByteView payload, std::int64_t receive_wall_ns) {
+  const std::string_view whole = AsText(payload);
+  const std::size_t bom = BomBytes(whole);
+  const Priority priority = ParsePriority(whole.substr(bom));
+  std::string_view rest = whole.substr(bom + priority.length_bytes);
+  if (priority.length_bytes == 0 || !LooksLike5424(rest)) return ParseSyslog(payload, receive_wall_ns).host;
+  for (int field = 0; field < 2; ++field) {  // VERSION and TIMESTAMP
+    const std::size_t space = rest.find(' ');
+    if (space == std::string_view::npos) return {};
+    rest.remove_prefix(space + 1);
+  }
+  const std::string_view host = rest.substr(0, rest.find(' '));
+  return host == "-" ? std::string_view() : host;
+}
+
 }  // namespace stele::ingest

@@ -96,4 +96,7 @@ struct Priority {
 // The PRI alone, in constant work: the same facility and severity that ParseSyslog() gives.
 [[nodiscard]] Priority PeekPriority(ByteView payload);
 
+// The host alone: the same that ParseSyslog() gives, without listing anything (RFC 5424 costs two searches for a space).
+[[nodiscard]] std::string_view PeekHost(ByteView payload, std::int64_t receive_wall_ns);
+
 }  // namespace stele::ingest

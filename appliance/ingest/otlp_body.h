@@ -1,10 +1,13 @@
 // OpenTelemetry logs over HTTP with JSON: an ExportLogsServiceRequest cut into one event per logRecord.
 //
-//   event := {"resource":R,"resourceSchemaUrl":U,"scope":S,"scopeSchemaUrl":U,"logRecord":L}    what was not sent is left out
+//   event := {"resource":R,"resourceSchemaUrl":U,"scope":S,"scopeSchemaUrl":U,"logRecord":L}
 //
-// Each part is the sender's own bytes; nothing is re-serialised. Of a member that stands twice the last counts for resource, scope
-// and schemaUrl; of the lists all are read. Names are read in both spellings (resourceLogs, resource_logs); other members of the
-// outline are ignored, as the protocol demands. Thread safety: one body = one thread.
+// What was not sent is left out.
+//
+// Each part is the sender's own bytes; nothing is re-serialised. Of a member that stands twice the last counts for
+// resource, scope and schemaUrl; of the lists all are read. Names are read in both spellings (resourceLogs,
+// resource_logs); other members of the outline are ignored, as the protocol demands. Thread safety: one body = one
+// thread.
 #pragma once
 
 #include "appliance/base/limits.h"
@@ -15,11 +18,12 @@ namespace stele::ingest {
 
 class OtlpBody final : public EventBody {
  public:
-  explicit OtlpBody(JsonChecker& checker, std::size_t built_bytes_max = limits::kHttpBodyBytes, std::size_t events_max = limits::kHttpEvents)
+  explicit OtlpBody(JsonChecker& checker, std::size_t built_bytes_max = limits::kHttpBodyBytes,
+                    std::size_t events_max = limits::kHttpEvents)
       : checker_(checker), built_bytes_max_(built_bytes_max), events_max_(events_max) {}
 
-  // kInvalid: not such a request. kUnavailable: above limits::kOtlpBodyBytes, or its events (each with its resource) above
-  // built_bytes_max or events_max.
+  // kInvalid: not such a request. kUnavailable: above limits::kOtlpBodyBytes, or its events (each with its resource)
+  // above built_bytes_max or events_max.
   [[nodiscard]] Result<void> Append(ByteView part) override;
   [[nodiscard]] Result<void> Finish() override;
   [[nodiscard]] std::size_t held_bytes() const override { return body_.size() + built_.size(); }

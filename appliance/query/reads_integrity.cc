@@ -184,7 +184,7 @@ Answer Reads::Sources(const ReadRequest& request, const std::atomic<bool>& cance
     row["listener"] = names != nullptr ? names->listener : "";
     row["transport"] = names != nullptr ? names->transport : "";
     row["peer"] = names != nullptr ? names->peer : "";
-    if (names != nullptr && !names->identity.empty()) row["identity"] = names->identity;
+    if (names != nullptr) PutIdentity(*names, row);
     rows.push_back(std::move(row));
   }
   Answer answer;

@@ -35,7 +35,8 @@ Json SourceJson(const SourceNames& source) {
               {"peer", source.peer},
               {"listener", source.listener},
               {"zone", source.zone}};
-  if (!source.identity.empty()) out["identity"] = source.identity;
+  if (!source.target.empty()) out["target"] = source.target;
+  PutIdentity(source, out);
   return out;
 }
 
@@ -88,6 +89,12 @@ Json StructuredData(const ingest::ParsedMessage& parsed) {
 }
 
 }  // namespace
+
+void PutIdentity(const SourceNames& source, Json& out) {
+  if (source.identity.empty()) return;
+  Json object = source.identity.front() == '{' ? Json::parse(source.identity, nullptr, /*allow_exceptions=*/false) : Json();
+  out["identity"] = object.is_object() ? std::move(object) : Json(source.identity);
+}
 
 Json RowJson(RecordFields& fields, const RowProof* proof) {
   const RecordView& record = fields.record();

@@ -29,6 +29,8 @@ struct RowProof {
   std::vector<Hash> path;
 };
 
+// "identity": the client certificate's object, or what else the source entry holds; nothing when it holds nothing.
+void PutIdentity(const SourceNames& source, nlohmann::json& out);
 [[nodiscard]] nlohmann::json RowJson(RecordFields& fields, const RowProof* proof);
 // The `fields` of /record: parsed members, structured data, JSON members by their path.
 [[nodiscard]] nlohmann::json FieldsJson(RecordFields& fields);

@@ -28,20 +28,22 @@ start_stele() {
   done
 }
 
-# A configuration with free ports everywhere; further lines of [store] from $stele_store_toml.
+# A configuration with free ports everywhere; further lines of [ingest] from $stele_ingest_toml, of others from $stele_more_toml.
 stele_toml() {
   cat <<'TOML'
 [ingest]
 syslog_udp_port = 0
 syslog_tcp_port = 0
 https_json_port = 0
-[viewer]
-port = 0
+syslog_tls_port = 0
+json_lines_tls_port = 0
 TOML
+  printf '%s\n' "${stele_ingest_toml:-}" '[viewer]' 'port = 0'
   printf '%s\n' "${stele_more_toml:-}"
 }
 
-# port_of NAME: the bound port of syslog-udp, syslog-tcp, https-json or viewer, from run/ready.json.
+# port_of NAME: the bound port of a listener (syslog-udp, syslog-tcp, syslog-tls, json-lines-tls, https-json) or of the viewer, from
+# run/ready.json.
 port_of() { jq -er --arg name "$1" '.ports[$name]' "$stele_dir/run/ready.json"; }
 
 stele_cli() {  # stele_cli COMMAND [ARGUMENT...]: the command line against this directory

@@ -1,6 +1,6 @@
 // Goal: of a bulk body no byte of an event is changed, lost or taken twice, and each action is answered once, in order.
-// Method: bytes in parts whose size the input chooses. Oracle: a naive reading line by line gives the same pairs; the answer is JSON
-// with as many items as actions, and the numbers in it are those of the commit.
+// Method: bytes in parts whose size the input chooses. Oracle: a naive reading line by line gives the same pairs; the
+// answer is JSON with as many items as actions, and the numbers in it are those of the commit.
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -50,7 +50,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (IsBlank(action)) continue;
     ++actions;
     const auto parsed = nlohmann::json::parse(action, nullptr, false);
-    if (parsed.is_discarded()) return 0;  // a number beyond every machine type, which the grammar takes and this parser does not
+    if (parsed.is_discarded())
+      return 0;  // a number beyond every machine type, which the grammar takes and this parser does not
     STELE_CHECK(parsed.is_object());
     // The last member that stands twice hides the first here; the reader refuses two.
     STELE_CHECK(parsed.size() == 1);
@@ -67,12 +68,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     STELE_CHECK(event < events.size());
     const auto& slice = events[event++];
     const std::string_view text = AsText(ByteView(kept).subspan(slice.offset_bytes, slice.length_bytes));
-    STELE_CHECK(text.data() == reinterpret_cast<const char*>(kept.data()) + (action.data() - reinterpret_cast<const char*>(input.data())));
+    STELE_CHECK(text.data() == reinterpret_cast<const char*>(kept.data()) +
+                                   (action.data() - reinterpret_cast<const char*>(input.data())));
     STELE_CHECK(text.starts_with(action));
     STELE_CHECK(text.ends_with(document));
     STELE_CHECK(slice.parsed == IsJsonText(document, kJsonDepthMax));
-    if (name == "create" || name == "index") STELE_CHECK(BulkDocumentOf(text) == document || action.find('\\') != std::string_view::npos ||
-                                                         !action.starts_with('{'));
+    if (name == "create" || name == "index")
+      STELE_CHECK(BulkDocumentOf(text) == document || action.find('\\') != std::string_view::npos ||
+                  !action.starts_with('{'));
   }
   STELE_CHECK(event == events.size());
   STELE_CHECK(refused == body.actions_refused());

@@ -1,5 +1,6 @@
-// Goal: a request goes on to its body only when its header has one reading. Method: any bytes through Beast's parser, as the server
-// configures it, and then through the rules. Oracle: a naive reading of the same header must agree on host, lengths and path.
+// Goal: a request goes on to its body only when its header has one reading. Method: any bytes through Beast's parser,
+// as the server configures it, and then through the rules. Oracle: a naive reading of the same header must agree on
+// host, lengths and path.
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/buffer_body.hpp>
@@ -45,7 +46,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   parser.body_limit(limits::kHttpBodyBytes);
   boost::system::error_code error;
   (void)parser.put(boost::asio::buffer(data, end + 4), error);
-  if ((error && error != http::error::need_buffer && error != http::error::need_more) || !parser.is_header_done()) return 0;
+  if ((error && error != http::error::need_buffer && error != http::error::need_more) || !parser.is_header_done())
+    return 0;
 
   Request request;
   const auto refusal = CheckRequest(parser.get(), nobody, std::nullopt, request);
@@ -73,7 +75,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   STELE_CHECK(first != std::string_view::npos);
   const std::string_view target = line.substr(first + 1, line.rfind(' ') - first - 1);
   STELE_CHECK(target.starts_with('/'));
-  STELE_CHECK(target.substr(0, target.find('?')).find("..") == std::string_view::npos || request.target.find('/') == std::string::npos);
+  STELE_CHECK(target.substr(0, target.find('?')).find("..") == std::string_view::npos ||
+              request.target.find('/') == std::string::npos);
   STELE_CHECK(request.target.find_first_of("/\\%\"' \t") == std::string::npos);
   STELE_CHECK(request.target.size() <= 300);
   if (TakesBody(request.door)) {

@@ -1,6 +1,7 @@
 // Goal: nothing that is not the registered key's signature over these very bytes is called valid, and what is, is.
-// Method: any bytes are judged; whatever is called valid must verify a second time, with OpenSSL instead of libsodium, over the text
-// cut out naively. And the input as a payload is signed here: valid; with one byte of the event changed: not valid.
+// Method: any bytes are judged; whatever is called valid must verify a second time, with OpenSSL instead of libsodium,
+// over the text cut out naively. And the input as a payload is signed here: valid; with one byte of the event changed:
+// not valid.
 #include <openssl/evp.h>
 #include <sodium.h>
 
@@ -24,7 +25,8 @@ std::string Base64Url(ByteView bytes) {
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     std::uint32_t bits = 0;
     const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t k = 0; k < 3; ++k) bits = bits << 8U | (k < count ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0U);
+    for (std::size_t k = 0; k < 3; ++k)
+      bits = bits << 8U | (k < count ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0U);
     for (std::size_t k = 0; k <= count; ++k) out += kAlphabet[bits >> (18 - 6 * k) & 63U];
   }
   return out;
@@ -37,19 +39,23 @@ struct Source {
   Source() {
     const std::array<unsigned char, crypto_sign_SEEDBYTES> seed{1, 2, 3};
     crypto_sign_seed_keypair(open.data(), secret.data(), seed.data());
-    STELE_CHECK(keys.Add("k", "EdDSA", Base64Url(ByteView(reinterpret_cast<const std::byte*>(open.data()), open.size()))).has_value());
+    STELE_CHECK(
+        keys.Add("k", "EdDSA", Base64Url(ByteView(reinterpret_cast<const std::byte*>(open.data()), open.size())))
+            .has_value());
   }
   [[nodiscard]] std::string Sign(const std::string& text) const {
     std::array<unsigned char, crypto_sign_BYTES> signature{};
-    crypto_sign_detached(signature.data(), nullptr, reinterpret_cast<const unsigned char*>(text.data()), text.size(), secret.data());
+    crypto_sign_detached(signature.data(), nullptr, reinterpret_cast<const unsigned char*>(text.data()), text.size(),
+                         secret.data());
     return Base64Url(ByteView(reinterpret_cast<const std::byte*>(signature.data()), signature.size()));
   }
   [[nodiscard]] bool Holds(const std::string& text, ByteView signature) const {
     EVP_PKEY* key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, open.data(), open.size());
     EVP_MD_CTX* context = EVP_MD_CTX_new();
-    const bool holds = EVP_DigestVerifyInit(context, nullptr, nullptr, nullptr, key) == 1 &&
-                       EVP_DigestVerify(context, reinterpret_cast<const unsigned char*>(signature.data()), signature.size(),
-                                        reinterpret_cast<const unsigned char*>(text.data()), text.size()) == 1;
+    const bool holds =
+        EVP_DigestVerifyInit(context, nullptr, nullptr, nullptr, key) == 1 &&
+        EVP_DigestVerify(context, reinterpret_cast<const unsigned char*>(signature.data()), signature.size(),
+                         reinterpret_cast<const unsigned char*>(text.data()), text.size()) == 1;
     EVP_MD_CTX_free(context);
     EVP_PKEY_free(key);
     return holds;
@@ -79,8 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string text = Base64Url(AsBytes(header)) + "." + Base64Url(input.subspan(4));
   std::string jws = text + "." + source.Sign(text);
   STELE_CHECK(JudgeJws(AsBytes(jws), source.keys).word == Word::kValid);
-  const std::string flattened = R"({"payload":")" + Base64Url(input.subspan(4)) + R"(","protected":")" + Base64Url(AsBytes(header)) +
-                                R"(","signature":")" + source.Sign(text) + R"("})";
+  const std::string flattened = R"({"payload":")" + Base64Url(input.subspan(4)) + R"(","protected":")" +
+                                Base64Url(AsBytes(header)) + R"(","signature":")" + source.Sign(text) + R"("})";
   if (flattened.size() < 1'000'000) STELE_CHECK(JudgeJws(AsBytes(flattened), source.keys).word == Word::kValid);
   const std::size_t at = (data[0] | static_cast<std::size_t>(data[1]) << 8U) % jws.size();
   const char changed = kAlphabet[data[2] % kAlphabet.size()];

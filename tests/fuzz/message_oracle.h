@@ -35,6 +35,7 @@ inline void CheckMessage(std::string_view payload, const ParsedMessage& message)
   const auto peek = PeekPriority(AsBytes(payload));
   STELE_CHECK(peek.facility == message.facility);
   STELE_CHECK(peek.severity == message.severity);
+  STELE_CHECK(PeekHost(AsBytes(payload), 0) == message.host);
 }
 
 }  // namespace stele::ingest

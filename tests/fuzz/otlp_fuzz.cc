@@ -1,6 +1,6 @@
-// Goal: each log record of an OpenTelemetry request becomes one event of the sender's own bytes. Method: any bytes as a request; the
-// walker alone on any bytes. Oracle: another parser (nlohmann/json) finds the same records with the same resource and scope, and
-// every part of an event is found in the request byte for byte.
+// Goal: each log record of an OpenTelemetry request becomes one event of the sender's own bytes. Method: any bytes as a
+// request; the walker alone on any bytes. Oracle: another parser (nlohmann/json) finds the same records with the same
+// resource and scope, and every part of an event is found in the request byte for byte.
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -46,7 +46,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text = AsText(input);
   (void)WalkObject(text, [&](std::string_view name, std::string_view value) {
     STELE_CHECK(name.empty() || (name.data() >= text.data() && name.data() + name.size() <= text.data() + text.size()));
-    STELE_CHECK(value.empty() || (value.data() >= text.data() && value.data() + value.size() <= text.data() + text.size()));
+    STELE_CHECK(value.empty() ||
+                (value.data() >= text.data() && value.data() + value.size() <= text.data() + text.size()));
     return true;
   });
   JsonChecker checker;

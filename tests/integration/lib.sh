@@ -139,3 +139,33 @@ check_note_signature() {
   grep -F -- "— $name " "$1" | head -n 1 | awk '{ print $3 }' | base64 -d | tail -c +5 >"$3.sig"
   openssl pkeyutl -verify -pubin -inkey "$3.pem" -rawin -in "$3.text" -sigfile "$3.sig" >/dev/null 2>&1
 }
+
+# tls_client LISTENER [ARGUMENT...]: standard input over TLS to a listener of this Stele, whose certificate must be good; what it
+# answers to standard output. With -no_ign_eof it ends (close_notify) with its input.
+tls_client() {
+  local port
+  port=$(port_of "$1"); shift
+  openssl s_client -quiet -verify_quiet -verify_return_error -CAfile "$stele_dir/keys/ca.pem" -servername localhost \
+    -verify_hostname localhost -connect "127.0.0.1:$port" "$@"
+}
+
+# json_lines FILE COUNT [ARGUMENT...]: a file as JSON lines over TLS; prints the answers, and succeeds once the event COUNT has been
+# acknowledged.
+json_lines() {
+  local file=$1 count=$2 end=$((SECONDS + 60)) pid acked=0; shift 2
+  : >"$work/lines.answer"
+  { cat "$file"; until [ -e "$work/lines.done" ]; do sleep 0.05; done; } |
+    tls_client json-lines-tls -no_ign_eof "$@" >"$work/lines.answer" 2>"$work/lines.err" &
+  pid=$!
+  rm -f "$work/lines.done"
+  while [ "$acked" -lt "$count" ] && [ "$SECONDS" -lt "$end" ]; do
+    sleep 0.1
+    acked=$(tail -n 1 "$work/lines.answer" | jq -r '.ack // 0' 2>/dev/null) || true
+    acked=${acked:-0}
+    kill -0 "$pid" 2>/dev/null || break
+  done
+  touch "$work/lines.done"
+  wait "$pid" || true
+  cat "$work/lines.answer"
+  [ "$acked" -ge "$count" ]
+}

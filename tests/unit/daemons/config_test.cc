@@ -22,6 +22,10 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->syslog_udp_port, 10514);
   EXPECT_EQ(config->syslog_tcp_port, 10514);
   EXPECT_EQ(config->https_json_port, 8443);
+  EXPECT_EQ(config->syslog_tls_port, 6514);
+  EXPECT_EQ(config->json_lines_tls_port, 6515);
+  EXPECT_EQ(config->tls_min, "1.3");
+  EXPECT_EQ(config->tls_client_auth, "none");
   EXPECT_EQ(config->viewer_port, 9443);
   EXPECT_EQ(config->segment_bytes, limits::kSegmentBytesDefault);
   EXPECT_EQ(config->checkpoint_interval_ms, 500);
@@ -29,6 +33,41 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->anchor_interval_ms, 3'600'000);
   EXPECT_EQ(config->pcr, 14);
   EXPECT_EQ(config->sha256, Sha256Of(ByteView{}));
+}
+
+TEST(Config, SendersAndKeysAreReadAndCheckedOneByOne) {
+  const auto config = ParseConfig(R"(
+[[ingest.senders]]
+name = "gate-a"
+token = "0123456789abcdef"
+[[ingest.senders]]
+name = "camera"
+fingerprint = "sha256:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF"
+[[ingest.keys]]
+kid = "door-7"
+alg = "EdDSA"
+public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+)",
+                                  "stele.toml");
+  ASSERT_TRUE(config) << config.error().context;
+  ASSERT_EQ(config->senders.size(), 2U);
+  EXPECT_EQ(config->senders[0].name, "gate-a");
+  EXPECT_EQ(config->senders[0].token_sha256, Sha256Of(AsBytes("0123456789abcdef")));
+  EXPECT_FALSE(config->senders[0].fingerprint);
+  EXPECT_EQ(HexOf(*config->senders[1].fingerprint), "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+  ASSERT_EQ(config->keys.size(), 1U);
+  EXPECT_EQ(config->keys[0].kid, "door-7");
+  const auto sender = [](const std::string& members) { return ErrorOf("[[ingest.senders]]\n" + members); };
+  EXPECT_NE(sender("name = \"a\"").find("needs a token"), std::string::npos);
+  EXPECT_NE(sender("token = \"0123456789abcdef\"").find("needs a name"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\ntoken = \"short\"").find("fewer than 16"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\ntoken_sha256 = \"00\"").find("64"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\nfingerprint = \"00\"").find("sha256:"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\ntokn = \"x\"").find("unknown key tokn"), std::string::npos);
+  EXPECT_NE(ErrorOf("[ingest]\nsenders = 1").find("must be a list"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[ingest.senders]]\nname = \"a\"\ntoken = \"0123456789abcdef\"\n"
+                    "[[ingest.senders]]\nname = \"b\"\ntoken = \"0123456789abcdef\"").find("same secret"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[ingest.keys]]\nkid = \"k\"\nalg = \"none\"\npublic_key = \"\"").find("EdDSA"), std::string::npos);
 }
 
 constexpr const char* kEverything = R"(# all of it
@@ -39,6 +78,14 @@ address = "::1"
 syslog_udp_port = 0
 syslog_tcp_port = 601
 https_json_port = "off"
+syslog_tls_port = 6999
+json_lines_tls_port = "off"
+tls_certificate = "own.pem"
+tls_key = "own.key"
+tls_min = "1.2"
+tls_client_auth = "request"
+tls_client_ca = ["a.pem", "b.pem"]
+tls_client_fingerprints = ["sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"]
 zone = "dmz"
 message_bytes_max = 65536
 tokens = ["0123456789abcdef"]
@@ -67,6 +114,14 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(config->syslog_udp_port, 0);
   EXPECT_EQ(config->syslog_tcp_port, 601);
   EXPECT_FALSE(config->https_json_port.has_value());
+  EXPECT_EQ(config->syslog_tls_port, 6999);
+  EXPECT_FALSE(config->json_lines_tls_port.has_value());
+  EXPECT_EQ(config->tls_certificate, "own.pem");
+  EXPECT_EQ(config->tls_key, "own.key");
+  EXPECT_EQ(config->tls_min, "1.2");
+  EXPECT_EQ(config->tls_client_auth, "request");
+  EXPECT_EQ(config->tls_client_ca, (std::vector<std::string>{"a.pem", "b.pem"}));
+  EXPECT_EQ(config->tls_client_fingerprints.size(), 1U);
   EXPECT_EQ(config->zone, "dmz");
   EXPECT_EQ(config->message_bytes_max, 65'536U);
   EXPECT_EQ(config->tokens, std::vector<std::string>{"0123456789abcdef"});
@@ -116,6 +171,22 @@ TEST(Config, ValuesOutOfRangeSayWhatTheyShouldBe) {
   EXPECT_NE(ErrorOf("[log]\norigin = \"two words\"\n"), "(accepted)");
   EXPECT_NE(ErrorOf("[store]\nsegment_bytes = 1048575\n"), "(accepted)");
   EXPECT_NE(ErrorOf("[checkpoint]\ninterval_ms = 500.5\n"), "(accepted)");
+}
+
+TEST(Config, ClientAuthenticationIsWholeOrAnError) {
+  const std::string needs = "stele.toml: ingest.tls_client_auth needs ingest.tls_client_ca or ingest.tls_client_fingerprints";
+  EXPECT_EQ(ErrorOf("[ingest]\ntls_client_auth = \"require\"\n"), needs);
+  EXPECT_EQ(ErrorOf("[ingest]\ntls_client_ca = \"ca.pem\"\n"),
+            "stele.toml: ingest.tls_client_ca and tls_client_fingerprints need ingest.tls_client_auth");
+  EXPECT_EQ(ErrorOf("[ingest]\ntls_certificate = \"own.pem\"\n"),
+            "stele.toml: ingest.tls_certificate and ingest.tls_key go together");
+  EXPECT_EQ(ErrorOf("[ingest]\ntls_client_fingerprints = [\"sha1:00\"]\n"),
+            "stele.toml:2: ingest.tls_client_fingerprints holds what is no fingerprint: \"sha256:\" and 64 hexadecimal digits");
+  EXPECT_EQ(ErrorOf("[ingest]\ntls_client_ca = 7\n"), "stele.toml:2: ingest.tls_client_ca must be a file name or a list of them");
+  EXPECT_EQ(ErrorOf("[ingest]\ntls_min = \"1.1\"\n"), "stele.toml:2: ingest.tls_min must be one of \"1.3\", \"1.2\"");
+  const auto one = ParseConfig("[ingest]\ntls_client_auth = \"require\"\ntls_client_ca = \"ca.pem\"\n", "stele.toml");
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->tls_client_ca, std::vector<std::string>{"ca.pem"});
 }
 
 TEST(Config, AMissingFileIsDefaultsUnlessItWasNamed) {

@@ -2,6 +2,7 @@
 #include "appliance/daemons/listeners.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,6 +43,23 @@ TEST(Listeners, PortZeroTakesAFreeOneAndSaysWhich) {
     EXPECT_NE(bound->port, 0);
     EXPECT_EQ(bound->address, "127.0.0.1:" + std::to_string(bound->port));
     EXPECT_EQ(bound->DetailJson(), R"({"address":")" + bound->address + R"(","transport":")" + transport + "\"}");
+  }
+}
+
+TEST(Listeners, AllAddressesOfBothFamiliesAreOneListener) {
+  for (const char* transport : {"udp", "tcp"}) {
+    const auto bound = BindListener("x", transport, "::", 0);
+    ASSERT_TRUE(bound) << Describe(bound.error());
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    v4.sin_port = htons(bound->port);
+    const UniqueFd client(::socket(AF_INET, std::string(transport) == "udp" ? SOCK_DGRAM : SOCK_STREAM, 0));
+    EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&v4), sizeof v4), 0) << transport;
+    EXPECT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1) << transport;
+    if (std::string(transport) != "udp") continue;
+    char octet = 0;
+    EXPECT_EQ(::recv(bound->descriptor.get(), &octet, 1, 0), 1);
   }
 }
 

@@ -5,12 +5,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "appliance/base/hash.h"
 #include "appliance/ingest/bulk_body.h"
 #include "appliance/ingest/gzip.h"
 #include "appliance/ingest/json_walk.h"
 #include "appliance/ingest/otlp_body.h"
 #include "appliance/ingest/senders.h"
-#include "appliance/base/hash.h"
 
 namespace stele::ingest {
 namespace {
@@ -107,10 +107,11 @@ TEST(Gzip, ABombIsGivenUpEarly) {
 
 TEST(JsonWalk, ValuesAreTheirOwnBytes) {
   std::vector<std::string> seen;
-  ASSERT_TRUE(WalkObject(" {\"a\" : {\"b\":[1,\"}\"]} , \"c\\\"\":\"x,\\\"]\",\"d\": -1.5e3 ,\"e\":[ ]}  ", [&](auto name, auto value) {
-    seen.push_back(std::string(name) + "=" + std::string(value));
-    return true;
-  }));
+  ASSERT_TRUE(WalkObject(" {\"a\" : {\"b\":[1,\"}\"]} , \"c\\\"\":\"x,\\\"]\",\"d\": -1.5e3 ,\"e\":[ ]}  ",
+                         [&](auto name, auto value) {
+                           seen.push_back(std::string(name) + "=" + std::string(value));
+                           return true;
+                         }));
   EXPECT_EQ(seen, (std::vector<std::string>{"a={\"b\":[1,\"}\"]}", "c\\\"=\"x,\\\"]\"", "d=-1.5e3", "e=[ ]"}));
   EXPECT_FALSE(WalkObject("[1]", [](auto, auto) { return true; }));
   EXPECT_TRUE(WalkArray("[]", [](auto) { return false; }));
@@ -153,9 +154,12 @@ TEST(BulkBody, ThePairsAreKeptAsTheyCame) {
     BulkBody body("", checker);
     const auto cut = CutBody(body, text, part);
     ASSERT_TRUE(cut) << cut.error().context;
-    EXPECT_EQ(cut->events, (std::vector<std::string>{"{\"create\":{\"_index\":\"fluent-bit\"}}\n{\"log\":\"one\"}",
-                                                     "{ \"index\" : { \"_index\" : \"other\", \"_id\" : \"7\", \"pipeline\":\"geo\" } }\r\n{\"log\" : \"two\"}",
-                                                     "{\"create\":{}}\nnot json"}));
+    EXPECT_EQ(
+        cut->events,
+        (std::vector<std::string>{
+            "{\"create\":{\"_index\":\"fluent-bit\"}}\n{\"log\":\"one\"}",
+            "{ \"index\" : { \"_index\" : \"other\", \"_id\" : \"7\", \"pipeline\":\"geo\" } }\r\n{\"log\" : \"two\"}",
+            "{\"create\":{}}\nnot json"}));
     EXPECT_EQ(cut->parsed, (std::vector<bool>{true, true, false}));
   }
 }
@@ -163,10 +167,11 @@ TEST(BulkBody, ThePairsAreKeptAsTheyCame) {
 TEST(BulkBody, EachItemIsAnsweredInOrderAndOnlyAdditionsAreDone) {
   JsonChecker checker;
   BulkBody body("logs-x", checker);
-  const auto cut = CutBody(body,
-                           "{\"create\":{}}\n{\"a\":1}\n{\"delete\":{\"_id\":\"1\"}}\n{\"update\":{\"_id\":\"1\"}}\n{\"doc\":{}}\n"
-                           "{\"index\":{\"_index\":\"y\\u0041\"}}\n{\"b\":2}\n{\"index\":{}}\nnot json\n",
-                           1'000);
+  const auto cut =
+      CutBody(body,
+              "{\"create\":{}}\n{\"a\":1}\n{\"delete\":{\"_id\":\"1\"}}\n{\"update\":{\"_id\":\"1\"}}\n{\"doc\":{}}\n"
+              "{\"index\":{\"_index\":\"y\\u0041\"}}\n{\"b\":2}\n{\"index\":{}}\nnot json\n",
+              1'000);
   ASSERT_TRUE(cut);
   EXPECT_EQ(cut->events.size(), 3U);
   EXPECT_EQ(body.actions_refused(), 2U);
@@ -174,7 +179,10 @@ TEST(BulkBody, EachItemIsAnsweredInOrderAndOnlyAdditionsAreDone) {
   EXPECT_EQ(answer["took"], 12);
   EXPECT_EQ(answer["errors"], true);
   ASSERT_EQ(answer["items"].size(), 5U);
-  EXPECT_EQ(answer["items"][0], json::parse(R"({"create":{"_index":"logs-x","_id":"40","_version":1,"result":"created","_seq_no":40,"status":201}})"));
+  EXPECT_EQ(
+      answer["items"][0],
+      json::parse(
+          R"({"create":{"_index":"logs-x","_id":"40","_version":1,"result":"created","_seq_no":40,"status":201}})"));
   EXPECT_EQ(answer["items"][1]["delete"]["status"], 405);
   EXPECT_EQ(answer["items"][2]["update"]["status"], 405);
   EXPECT_EQ(answer["items"][3]["index"]["_index"], "yA");
@@ -183,14 +191,16 @@ TEST(BulkBody, EachItemIsAnsweredInOrderAndOnlyAdditionsAreDone) {
   EXPECT_EQ(answer["items"][4]["index"]["unparsed"], true);
   BulkBody clean("", checker);
   ASSERT_TRUE(CutBody(clean, "{\"create\":{}}\n{}\n", 100));
-  EXPECT_EQ(clean.Answer(CommittedFrom(0, 1), 0),
-            R"({"took":0,"errors":false,"items":[{"create":{"_id":"0","_version":1,"result":"created","_seq_no":0,"status":201}}]})");
+  EXPECT_EQ(
+      clean.Answer(CommittedFrom(0, 1), 0),
+      R"({"took":0,"errors":false,"items":[{"create":{"_id":"0","_version":1,"result":"created","_seq_no":0,"status":201}}]})");
 }
 
 TEST(BulkBody, WhatIsNotPairsIsRefused) {
   JsonChecker checker;
-  for (const char* text : {"", "\n\n", "{\"create\":{}}\n", "{\"create\":{}}\n\n", "not json\n{}\n", "[]\n{}\n", "{}\n{}\n", "{\"create\":{},\"index\":{}}\n{}\n",
-                           "{\"create\":1}\n{}\n", "{\"upsert\":{}}\n{}\n", "{\"a\":1}\n{\"b\":2}\n"}) {
+  for (const char* text : {"", "\n\n", "{\"create\":{}}\n", "{\"create\":{}}\n\n", "not json\n{}\n", "[]\n{}\n",
+                           "{}\n{}\n", "{\"create\":{},\"index\":{}}\n{}\n", "{\"create\":1}\n{}\n",
+                           "{\"upsert\":{}}\n{}\n", "{\"a\":1}\n{\"b\":2}\n"}) {
     BulkBody body("", checker);
     const auto cut = CutBody(body, text, 5);
     ASSERT_FALSE(cut) << text;
@@ -203,24 +213,30 @@ TEST(BulkBody, WhatIsNotPairsIsRefused) {
 }
 
 TEST(OtlpBody, EachRecordIsAnEventOfTheSendersOwnBytes) {
-  // The example of opentelemetry-proto (examples/logs.json), shortened; spacing and number spelling kept odd on purpose.
+  // The example of opentelemetry-proto (examples/logs.json), shortened; spacing and number spelling kept odd on
+  // purpose.
   const std::string text =
       "{\"resourceLogs\":[{\"scopeLogs\":[{\"scope\":{\"name\":\"my.library\",\"version\" : \"1.0.0\"},\"logRecords\":"
-      "[{\"timeUnixNano\":\"1544712660300000000\",\"severityNumber\":10,\"body\":{\"stringValue\":\"Example log record\"}},\n {\"a\" : 1.50e+1 }],"
-      "\"schemaUrl\":\"https://x/1\"}],\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":{\"stringValue\":\"my.service\"}}]}},"
+      "[{\"timeUnixNano\":\"1544712660300000000\",\"severityNumber\":10,\"body\":{\"stringValue\":\"Example log "
+      "record\"}},\n {\"a\" : 1.50e+1 }],"
+      "\"schemaUrl\":\"https://x/"
+      "1\"}],\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":{\"stringValue\":\"my.service\"}}]}},"
       "{\"resource\":null,\"scopeLogs\":[{\"logRecords\":[{}]}]}]}";
   JsonChecker checker;
-  const std::string resource = R"("resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},)";
-  const std::string scope = "\"scope\":{\"name\":\"my.library\",\"version\" : \"1.0.0\"},\"scopeSchemaUrl\":\"https://x/1\",";
+  const std::string resource =
+      R"("resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},)";
+  const std::string scope =
+      "\"scope\":{\"name\":\"my.library\",\"version\" : \"1.0.0\"},\"scopeSchemaUrl\":\"https://x/1\",";
   for (const std::size_t part : {1U, 10U, 10'000U}) {
     OtlpBody body(checker);
     const auto cut = CutBody(body, text, part);
     ASSERT_TRUE(cut) << cut.error().context;
-    EXPECT_EQ(cut->events,
-              (std::vector<std::string>{
-                  "{" + resource + scope +
-                      R"("logRecord":{"timeUnixNano":"1544712660300000000","severityNumber":10,"body":{"stringValue":"Example log record"}}})",
-                  "{" + resource + scope + "\"logRecord\":{\"a\" : 1.50e+1 }}", "{\"logRecord\":{}}"}));
+    EXPECT_EQ(
+        cut->events,
+        (std::vector<std::string>{
+            "{" + resource + scope +
+                R"("logRecord":{"timeUnixNano":"1544712660300000000","severityNumber":10,"body":{"stringValue":"Example log record"}}})",
+            "{" + resource + scope + "\"logRecord\":{\"a\" : 1.50e+1 }}", "{\"logRecord\":{}}"}));
     for (const auto& event : cut->events) EXPECT_TRUE(json::accept(event));
     EXPECT_EQ(body.Answer(CommittedFrom(1, 3), 0), "{}");
   }
@@ -237,19 +253,25 @@ TEST(OtlpBody, BothSpellingsAndEmptyRequestsAreRead) {
   EXPECT_EQ(count("{}"), 0);
   EXPECT_EQ(count(R"({"resourceLogs":[]})"), 0);
   EXPECT_EQ(count(R"({"resourceLogs":null})"), 0);
-  EXPECT_EQ(count(R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}],"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]})"), 2);
+  EXPECT_EQ(
+      count(
+          R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}],"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]})"),
+      2);
   EXPECT_EQ(count(R"({"futureMember":[1,2],"resourceLogs":[{"scopeLogs":[{"logRecords":[{}],"x":1}],"y":2}]})"), 1);
-  for (const char* text : {"", "[]", "1", "{", R"({"resourceLogs":{}})", R"({"resourceLogs":[1]})", R"({"resourceLogs":[{"scopeLogs":[[]]}]})",
+  for (const char* text : {"", "[]", "1", "{", R"({"resourceLogs":{}})", R"({"resourceLogs":[1]})",
+                           R"({"resourceLogs":[{"scopeLogs":[[]]}]})",
                            R"({"resourceLogs":[{"scopeLogs":[{"logRecords":{}}]}]})", R"({"resource\u004cogs":[]})"}) {
     EXPECT_EQ(count(text), -1) << text;
   }
-  const std::string deep = R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{"a":)" + std::string(80, '[') + "1" + std::string(80, ']') + "}]}]}]}";
+  const std::string deep = R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{"a":)" + std::string(80, '[') + "1" +
+                           std::string(80, ']') + "}]}]}]}";
   EXPECT_EQ(count(deep), -1);
 }
 
 TEST(OtlpBody, ALargeResourceCannotBeMultipliedWithoutBound) {
   JsonChecker checker;
-  std::string text = R"({"resourceLogs":[{"resource":{"x":")" + std::string(10'000, 'r') + R"("},"scopeLogs":[{"logRecords":[{})";
+  std::string text =
+      R"({"resourceLogs":[{"resource":{"x":")" + std::string(10'000, 'r') + R"("},"scopeLogs":[{"logRecords":[{})";
   for (int i = 0; i < 2'000; ++i) text += ",{}";
   text += "]}]}]}";
   OtlpBody body(checker, 1'000'000);
@@ -278,7 +300,8 @@ TEST(Senders, EachIsKnownByItsSecretAndByNothingElse) {
   EXPECT_EQ(name("Bearer alpha-token", certificate), "refused");
   EXPECT_EQ(name("Bearer wrong", certificate), "refused");
   EXPECT_EQ(name("", Sha256Of(AsBytes("another"))), "refused");
-  for (const char* wrong : {"", "Bearer", "Bearer ", "Bearer alpha-toke", "Bearer alpha-token2", "Basic !!", "Basic YWxwaGE=", "Digest alpha-token", "alpha-token"}) {
+  for (const char* wrong : {"", "Bearer", "Bearer ", "Bearer alpha-toke", "Bearer alpha-token2", "Basic !!",
+                            "Basic YWxwaGE=", "Digest alpha-token", "alpha-token"}) {
     EXPECT_EQ(name(wrong), "refused") << wrong;
   }
   EXPECT_EQ(SenderSet({}, {}).Admit("Bearer whatever", std::nullopt).value(), "");

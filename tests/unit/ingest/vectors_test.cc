@@ -109,6 +109,7 @@ TEST(Vectors, MessagesAreTakenApartAsExpected) {
   for (const auto& vector : vectors) {
     const std::string payload = Input(vector);
     const auto message = ParseSyslog(AsBytes(payload), kReceived);
+    EXPECT_EQ(PeekHost(AsBytes(payload), kReceived), message.host) << payload;
     const auto disagreements = Disagreements(vector.at("expect"), payload, message);
     const auto id = vector.at("id").get<std::string>();
     if (!disagreements.empty()) different.insert(id);
@@ -187,6 +188,7 @@ TEST(Vectors, GoSyslogAgreesAboutRfc5424) {
   for (const auto& vector : vectors) {
     const std::string payload = Input(vector);
     const auto message = ParseSyslog(AsBytes(payload), kReceived);
+    EXPECT_EQ(PeekHost(AsBytes(payload), kReceived), message.host) << payload;
     // go-syslog takes every version up to 999, RFC 5424 section 6.2.2 knows one: apart from that flag, the rest must agree.
     const std::uint32_t version = message.version > 1 ? kBadVersion : 0U;
     const bool ours = message.format == Format::kRfc5424 && (message.problems & kInvalid5424 & ~version) == 0;
