@@ -298,7 +298,7 @@ void LedgerLink::HandleReadable() {
     }
     if (frame->type == Type::kCommitted) {
       const auto committed = channel::DecodeCommitted(frame->body);
-      if (committed) Finish(committed->frame_id, {true, committed->first_sequence, committed->count, {}});
+      if (committed) Finish(committed->frame_id, {true, committed->first_sequence, committed->count, 0, {}});
     } else if (frame->type == Type::kReceipt) {
       if (auto receipt = channel::DecodeReceipt(frame->body)) TakeReceipt(std::move(*receipt));
     } else if (frame->type == Type::kCheckpointNote) {
