@@ -191,7 +191,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
       {"store",
        {{"segment_bytes", TakeNumberInto(config.segment_bytes, static_cast<std::int64_t>(limits::kSegmentBytesMin),
                                          std::int64_t{1} << 40U)},
-        {"codec", TakeWord(config.codec, {"zstd", "lz4", "none"})}}},
+        {"codec", TakeWord(config.codec, {"auto", "zstd", "lz4", "none"})}}},
       {"checkpoint",
        {{"interval_ms", TakeNumberInto(config.checkpoint_interval_ms, 10, kDayMs)},
         {"heartbeat_interval_ms", TakeNumberInto(config.heartbeat_interval_ms, 1'000, kDayMs)},

@@ -10,7 +10,7 @@
 //                 tls_client_auth = "none" | "request" | "require"
 //                 tls_client_ca = ["file.pem"]   tls_client_fingerprints = ["sha256:..."]
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
-//   [store]       segment_bytes = 268435456      codec = "zstd" | "lz4" | "none"
+//   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
 //   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded"
 //
@@ -70,7 +70,7 @@ struct Config {
   std::vector<std::string> hosts;  // beside localhost and the address itself
 
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
-  std::string codec = "zstd";
+  std::string codec = "auto";
 
   std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;
   std::int64_t heartbeat_interval_ms = limits::kHeartbeatIntervalMs;

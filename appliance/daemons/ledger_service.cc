@@ -39,6 +39,7 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   next_source_ = std::max<std::uint32_t>(1, recovered_.landmarks.next_source);
   signed_size_ = recovered_.signed_size;
   unsigned_range_ = std::move(recovered_.unsigned_range);
+  codec_choice_ = ledger::CodecChoice(settings_.codec);
   started_boottime_ns_ = clock_.BoottimeNs();
   last_checkpoint_boottime_ns_ = started_boottime_ns_;
   clock_offset_ns_ = clock_.WallNs() - started_boottime_ns_;
@@ -397,6 +398,7 @@ void Service::MaybeCommit() {
     if (age_ns < settings_.commit_window_ms * kNsPerMs && !stopping_) return;
   }
   WriteJob job;
+  job.codec = codec_choice_.Next(!HasRoom());
   job.batch = std::move(gathering_.batch);
   job.anchored_intent = gathering_.anchored_intent;
   job.next_source = next_source_;
@@ -406,6 +408,7 @@ void Service::MaybeCommit() {
   job.cut_range = std::exchange(cut_wanted_, false);
   writing_ = std::move(gathering_);
   gathering_ = Gathered();
+  gathering_.batch = std::exchange(spare_, {});
   writer_->Submit(std::move(job));
 }
 
@@ -496,9 +499,7 @@ void Service::HandleDone(WriteDone done) {
     return;
   }
   if (!gathered.frames.empty() || done.record_count > 0) store_error_.clear();
-  if (gathering_.batch.empty() && done.spent.payloads.capacity() > 0 && gathering_.batch.payloads.capacity() == 0) {
-    gathering_.batch = std::move(done.spent);  // keep the grown buffers
-  }
+  if (done.spent.payloads.capacity() > spare_.payloads.capacity()) spare_ = std::move(done.spent);
   ordinary_total_ += gathered.ordinary_records;
   Acknowledge(gathered, done);
   Announce();

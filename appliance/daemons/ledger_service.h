@@ -16,6 +16,7 @@
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/ledger_writer.h"
+#include "appliance/ledger/codec.h"
 
 namespace stele::ledger_daemon {
 
@@ -27,7 +28,7 @@ struct Settings {
   std::int64_t heartbeat_interval_ms = limits::kHeartbeatIntervalMs;
   std::int64_t commit_window_ms = limits::kCommitWindowMs;
   std::string config_sha256;
-  ledger::Codec codec = ledger::Codec::kZstd;
+  std::optional<ledger::Codec> codec;  // none: zstd, LZ4 under pressure
 };
 
 // What start-up learned; the service goes on from here.
@@ -147,6 +148,8 @@ class Service {
   channel::RecordsFrame records_frame_;
 
   Gathered gathering_;
+  ledger::Batch spare_;  // the grown buffers of the batch before last
+  ledger::CodecChoice codec_choice_;
   std::optional<Gathered> writing_;
   std::map<std::string, std::uint32_t> source_numbers_;  // description -> global number
   std::set<std::uint32_t> declared_in_unit_;

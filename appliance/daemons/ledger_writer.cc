@@ -72,6 +72,7 @@ WriteDone Writer::Work(WriteJob job) {
   done.record_count = job.batch.size();
   landmarks_.next_source = job.next_source;
   if (!job.batch.empty()) {
+    store_->UseCodec(job.codec);
     const ledger::Sequencer before = sequencer_;
     const ledger::Landmarks landmarks_before = landmarks_;
     done.result = CommitAll(job, done);

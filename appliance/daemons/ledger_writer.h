@@ -17,6 +17,7 @@ namespace stele::ledger_daemon {
 
 struct WriteJob {
   ledger::Batch batch;                 // may be empty when only the range is wanted
+  ledger::Codec codec = ledger::Codec::kZstd;
   std::optional<std::size_t> anchored_intent;  // index in the batch of a checkpoint entry that carries an anchor number
   std::uint32_t next_source = 1;
   std::vector<std::pair<std::size_t, std::size_t>> leaf_ranges;  // [begin, end) of the batch: whose leaf hashes are wanted

@@ -25,8 +25,10 @@ Result<Settings> ParseSettings(const std::string& text) {
     settings.heartbeat_interval_ms = object.value("heartbeat_interval_ms", settings.heartbeat_interval_ms);
     settings.commit_window_ms = object.value("commit_window_ms", settings.commit_window_ms);
     settings.config_sha256 = object.value("config_sha256", "");
-    const std::string codec = object.value("codec", "zstd");
-    settings.codec = codec == "none" ? ledger::Codec::kNone : codec == "lz4" ? ledger::Codec::kLz4 : ledger::Codec::kZstd;
+    const std::string codec = object.value("codec", "auto");
+    if (codec == "none") settings.codec = ledger::Codec::kNone;
+    if (codec == "lz4") settings.codec = ledger::Codec::kLz4;
+    if (codec == "zstd") settings.codec = ledger::Codec::kZstd;
   } catch (const json::exception& problem) {
     return Fail(Code::kInvalid, std::string("configuration: ") + problem.what());
   }

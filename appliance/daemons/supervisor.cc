@@ -207,6 +207,9 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
     members[i].name = names[i];
     STELE_TRY(members[i].executable, FindExecutable(names[i]));
     members[i].configuration_json = ConfigurationOf(static_cast<MemberIndex>(i), parts);
+    if (members[i].configuration_json.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
+      return Fail(Code::kInvalid, std::string("the configuration of ") + names[i] + " takes more than 64 KiB");
+    }
     members[i].stop_limit = i == kLedger ? kLedgerStopLimit : kStopLimit;
   }
   members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
@@ -279,7 +282,9 @@ class Appliance {
     if (!certificates) return LogError("certificates not reloaded: " + Describe(certificates.error()));
     const auto tls = IngestTlsJson(parts_.home.dir, parts_.config, certificates->ingest);
     if (!tls) return LogError("certificates not reloaded: " + Describe(tls.error()));
-    (void)family_.Reconfigure(kReceive, ReceiveConfiguration(parts_.config, *tls));  // down: it starts with the new one
+    std::string configuration = ReceiveConfiguration(parts_.config, *tls);
+    if (configuration.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) return LogError("certificates not reloaded: too large");
+    (void)family_.Reconfigure(kReceive, std::move(configuration));  // down: it starts with the new one
     LogInfo("certificates of the ingest listeners read again");
   }
 

@@ -12,6 +12,7 @@ struct Compressor::Context {
     void operator()(ZSTD_CCtx* ctx) const { ZSTD_freeCCtx(ctx); }
   };
   std::unique_ptr<ZSTD_CCtx, Free> zstd{ZSTD_createCCtx()};
+  Bytes scratch;  // as large as anything needed so far, so that nothing is cleared for each frame
 };
 
 Compressor::Compressor() : context_(std::make_unique<Context>()) {
@@ -26,28 +27,24 @@ Compressor::Compressor() : context_(std::make_unique<Context>()) {
 Compressor::~Compressor() = default;
 
 std::uint32_t Compressor::Append(Codec codec, ByteView raw, Bytes& out) {
-  const std::size_t start = out.size();
-  std::size_t stored = raw.size();
+  ByteView stored = raw;
   if (codec != Codec::kNone && !raw.empty()) {
+    Bytes& scratch = context_->scratch;
     const std::size_t bound = CompressBound(raw.size());
-    out.resize(start + bound);
+    if (scratch.size() < bound) scratch.resize(bound);
+    std::size_t size = 0;  // 0: could not
     if (codec == Codec::kZstd) {
-      const std::size_t n = ZSTD_compress2(context_->zstd.get(), out.data() + start, bound, raw.data(), raw.size());
-      if (ZSTD_isError(n) == 0) stored = n;
+      const std::size_t n = ZSTD_compress2(context_->zstd.get(), scratch.data(), bound, raw.data(), raw.size());
+      if (ZSTD_isError(n) == 0) size = n;
     } else {
-      const int n = LZ4_compress_fast(reinterpret_cast<const char*>(raw.data()),
-                                      reinterpret_cast<char*>(out.data() + start), static_cast<int>(raw.size()),
-                                      static_cast<int>(bound), 1);
-      if (n > 0) stored = static_cast<std::size_t>(n);
+      const int n = LZ4_compress_fast(reinterpret_cast<const char*>(raw.data()), reinterpret_cast<char*>(scratch.data()),
+                                      static_cast<int>(raw.size()), static_cast<int>(bound), 1);
+      if (n > 0) size = static_cast<std::size_t>(n);
     }
+    if (size != 0 && size < raw.size()) stored = ByteView(scratch).first(size);
   }
-  if (stored < raw.size()) {
-    out.resize(start + stored);
-    return static_cast<std::uint32_t>(stored);
-  }
-  out.resize(start);
-  stele::Append(out, raw);
-  return static_cast<std::uint32_t>(raw.size());
+  stele::Append(out, stored);
+  return static_cast<std::uint32_t>(stored.size());
 }
 
 Result<void> Decompress(Codec codec, ByteView stored, MutableBytes out) {

@@ -12,6 +12,8 @@ start_forwarder() {
     tls_global="defaultNetstreamDriverCAFile=\"$stele_dir/keys/ca.pem\""
     [ -z "${4:-}" ] || tls_global+=" defaultNetstreamDriverCertFile=\"$4\" defaultNetstreamDriverKeyFile=\"$5\""
     tls_action="StreamDriver=\"$driver\" StreamDriverMode=\"1\" StreamDriverAuthMode=\"x509/name\" StreamDriverPermittedPeers=\"localhost\""
+    # This driver leaves TLS 1.3 out unless it is told otherwise.
+    [ "$driver" != gtls ] || tls_action+=' gnutlsPriorityString="NORMAL:+VERS-TLS1.3"'
   fi
   modules="$peers/root/usr/lib/$(cat "$peers/triplet")/rsyslog"
   mkdir -p "$dir"

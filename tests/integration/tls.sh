@@ -43,12 +43,12 @@ if [ "$peers_here" = 1 ]; then
   found kestrel-syslog-ng 1
   stop_process "$relay_pid"
 fi
-printf '%s\n' '{"w":"json-line","n":1}' 'no json-line' '{"w":"json-line","n":3}' >"$work/events"
+printf '%s\n' '{"w":"corncrake","n":1}' 'no corncrake' '{"w":"corncrake","n":3}' >"$work/events"
 succeeds 'three JSON lines are acknowledged' json_lines "$work/events" 3
 same 'the line that is not JSON is named' 2 "$(jq -s '[.[].unparsed[]] | .[0]' "$work/lines.answer")"
-found json-line 3
+found corncrake 3
 first=$(jq -s '.[0].ranges[0][0]' "$work/lines.answer")
-same 'the payload is the line' '{"w":"json-line","n":1}' "$(stele_cli show "$first" --raw)"
+same 'the payload is the line' '{"w":"corncrake","n":1}' "$(stele_cli show "$first" --raw)"
 
 say '--- hostile'
 exits_with 'TLS 1.1 is refused' 1 openssl s_client -tls1_1 -cipher 'ALL:@SECLEVEL=0' -connect "127.0.0.1:$tls" </dev/null

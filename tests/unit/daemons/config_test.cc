@@ -163,7 +163,7 @@ TEST(Config, ValuesOutOfRangeSayWhatTheyShouldBe) {
             "stele.toml:2: ingest.syslog_udp_port must be a port from 0 to 65535, or \"off\"");
   EXPECT_EQ(ErrorOf("[ingest]\naddress = \"localhost\"\n"),
             "stele.toml:2: ingest.address must be an IPv4 or IPv6 address in a string");
-  EXPECT_EQ(ErrorOf("[store]\ncodec = \"gzip\"\n"), "stele.toml:2: store.codec must be one of \"zstd\", \"lz4\", \"none\"");
+  EXPECT_EQ(ErrorOf("[store]\ncodec = \"gzip\"\n"), "stele.toml:2: store.codec must be one of \"auto\", \"zstd\", \"lz4\", \"none\"");
   EXPECT_EQ(ErrorOf("[anchor]\npcr = 16\n"), "stele.toml:2: anchor.pcr must be 14, 13 or 8");
   EXPECT_EQ(ErrorOf("[anchor]\npcr = 23\n"), "stele.toml:2: anchor.pcr must be 14, 13 or 8");
   EXPECT_EQ(ErrorOf("[ingest]\ntokens = [\"short\"]\n"),

@@ -45,6 +45,20 @@ TEST(Codec, RepetitiveDataShrinksAndNoiseIsStoredRaw) {
   }
 }
 
+TEST(Codec, ZstdGivesWayToLz4WhileFullBatchesFollowEachOtherAndComesBack) {
+  CodecChoice choice;
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(choice.Next(i % CodecChoice::kTurnBlocks != 0), Codec::kZstd) << i;  // bursts
+  for (int i = 0; i < CodecChoice::kTurnBlocks; ++i) (void)choice.Next(true);
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(choice.Next(i % CodecChoice::kTurnBlocks == 0), Codec::kLz4) << i;  // breaths
+  for (int i = 0; i < CodecChoice::kTurnBlocks; ++i) (void)choice.Next(false);
+  EXPECT_EQ(choice.Next(false), Codec::kZstd);
+}
+
+TEST(Codec, AConfiguredCodecStays) {
+  CodecChoice choice(Codec::kZstd);
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(choice.Next(true), Codec::kZstd);
+}
+
 TEST(Codec, DamagedFormsNeverComeBackWithAnotherLength) {
   std::mt19937_64 random(3);
   Compressor compressor;
