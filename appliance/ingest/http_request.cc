@@ -201,7 +201,7 @@ std::optional<Refusal> CheckRequest(const RequestHeader& header, const SenderSet
 }
 
 std::unique_ptr<EventBody> MakeBody(const Request& request, JsonChecker& checker) {
-  if (request.door == Door::kOtlpLogs) return std::make_unique<OtlpBody>(checker);
+  if (request.door == Door::kOtlpLogs) return std::make_unique<OtlpBody>();
   if (request.door == Door::kBulk) {
     const std::string_view target = request.target;
     return std::make_unique<BulkBody>(target.substr(0, target.find('?')), checker);

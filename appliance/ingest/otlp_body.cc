@@ -2,6 +2,7 @@
 
 #include "appliance/ingest/json_grammar.h"
 #include "appliance/ingest/json_walk.h"
+#include "appliance/ingest/ndjson.h"
 
 namespace stele::ingest {
 namespace {

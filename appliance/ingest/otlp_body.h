@@ -12,15 +12,13 @@
 
 #include "appliance/base/limits.h"
 #include "appliance/ingest/events.h"
-#include "appliance/ingest/ndjson.h"
 
 namespace stele::ingest {
 
 class OtlpBody final : public EventBody {
  public:
-  explicit OtlpBody(JsonChecker& checker, std::size_t built_bytes_max = limits::kHttpBodyBytes,
-                    std::size_t events_max = limits::kHttpEvents)
-      : checker_(checker), built_bytes_max_(built_bytes_max), events_max_(events_max) {}
+  explicit OtlpBody(std::size_t built_bytes_max = limits::kHttpBodyBytes, std::size_t events_max = limits::kHttpEvents)
+      : built_bytes_max_(built_bytes_max), events_max_(events_max) {}
 
   // kInvalid: not such a request. kUnavailable: above limits::kOtlpBodyBytes, or its events (each with its resource)
   // above built_bytes_max or events_max.
@@ -39,7 +37,6 @@ class OtlpBody final : public EventBody {
   [[nodiscard]] Result<void> TakeScope(std::string_view element, Group group);
   [[nodiscard]] Result<void> TakeRecord(std::string_view record, const Group& group);
 
-  JsonChecker& checker_;
   std::size_t built_bytes_max_;
   std::size_t events_max_;
   Bytes body_;

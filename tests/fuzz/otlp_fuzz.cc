@@ -50,8 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 (value.data() >= text.data() && value.data() + value.size() <= text.data() + text.size()));
     return true;
   });
-  JsonChecker checker;
-  OtlpBody body(checker, 1U << 20U);
+  OtlpBody body(1U << 20U);
   if (!body.Append(input) || !body.Finish()) return 0;
   const auto events = body.TakeEvents();
   const Bytes built = body.TakeBody();

@@ -222,13 +222,12 @@ TEST(OtlpBody, EachRecordIsAnEventOfTheSendersOwnBytes) {
       "\"schemaUrl\":\"https://x/"
       "1\"}],\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":{\"stringValue\":\"my.service\"}}]}},"
       "{\"resource\":null,\"scopeLogs\":[{\"logRecords\":[{}]}]}]}";
-  JsonChecker checker;
   const std::string resource =
       R"("resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},)";
   const std::string scope =
       "\"scope\":{\"name\":\"my.library\",\"version\" : \"1.0.0\"},\"scopeSchemaUrl\":\"https://x/1\",";
   for (const std::size_t part : {1U, 10U, 10'000U}) {
-    OtlpBody body(checker);
+    OtlpBody body;
     const auto cut = CutBody(body, text, part);
     ASSERT_TRUE(cut) << cut.error().context;
     EXPECT_EQ(
@@ -243,9 +242,8 @@ TEST(OtlpBody, EachRecordIsAnEventOfTheSendersOwnBytes) {
 }
 
 TEST(OtlpBody, BothSpellingsAndEmptyRequestsAreRead) {
-  JsonChecker checker;
   const auto count = [&](std::string_view text) {
-    OtlpBody body(checker);
+    OtlpBody body;
     const auto cut = CutBody(body, text, 1'000);
     return cut ? static_cast<int>(cut->events.size()) : -1;
   };
@@ -269,12 +267,11 @@ TEST(OtlpBody, BothSpellingsAndEmptyRequestsAreRead) {
 }
 
 TEST(OtlpBody, ALargeResourceCannotBeMultipliedWithoutBound) {
-  JsonChecker checker;
   std::string text =
       R"({"resourceLogs":[{"resource":{"x":")" + std::string(10'000, 'r') + R"("},"scopeLogs":[{"logRecords":[{})";
   for (int i = 0; i < 2'000; ++i) text += ",{}";
   text += "]}]}]}";
-  OtlpBody body(checker, 1'000'000);
+  OtlpBody body(1'000'000);
   const auto cut = CutBody(body, text, 4'096);
   ASSERT_FALSE(cut);
   EXPECT_EQ(cut.error().code, Code::kUnavailable);
