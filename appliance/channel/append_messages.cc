@@ -80,10 +80,10 @@ bool FrameBuilder::Add(record::Kind kind, std::uint16_t flags, std::uint32_t sou
   return true;
 }
 
-ByteView FrameBuilder::Finish(bool wants_ack) {
+ByteView FrameBuilder::Finish(std::uint8_t wants) {
   StoreLittle(body_.data(), frame_id_);
   std::copy(salt_key_.begin(), salt_key_.end(), body_.data() + 8);
-  StoreLittle(body_.data() + 24, static_cast<std::uint8_t>(wants_ack ? 1 : 0));
+  StoreLittle(body_.data() + 24, wants);
   StoreLittle(body_.data() + 25, count_);
   salts_.resize(count_);
   record::DeriveSalts(salt_key_, 0, salts_);
@@ -111,7 +111,7 @@ ByteView FrameBuilder::Finish(bool wants_ack) {
   return body_;
 }
 
-std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey& salt_key, bool wants_ack,
+std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey& salt_key, std::uint8_t wants,
                                   record::Kind kind, std::uint16_t flags, std::uint32_t source_local,
                                   std::int64_t receive_wall_ns, const record::Peer& peer, ByteView payload) {
   AppendRecord r;
@@ -130,7 +130,7 @@ std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey&
     Writer w(body);
     w.Int(frame_id);
     w.Raw(salt_key);
-    w.Int(static_cast<std::uint8_t>(wants_ack ? 1 : 0));
+    w.Int(wants);
     WriteRecordHeader(body, r, static_cast<std::uint32_t>(length));
     w.Int(static_cast<std::uint32_t>(payload.size()));
     w.Int(static_cast<std::uint32_t>(offset));
@@ -147,9 +147,11 @@ Result<void> DecodeRecords(ByteView body, RecordsFrame& out) {
   out.frame_id = in.Int<std::uint64_t>();
   const ByteView key = in.Raw(out.salt_key.size());
   std::copy(key.begin(), key.end(), out.salt_key.begin());
-  out.wants_ack = in.Int<std::uint8_t>() != 0;
+  const auto wants = in.Int<std::uint8_t>();
+  out.wants_ack = (wants & kWantsAck) != 0;
+  out.wants_leaves = (wants & kWantsLeaves) != 0;
   const auto count = in.Int<std::uint32_t>();
-  if (!in.ok() || count > limits::kChannelFrameRecords) return Fail(Code::kInvalid, "records: bad frame header");
+  if (!in.ok() || wants > (kWantsAck | kWantsLeaves) || count > limits::kChannelFrameRecords) return Fail(Code::kInvalid, "records: bad frame header");
   out.records.resize(count);
   for (AppendRecord& r : out.records) {
     STELE_TRY(const std::uint32_t length, ReadRecordHeader(in, r));
@@ -166,12 +168,14 @@ Result<LargePart> DecodeLargePart(ByteView body) {
   part.frame_id = in.Int<std::uint64_t>();
   const ByteView key = in.Raw(part.salt_key.size());
   std::copy(key.begin(), key.end(), part.salt_key.begin());
-  part.wants_ack = in.Int<std::uint8_t>() != 0;
+  const auto wants = in.Int<std::uint8_t>();
+  part.wants_ack = (wants & kWantsAck) != 0;
+  part.wants_leaves = (wants & kWantsLeaves) != 0;
   STELE_TRY(const std::uint32_t length, ReadRecordHeader(in, part.header));
   part.total_length = in.Int<std::uint32_t>();
   part.offset = in.Int<std::uint32_t>();
   part.header.payload = in.Raw(length);
-  const bool fits = part.total_length <= limits::kMessageBytesCeiling && part.offset <= part.total_length &&
+  const bool fits = wants <= (kWantsAck | kWantsLeaves) && part.total_length <= limits::kMessageBytesCeiling && part.offset <= part.total_length &&
                     length <= part.total_length - part.offset;
   if (!in.AtEnd() || !fits) return Fail(Code::kInvalid, "large record: bad part");
   return part;
@@ -211,6 +215,39 @@ Result<Committed> DecodeCommitted(ByteView body) {
   committed.count = in.Int<std::uint32_t>();
   if (!in.AtEnd()) return Fail(Code::kInvalid, "committed: bad length");
   return committed;
+}
+
+std::vector<Bytes> EncodeReceipts(std::uint64_t frame_id, std::span<const Hash> leaves) {
+  std::vector<Bytes> parts;
+  for (std::size_t first = 0; first < leaves.size(); first += kReceiptLeavesMax) {
+    Bytes body;
+    Writer w(body);
+    w.Int(frame_id);
+    w.Int(static_cast<std::uint32_t>(first));
+    for (const Hash& leaf : leaves.subspan(first, std::min(kReceiptLeavesMax, leaves.size() - first))) w.Raw(leaf);
+    parts.push_back(std::move(body));
+  }
+  return parts;
+}
+
+Result<Receipt> DecodeReceipt(ByteView body) {
+  Reader in(body);
+  Receipt receipt;
+  receipt.frame_id = in.Int<std::uint64_t>();
+  receipt.first = in.Int<std::uint32_t>();
+  const std::size_t count = in.left_bytes() / kHashBytes;
+  if (!in.ok() || count == 0 || count > kReceiptLeavesMax || in.left_bytes() != count * kHashBytes ||
+      receipt.first + count > limits::kChannelFrameRecords) {
+    return Fail(Code::kInvalid, "receipt: bad length");
+  }
+  receipt.leaves.resize(count);
+  for (Hash& leaf : receipt.leaves) leaf = in.ReadHash();
+  return receipt;
+}
+
+Result<std::string> DecodeCheckpointNote(ByteView body) {
+  if (body.empty() || body.size() > kNoteBytesMax) return Fail(Code::kInvalid, "checkpoint note: bad length");
+  return std::string(AsText(body));
 }
 
 Bytes EncodeRefused(const Refused& refused) {

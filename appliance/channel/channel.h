@@ -30,6 +30,8 @@ enum class Type : std::uint16_t {
   // ledger -> appenders
   kCommitted = 20,
   kRefused = 21,
+  kReceipt = 22,         // before its kCommitted, for frames that asked
+  kCheckpointNote = 23,  // to receivers, after each checkpoint
   // ledger -> query
   kPosition = 30,
   kStatusAnswer = 31,
@@ -48,6 +50,7 @@ enum class Type : std::uint16_t {
   kStop = 62,      // supervisor -> process: finish and exit 0
   kNotice = 63,    // supervisor -> ledger: JSON about a process (started, died)
   kConfigure = 64,  // supervisor -> process, first: its part of the configuration as JSON
+  kConfigurePart = 66,  // supervisor -> process, before a kConfigure: the beginning of a configuration too long for one frame
   kStart = 65,      // supervisor -> process: configuration and first channels are complete; lock down and serve
 };
 

@@ -48,8 +48,9 @@ Result<StartUp> ReceiveStartUp(int control_fd) {
   for (;;) {
     STELE_TRY(Frame frame, Receive(control_fd, /*wait=*/true, /*with_descriptors=*/true));
     switch (frame.type) {
+      case Type::kConfigurePart: start_up.configuration_json += AsText(frame.body); break;
       case Type::kConfigure:
-        start_up.configuration_json = std::string(AsText(frame.body));
+        start_up.configuration_json += AsText(frame.body);
         configured = true;
         break;
       case Type::kTakeChannel: {

@@ -12,6 +12,7 @@
 #include "appliance/base/hash.h"
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
+#include "appliance/daemons/config_senders.h"
 #include "appliance/ingest/tls.h"
 
 namespace stele::daemons {
@@ -180,7 +181,9 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"zone", TakeText(config.zone)},
         {"message_bytes_max",
          TakeNumberInto(config.message_bytes_max, 1'024, static_cast<std::int64_t>(limits::kMessageBytesCeiling))},
-        {"tokens", TakeTexts(config.tokens, kTokenCharacters)}}},
+        {"tokens", TakeTexts(config.tokens, kTokenCharacters)},
+        {"senders", [&config](const toml::node& node) { return ReadSenders(node, config.senders); }},
+        {"keys", [&config](const toml::node& node) { return ReadSourceKeys(node, config.keys); }}}},
       {"viewer",
        {{"address", TakeAddress(config.viewer_address)},
         {"port", TakeNumberInto(config.viewer_port, 0, 65'535)},

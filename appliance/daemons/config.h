@@ -5,6 +5,7 @@
 //   [ingest]      address = "127.0.0.1"          syslog_udp_port = 10514, syslog_tcp_port = 10514, https_json_port = 8443
 //                 syslog_tls_port = 6514         json_lines_tls_port = 6515
 //                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
+//                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
 //                 tls_certificate = ""           tls_key = ""                      tls_min = "1.3" | "1.2"
 //                 tls_client_auth = "none" | "request" | "require"
 //                 tls_client_ca = ["file.pem"]   tls_client_fingerprints = ["sha256:..."]
@@ -29,6 +30,20 @@ namespace stele::daemons {
 
 enum class TpmChoice { kAuto, kDevice, kEmbedded };
 
+// A registered sender over HTTPS; one or both of the secrets.
+struct SenderConfig {
+  std::string name;
+  std::optional<Hash> token_sha256;
+  std::optional<Hash> fingerprint;  // SHA-256 of its client certificate
+};
+
+// A key that signs events (appliance/ingest/jws.h).
+struct SourceKeyConfig {
+  std::string kid;
+  std::string alg;
+  std::string public_key;
+};
+
 struct Config {
   std::string origin;
 
@@ -47,6 +62,8 @@ struct Config {
   std::string zone = "default";
   std::uint64_t message_bytes_max = limits::kMessageBytesDefault;
   std::vector<std::string> tokens;
+  std::vector<SenderConfig> senders;
+  std::vector<SourceKeyConfig> keys;
 
   std::string viewer_address = "127.0.0.1";
   std::uint16_t viewer_port = 9443;

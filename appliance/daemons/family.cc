@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 
 namespace stele::daemons {
@@ -16,6 +17,7 @@ namespace {
 constexpr milliseconds kDelayFirst{100};
 constexpr milliseconds kLivedLong{60'000};  // a member that lived so long starts again without delay
 constexpr milliseconds kReapWait{2'000};    // from the closed control channel to the end of the process
+constexpr std::size_t kConfigurePartBytes = 32 * limits::kKiB;  // below a channel frame
 constexpr int kFramesPerRound = 64;         // of one member, before the others get their turn
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
@@ -73,7 +75,7 @@ Result<void> Family::Spawn(std::size_t index) {
   STELE_TRY(member.process, StartProcess(member.spec.executable));
   member.status.pid = member.process.pid;
   member.started = Now();
-  (void)Tell(index, channel::Type::kConfigure, member.spec.configuration_json);
+  (void)TellConfiguration(index);
   for (const OwnChannel& own : member.spec.own) Give(index, own);
   Report("started", index);
   return {};
@@ -129,7 +131,16 @@ void Family::Give(std::size_t index, const OwnChannel& what) {
 
 bool Family::Reconfigure(std::size_t index, std::string configuration_json) {
   members_[index].spec.configuration_json = std::move(configuration_json);
-  return Tell(index, channel::Type::kConfigure, members_[index].spec.configuration_json);
+  return TellConfiguration(index);
+}
+
+// What is longer than a frame goes before, in parts.
+bool Family::TellConfiguration(std::size_t index) {
+  std::string_view rest = members_[index].spec.configuration_json;
+  for (; rest.size() > kConfigurePartBytes; rest.remove_prefix(kConfigurePartBytes)) {
+    if (!Tell(index, channel::Type::kConfigurePart, rest.substr(0, kConfigurePartBytes))) return false;
+  }
+  return Tell(index, channel::Type::kConfigure, rest);
 }
 
 bool Family::Tell(std::size_t index, channel::Type type, std::string_view text) {

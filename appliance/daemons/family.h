@@ -79,6 +79,7 @@ class Family {
   // A new configuration, as kConfigure for a running member and for every later start of it.
   bool Reconfigure(std::size_t member, std::string configuration_json);
   // A frame on a member's control channel; false when it is down or its channel is full.
+  bool TellConfiguration(std::size_t member);
   bool Tell(std::size_t member, channel::Type type, std::string_view text);
 
   // Stops the members one after another in this order; who does not finish in its time is killed (and reported so).

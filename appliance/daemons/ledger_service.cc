@@ -93,6 +93,9 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
   if (appender.role == Role::kQuery) {
     (void)channel::Send(appender.fd.get(), Type::kPosition, channel::EncodePosition({size_}));  // likewise
   }
+  if (appender.role == Role::kReceive && !note_.empty()) {
+    (void)channel::Send(appender.fd.get(), Type::kCheckpointNote, AsBytes(note_));  // likewise
+  }
   // The same role and name again: the peer was restarted.
   for (auto at = appenders_.begin(); at != appenders_.end();) {
     const bool replaced = at->second.role == appender.role && at->second.name == appender.name;
@@ -247,7 +250,7 @@ bool Service::HasRoom() const {
 }
 
 bool Service::MayAppend(Role role, Kind kind) {
-  if (role == Role::kReceive) return kind == Kind::kSyslog || kind == Kind::kJson || kind == Kind::kLoss;
+  if (role == Role::kReceive) return kind == Kind::kSyslog || kind == Kind::kJson || kind == Kind::kLoss || kind == Kind::kAlarm;
   return role == Role::kQuery && kind == Kind::kAccess;
 }
 
@@ -315,10 +318,11 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
     }
     if (r.receive_wall_ns != last_stamp || last_stamp == 0) stamp = Stamp(r.receive_wall_ns);
     last_stamp = r.receive_wall_ns;
+    if (r.kind == Kind::kAlarm) NoteAlarm(AsText(r.payload));
     AppendOne(r.kind, r.flags | stamp.second, last_global, stamp.first, r.peer, r.commitment, r.payload);
   }
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), count, 0, frame.salt_key});
-  gathering_.frames.push_back({appender.id, frame.frame_id, first, count});
+  gathering_.frames.push_back({appender.id, frame.frame_id, first, count, frame.wants_leaves});
   gathering_.somebody_waits = gathering_.somebody_waits || frame.wants_ack;
   return {};
 }
@@ -342,7 +346,7 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   AppendOne(whole.header.kind, whole.header.flags | flag, source, wall_ns, whole.header.peer, whole.header.commitment,
             appender.large_payload);
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), 1, 0, whole.salt_key});
-  gathering_.frames.push_back({appender.id, whole.frame_id, first, 1});
+  gathering_.frames.push_back({appender.id, whole.frame_id, first, 1, whole.wants_leaves});
   gathering_.somebody_waits = gathering_.somebody_waits || whole.wants_ack;
   appender.large_payload = Bytes();
   return {};
@@ -358,13 +362,15 @@ std::size_t Service::AppendOwn(Kind kind, std::string_view payload, std::uint32_
   AppendOne(kind, 0, source, clock_.WallNs(), nobody, commitment, AsBytes(payload));
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(index), 1, 0, key});
   if (kind != Kind::kSource) gathering_.somebody_waits = true;
-  if (kind == Kind::kAlarm) {
-    json alarm = json::parse(payload, nullptr, false);
-    if (alarm.is_object()) alarm["time"] = FormatTime(clock_.WallNs());
-    alarms_.push_back(std::move(alarm));
-    if (alarms_.size() > kAlarmsKept) alarms_.pop_front();
-  }
+  if (kind == Kind::kAlarm) NoteAlarm(payload);
   return index;
+}
+
+void Service::NoteAlarm(std::string_view payload) {
+  json alarm = json::parse(payload, nullptr, false);
+  if (alarm.is_object()) alarm["time"] = FormatTime(clock_.WallNs());
+  alarms_.push_back(std::move(alarm));
+  if (alarms_.size() > kAlarmsKept) alarms_.pop_front();
 }
 
 void Service::AppendReceipt(const std::string& payload) {
@@ -396,6 +402,9 @@ void Service::MaybeCommit() {
   job.batch = std::move(gathering_.batch);
   job.anchored_intent = gathering_.anchored_intent;
   job.next_source = next_source_;
+  for (const OpenFrame& frame : gathering_.frames) {
+    if (frame.wants_leaves) job.leaf_ranges.emplace_back(frame.first, frame.first + frame.count);
+  }
   job.cut_range = std::exchange(cut_wanted_, false);
   writing_ = std::move(gathering_);
   gathering_ = Gathered();
@@ -409,6 +418,38 @@ void Service::Announce() {
     if (appender.role == Role::kQuery) {
       (void)channel::Send(appender.fd.get(), Type::kPosition, body);  // a full channel: the next one says more
     }
+  }
+}
+
+void Service::Acknowledge(const Gathered& gathered, const WriteDone& done) {
+  std::size_t leaf = 0;
+  for (const OpenFrame& frame : gathered.frames) {
+    std::span<const Hash> leaves;
+    if (frame.wants_leaves) {
+      leaves = std::span(done.leaves).subspan(leaf, frame.count);
+      leaf += frame.count;
+    }
+    const auto at = appenders_.find(frame.appender);
+    if (at == appenders_.end()) continue;
+    const int fd = at->second.fd.get();
+    bool sent = true;
+    for (const Bytes& part : channel::EncodeReceipts(frame.frame_id, leaves)) {
+      sent = sent && channel::Send(fd, Type::kReceipt, part).has_value();
+    }
+    const channel::Committed committed{frame.frame_id, done.first_sequence + frame.first, frame.count};
+    sent = sent && channel::Send(fd, Type::kCommitted, channel::EncodeCommitted(committed)).has_value();
+    if (!sent) DropAppender(frame.appender, "does not take its acknowledgements");
+  }
+}
+
+// The checkpoint's entry is in the log: senders may have the note.
+void Service::PublishNote() {
+  const json intent = json::parse(intent_payload_, nullptr, false);
+  if (!intent.is_object() || !intent.contains("note") || !intent["note"].is_string()) return;
+  note_ = intent["note"].get<std::string>();
+  for (auto& [id, appender] : appenders_) {
+    if (appender.role != Role::kReceive) continue;
+    (void)channel::Send(appender.fd.get(), Type::kCheckpointNote, AsBytes(note_));  // a full channel: the next one says more
   }
 }
 
@@ -460,13 +501,7 @@ void Service::HandleDone(WriteDone done) {
   if (!gathered.frames.empty() || done.record_count > 0) store_error_.clear();
   if (done.spent.payloads.capacity() > spare_.payloads.capacity()) spare_ = std::move(done.spent);
   ordinary_total_ += gathered.ordinary_records;
-  for (const OpenFrame& frame : gathered.frames) {
-    const auto at = appenders_.find(frame.appender);
-    if (at == appenders_.end()) continue;
-    const auto sent = channel::Send(at->second.fd.get(), Type::kCommitted,
-                                    channel::EncodeCommitted({frame.frame_id, done.first_sequence + frame.first, frame.count}));
-    if (!sent) DropAppender(frame.appender, "does not take its acknowledgements");
-  }
+  Acknowledge(gathered, done);
   Announce();
   if (done.range) {
     ordinary_at_request_ = ordinary_total_;
@@ -481,6 +516,7 @@ void Service::HandleDone(WriteDone done) {
     if (flow_ == Flow::kCutting) RequestCheckpoint();
   }
   if (gathered.intent && intent_) {
+    PublishNote();
     channel::AnchorRequest request;
     request.op = "confirmed";
     request.number = intent_->number;

@@ -73,6 +73,7 @@ class Service {
     std::uint64_t frame_id = 0;
     std::size_t first = 0;       // in its batch
     std::uint32_t count = 0;
+    bool wants_leaves = false;
   };
   struct Gathered {
     ledger::Batch batch;
@@ -100,6 +101,7 @@ class Service {
   Result<std::uint32_t> GlobalSource(Appender& appender, std::uint32_t local);
   std::size_t AppendOwn(record::Kind kind, std::string_view payload, std::uint32_t source = 0);
   void AppendReceipt(const std::string& payload);
+  void NoteAlarm(std::string_view payload);
   void AppendOne(record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns, const record::Peer& peer,
                  const Hash& commitment, ByteView payload);
   std::pair<std::int64_t, std::uint16_t> Stamp(std::int64_t wall_ns);
@@ -113,6 +115,8 @@ class Service {
   void HandleFailure(const Gathered& gathered, const Error& error);
   [[nodiscard]] std::int64_t StoreRetryInNs() const;  // 0: the store may be tried now
   void Announce();
+  void Acknowledge(const Gathered& gathered, const WriteDone& done);
+  void PublishNote();
 
   // checkpoints (ledger_checkpoints.cc)
   void MaybeCheckpoint();
@@ -181,6 +185,7 @@ class Service {
   std::int64_t retry_boottime_ns_ = 0;
   std::optional<channel::Intent> intent_;
   std::string receipt_payload_;               // of the receipt being written
+  std::string note_;                          // the newest checkpoint that is in the log, as text
   std::string intent_payload_;                // of the newest checkpoint, for the status
   std::int64_t checkpoint_wall_ns_ = 0;
   nlohmann::json anchor_status_ = nlohmann::json::object();

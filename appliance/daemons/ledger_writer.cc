@@ -3,6 +3,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace stele::ledger_daemon {
 
 Writer::Writer(std::unique_ptr<store::Store> store, ledger::Sequencer sequencer, ledger::Landmarks landmarks, Clock& clock,
@@ -94,6 +96,7 @@ WriteDone Writer::Work(WriteJob job) {
 // only before a batch, so that its records keep consecutive numbers.
 Result<void> Writer::CommitAll(WriteJob& job, WriteDone& done) {
   bool first_part = true;
+  std::size_t done_records = 0;
   std::optional<std::size_t> anchored = job.anchored_intent;
   while (!job.batch.empty()) {
     const std::size_t fits = store_->Fits(job.batch, sequencer_.size());
@@ -110,11 +113,23 @@ Result<void> Writer::CommitAll(WriteJob& job, WriteDone& done) {
     STELE_TRY_VOID(CommitPart(whole ? std::move(job.batch) : job.batch.TakeFirst(fits), first_sequence,
                               anchored_here ? anchored : std::nullopt));
     if (first_part) done.first_sequence = first_sequence;
+    CollectLeaves(job, done_records, done.leaves);
+    done_records += fits;
     first_part = false;
     if (whole) return {};
     if (anchored) anchored = anchored_here ? std::nullopt : std::optional(*anchored - fits);
   }
   return {};
+}
+
+// `begin`: where in the whole batch the part that was just committed began.
+void Writer::CollectLeaves(const WriteJob& job, std::size_t begin, std::vector<Hash>& out) const {
+  const std::size_t end = begin + sequenced_.leaves.size();
+  for (const auto& range : job.leaf_ranges) {
+    const std::size_t from = std::max(range.first, begin);
+    const std::size_t to = std::min(range.second, end);
+    for (std::size_t i = from; i < to; ++i) out.push_back(sequenced_.leaves[i - begin]);
+  }
 }
 
 Result<void> Writer::CommitPart(ledger::Batch part, std::uint64_t& first_sequence,

@@ -20,6 +20,7 @@ struct WriteJob {
   ledger::Codec codec = ledger::Codec::kZstd;
   std::optional<std::size_t> anchored_intent;  // index in the batch of a checkpoint entry that carries an anchor number
   std::uint32_t next_source = 1;
+  std::vector<std::pair<std::size_t, std::size_t>> leaf_ranges;  // [begin, end) of the batch: whose leaf hashes are wanted
   bool cut_range = false;              // return the compact range since the last cut, and start a new one
 };
 
@@ -30,6 +31,7 @@ struct WriteDone {
   std::uint64_t size = 0;              // of the log now
   std::vector<Hash> frontier;
   std::optional<ledger::CompactRange> range;
+  std::vector<Hash> leaves;            // of leaf_ranges, one after the other
   ledger::Landmarks landmarks;
   std::uint32_t unit = 0;
   std::uint64_t position_bytes = 0;
@@ -54,6 +56,7 @@ class Writer {
   void Run();
   WriteDone Work(WriteJob job);
   Result<void> CommitAll(WriteJob& job, WriteDone& done);
+  void CollectLeaves(const WriteJob& job, std::size_t begin, std::vector<Hash>& out) const;
   Result<void> CommitPart(ledger::Batch part, std::uint64_t& first_sequence, std::optional<std::size_t> anchored_intent);
   Result<void> PadAndRoll();
 

@@ -3,9 +3,10 @@
 #include <deque>
 
 #include "appliance/daemons/receive_peer.h"
-#include "appliance/ingest/http_request.h"
+#include "appliance/ingest/jws.h"
 #include "appliance/ingest/json_lines.h"
 #include "appliance/ingest/ndjson.h"
+#include "appliance/ingest/senders.h"
 
 namespace stele::receive {
 namespace {
@@ -15,10 +16,15 @@ using ingest::FramedMessage;
 // What the sessions of one listener share.
 struct Shared {
   Shared(LedgerLink& shared_link, Listener& shared_listener, const JsonLinesOptions& options)
-      : link(shared_link), listener(shared_listener), tokens(options.tokens) {}
+      : link(shared_link), listener(shared_listener), listener_index(options.listener_index), senders(options.tokens, options.senders),
+        alarms(options.alarms) {
+    if (options.keys) checker.UseKeys(options.keys);
+  }
   LedgerLink& link;
   Listener& listener;
-  ingest::TokenSet tokens;
+  std::size_t listener_index;
+  ingest::SenderSet senders;
+  SignatureAlarms* alarms;
   ingest::JsonChecker checker;
 };
 
@@ -28,7 +34,7 @@ class JsonLinesSession final : public StreamSession {
       : shared_(std::move(shared)),
         peer_(peer),
         framer_(options),
-        trusted_(shared_->tokens.empty() || peer.identity != nullptr) {}
+        trusted_(shared_->senders.empty() || peer.identity != nullptr) {}
 
   void Take(ByteView bytes, std::int64_t now_ns) override {
     framer_.Feed(bytes);
@@ -80,18 +86,30 @@ class JsonLinesSession final : public StreamSession {
       flags |= record::kFlagUnparsed;
       unparsed_.push_back(lines_);
     }
+    if (!message.framing_error && !message.truncated) flags |= JudgeSignature(message.bytes, now_ns);
     ++shared_->listener.received;
     records_.push_back({flags, Kept(message.bytes, read)});
+  }
+
+  std::uint16_t JudgeSignature(ByteView event, std::int64_t now_ns) {
+    const std::uint16_t flags = ingest::SignatureFlags(event, shared_->checker.keys());
+    if ((flags & record::kFlagSignatureInvalid) != 0 && shared_->alarms != nullptr) {
+      shared_->alarms->Note({peer_.source, shared_->listener.name, record::PeerAddressText(peer_.peer), ""}, event, shared_->checker.keys(), 1, now_ns);
+    }
+    return flags;
   }
 
   // The first line: a login is none of the events. True when the line has been dealt with.
   bool TakeLogin(const FramedMessage& message) {
     logged_in_ = true;
     const auto token = message.truncated || message.framing_error ? std::nullopt : ingest::ParseLogin(message.bytes);
-    const bool known = token && shared_->tokens.Knows(*token);
-    if (token && !shared_->tokens.empty() && !known)
+    const auto sender = token ? shared_->senders.NameOfToken(*token) : std::nullopt;
+    if (token && !shared_->senders.empty() && !sender)
       return Refuse("the token is not known");  // even beside a certificate
     if (!token && !trusted_) return Refuse("the first line must be {\"auth\":\"token\"}");
+    if (sender && !sender->empty() && peer_.identity == nullptr) {  // a certificate says more
+      peer_.source = shared_->link.SourceOf(shared_->listener_index, shared_->listener, peer_.peer, SenderIdentity(*sender), peer_.overflow);
+    }
     if (token) peer_.Send(AsBytes(ingest::LoginText()));
     return token.has_value();
   }

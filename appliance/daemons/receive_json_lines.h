@@ -2,6 +2,7 @@
 // Thread safety: the io_context's one thread.
 #pragma once
 
+#include "appliance/daemons/receive_json.h"
 #include "appliance/daemons/receive_link.h"
 #include "appliance/daemons/receive_stream.h"
 
@@ -9,7 +10,11 @@ namespace stele::receive {
 
 struct JsonLinesOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
-  std::vector<std::string> tokens;  // empty: none is asked for; a peer with a verified certificate needs none
+  std::vector<std::string> tokens;  // neither tokens nor senders: none is asked for; a peer with a verified certificate needs none
+  std::vector<ingest::Sender> senders;
+  std::shared_ptr<const ingest::SourceKeys> keys;  // of signed events; shared by listeners
+  SignatureAlarms* alarms = nullptr;
+  std::size_t listener_index = 0;
 };
 
 // Everything given outlives the sessions.

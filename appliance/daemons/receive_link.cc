@@ -37,7 +37,8 @@ void Listener::HandshakeFailed(const record::Peer& peer, const std::string& why,
 }
 
 std::size_t LedgerLink::SourceKeyHash::operator()(const SourceKey& key) const {
-  return Checksum32(key.address) ^ (key.listener * 0x9e3779b9U) ^ std::hash<std::string>()(key.identity);
+  return Checksum32(key.address) ^ (key.listener * 0x9e3779b9U) ^ std::hash<std::string>()(key.identity) ^
+         (std::hash<std::string>()(key.target) * 3);
 }
 
 LedgerLink::LedgerLink(boost::asio::io_context& context, Clock& clock, Entropy& entropy)
@@ -60,7 +61,10 @@ void LedgerLink::Connect(UniqueFd descriptor) {
   declared_ = 0;
   MarkPossibleDuplicates();
   unsent_ = open_.size();
-  for (OpenFrame& frame : open_) frame.sent = 0;
+  for (OpenFrame& frame : open_) {
+    frame.sent = 0;
+    frame.leaves.clear();
+  }
   WaitReadable();
   Pump();
 }
@@ -98,30 +102,32 @@ bool LedgerLink::Ready() const { return open_.size() < limits::kChannelCredits; 
 void LedgerLink::WhenReady(std::function<void()> resume) { when_ready_.push_back(std::move(resume)); }
 
 std::uint32_t LedgerLink::NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer,
-                                    std::string_view identity) {
+                                    std::string_view identity, std::string_view target) {
   (void)listener_index;
   nlohmann::json source = {{"zone", listener.zone}, {"listener", listener.name}, {"transport", listener.transport}, {"peer", peer}};
   source["identity"] = identity.empty() ? nlohmann::json("") : nlohmann::json::parse(identity, nullptr, false);
+  if (!target.empty()) source["target"] = target;
   declarations_.push_back(source.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   return static_cast<std::uint32_t>(declarations_.size());
 }
 
 std::uint32_t LedgerLink::SourceOf(std::size_t listener_index, Listener& listener, const record::Peer& peer,
-                                   std::string_view identity, bool& overflow) {
+                                   std::string_view identity, bool& overflow, std::string_view target) {
   overflow = false;
   SourceKey key;
   key.listener = listener_index;
   std::copy_n(peer.begin(), key.address.size(), key.address.begin());
   key.identity = std::string(identity);
+  key.target = std::string(target);
   if (const auto at = sources_.find(key); at != sources_.end()) return at->second;
   if (listener.sources >= limits::kSourcesPerListener) {
     overflow = true;
     const auto [at, fresh] = overflow_sources_.try_emplace(listener_index, 0);
-    if (fresh) at->second = NewSource(listener_index, listener, "overflow", "");
+    if (fresh) at->second = NewSource(listener_index, listener, "overflow", "", "");
     return at->second;
   }
   ++listener.sources;
-  const std::uint32_t number = NewSource(listener_index, listener, record::PeerAddressText(peer), identity);
+  const std::uint32_t number = NewSource(listener_index, listener, record::PeerAddressText(peer), identity, target);
   sources_.emplace(std::move(key), number);
   return number;
 }
@@ -142,7 +148,7 @@ void LedgerLink::Add(Listener& listener, record::Kind kind, std::uint16_t flags,
     OpenFrame frame;
     frame.id = next_frame_++;
     frame.type = Type::kLargeRecord;
-    frame.bodies = channel::CutLargeRecord(frame.id, key, false, kind, flags, source, wall_ns, peer, payload);
+    frame.bodies = channel::CutLargeRecord(frame.id, key, 0, kind, flags, source, wall_ns, peer, payload);
     frame.count = 1;
     frame.shares.emplace_back(&listener, 1);
     Queue(std::move(frame));
@@ -172,7 +178,7 @@ void LedgerLink::Flush() {
   OpenFrame frame;
   frame.id = builder_.frame_id();
   frame.count = builder_.count();
-  frame.bodies.push_back(ToBytes(builder_.Finish(false)));
+  frame.bodies.push_back(ToBytes(builder_.Finish(0)));
   frame.shares = builder_shares_;
   record::SaltKey none{};
   builder_.Start(0, none);  // empty again; StartFrame() gives it a number and a key
@@ -180,8 +186,10 @@ void LedgerLink::Flush() {
 }
 
 std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::uint32_t source, std::int64_t wall_ns,
-                                  const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done) {
+                                  const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done,
+                                  bool wants_leaves) {
   Flush();
+  const auto wants = static_cast<std::uint8_t>(channel::kWantsAck | (wants_leaves ? channel::kWantsLeaves : 0));
   std::size_t frames = 0;
   std::size_t taken = 0;  // records in frames already queued
   const auto flush_waited = [&] {
@@ -191,7 +199,7 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
     frame.count = builder_.count();
     frame.first_record = taken;
     taken += frame.count;
-    frame.bodies.push_back(ToBytes(builder_.Finish(true)));
+    frame.bodies.push_back(ToBytes(builder_.Finish(wants)));
     frame.shares.emplace_back(&listener, frame.count);
     frame.done = done;
     builder_.Start(0, record::SaltKey{});
@@ -206,7 +214,7 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
       OpenFrame frame;
       frame.id = next_frame_++;
       frame.type = Type::kLargeRecord;
-      frame.bodies = channel::CutLargeRecord(frame.id, key, true, kind, r.flags, source, wall_ns, peer, r.payload);
+      frame.bodies = channel::CutLargeRecord(frame.id, key, wants, kind, r.flags, source, wall_ns, peer, r.payload);
       frame.count = 1;
       frame.first_record = taken++;
       frame.shares.emplace_back(&listener, 1);
@@ -290,7 +298,11 @@ void LedgerLink::HandleReadable() {
     }
     if (frame->type == Type::kCommitted) {
       const auto committed = channel::DecodeCommitted(frame->body);
-      if (committed) Finish(committed->frame_id, {true, committed->first_sequence, committed->count});
+      if (committed) Finish(committed->frame_id, {true, committed->first_sequence, committed->count, 0, {}});
+    } else if (frame->type == Type::kReceipt) {
+      if (auto receipt = channel::DecodeReceipt(frame->body)) TakeReceipt(std::move(*receipt));
+    } else if (frame->type == Type::kCheckpointNote) {
+      if (auto note = channel::DecodeCheckpointNote(frame->body)) newest_note_ = std::move(*note);
     } else if (frame->type == Type::kRefused) {
       const auto refused = channel::DecodeRefused(frame->body);
       if (refused) Finish(refused->frame_id, {});
@@ -303,7 +315,17 @@ void LedgerLink::HandleReadable() {
   for (auto& one : resume) one();
 }
 
-void LedgerLink::Finish(std::uint64_t frame_id, const Outcome& outcome) {
+void LedgerLink::TakeReceipt(channel::Receipt receipt) {
+  for (OpenFrame& frame : open_) {
+    if (frame.id != receipt.frame_id) continue;
+    if (frame.leaves.size() == receipt.first) {
+      frame.leaves.insert(frame.leaves.end(), receipt.leaves.begin(), receipt.leaves.end());
+    }
+    return;
+  }
+}
+
+void LedgerLink::Finish(std::uint64_t frame_id, Outcome outcome) {
   for (auto at = open_.begin(); at != open_.end(); ++at) {
     if (at->id != frame_id) continue;
     OpenFrame frame = std::move(*at);
@@ -316,10 +338,10 @@ void LedgerLink::Finish(std::uint64_t frame_id, const Outcome& outcome) {
       }
     }
     if (frame.done) {
-      Outcome told = outcome;
-      told.count = frame.count;
-      told.first_record = frame.first_record;
-      frame.done(told);
+      outcome.count = frame.count;
+      outcome.first_record = frame.first_record;
+      outcome.leaves = std::move(frame.leaves);
+      frame.done(outcome);
     }
     return;
   }

@@ -57,6 +57,7 @@ class LedgerLink {
     std::uint64_t first_sequence = 0;
     std::uint32_t count = 0;        // records of the frame, committed or not
     std::size_t first_record = 0;   // AddWaited: which of `records` the frame begins with
+    std::vector<Hash> leaves;       // as many as count where they were asked for and the ledger gave them
   };
   using Done = std::function<void(const Outcome&)>;
 
@@ -67,9 +68,10 @@ class LedgerLink {
   void WhenReady(std::function<void()> resume);  // called once, when Ready() turns true
 
   // The local number of a source, declared to the ledger before its first use. Listener by index into the caller's list.
-  // `identity`: a JSON object as text (TlsIdentity::ToJson), or empty; another identity from one address is another source.
+  // `identity`: a JSON object as text (TlsIdentity::ToJson, {"sender":"name"}), or empty; `target`: what a request's path named. Another
+  // identity or target from one address is another source.
   [[nodiscard]] std::uint32_t SourceOf(std::size_t listener_index, Listener& listener, const record::Peer& peer,
-                                       std::string_view identity, bool& overflow);
+                                       std::string_view identity, bool& overflow, std::string_view target = {});
 
   // One record nobody waits for. Larger than a frame: cut into parts.
   void Add(Listener& listener, record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns,
@@ -85,7 +87,8 @@ class LedgerLink {
   };
   // Returns the number of frames; done is called as often.
   std::size_t AddWaited(Listener& listener, record::Kind kind, std::uint32_t source, std::int64_t wall_ns,
-                        const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done);
+                        const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done, bool wants_leaves = false);
+  [[nodiscard]] const std::string& newest_note() const { return newest_note_; }  // of the ledger's checkpoints; empty: none yet
 
   void SendCounters(const std::string& json_text);
   [[nodiscard]] bool connected() const { return fd_.valid(); }
@@ -101,11 +104,13 @@ class LedgerLink {
     std::size_t first_record = 0;  // of a waited frame
     std::vector<std::pair<Listener*, std::uint32_t>> shares;
     Done done;
+    std::vector<Hash> leaves;   // received so far
   };
   struct SourceKey {
     std::size_t listener = 0;
     std::array<std::byte, 16> address{};
     std::string identity;
+    std::string target;
     bool operator==(const SourceKey&) const = default;
   };
   struct SourceKeyHash {
@@ -118,10 +123,12 @@ class LedgerLink {
   void WaitReadable();
   void WaitWritable();
   void HandleReadable();
-  void Finish(std::uint64_t frame_id, const Outcome& outcome);
+  void TakeReceipt(channel::Receipt receipt);
+  void Finish(std::uint64_t frame_id, Outcome outcome);
   void Disconnect(std::string_view why);
   void MarkPossibleDuplicates();
-  std::uint32_t NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer, std::string_view identity);
+  std::uint32_t NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer, std::string_view identity,
+                          std::string_view target);
 
   boost::asio::io_context& context_;
   Clock& clock_;
@@ -144,6 +151,7 @@ class LedgerLink {
   std::unordered_map<SourceKey, std::uint32_t, SourceKeyHash> sources_;
   std::map<std::size_t, std::uint32_t> overflow_sources_;
   std::vector<std::function<void()>> when_ready_;
+  std::string newest_note_;
 };
 
 }  // namespace stele::receive

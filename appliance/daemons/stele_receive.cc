@@ -9,9 +9,9 @@
 
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/receive_json.h"
 #include "appliance/daemons/receive_json_lines.h"
 #include "appliance/daemons/receive_syslog.h"
-#include "appliance/ingest/http_json.h"
 #include "appliance/ingest/tls.h"
 #include "appliance/sandbox/profiles.h"
 
@@ -19,57 +19,6 @@ namespace stele::receive {
 namespace {
 
 using nlohmann::json;
-
-// JSON batches from HTTPS: every event is a record somebody waits for.
-class JsonSink final : public ingest::EventSink {
- public:
-  JsonSink(LedgerLink& link, Listener& listener, std::size_t index) : link_(link), listener_(listener), index_(index) {}
-
-  void Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOutcome)> done) override {
-    bool overflow = false;
-    const std::uint32_t source = link_.SourceOf(index_, listener_, batch.peer, "", overflow);
-    std::vector<LedgerLink::WaitedRecord> records;
-    records.reserve(batch.events.size());
-    for (const ingest::JsonSlice& event : batch.events) {
-      std::uint16_t flags = overflow ? record::kFlagOverflowSource : std::uint16_t{0};
-      if (!event.parsed) flags |= record::kFlagUnparsed;
-      records.push_back({flags, batch.EventBytes(event)});
-    }
-    listener_.received += records.size();
-    struct Progress {
-      std::size_t frames_left = 0;
-      ingest::JsonOutcome outcome;
-      std::function<void(ingest::JsonOutcome)> done;
-    };
-    // Shared by the frames of one batch: the last acknowledgement answers.
-    auto progress = std::make_shared<Progress>();
-    progress->outcome.committed = true;
-    progress->done = std::move(done);
-    progress->frames_left = 1;  // held until all frames are queued
-    const auto finish_one = [progress] {
-      if (--progress->frames_left == 0) progress->done(std::move(progress->outcome));
-    };
-    const auto on_frame = [progress, finish_one](const LedgerLink::Outcome& frame) {
-      auto& ranges = progress->outcome.ranges;
-      if (!frame.committed) {
-        progress->outcome.committed = false;
-      } else if (!ranges.empty() && ranges.back().second + 1 == frame.first_sequence) {
-        ranges.back().second = frame.first_sequence + frame.count - 1;
-      } else {
-        ranges.emplace_back(frame.first_sequence, frame.first_sequence + frame.count - 1);
-      }
-      finish_one();
-    };
-    progress->frames_left += link_.AddWaited(listener_, record::Kind::kJson, source, batch.receive_wall_ns, batch.peer,
-                                             records, on_frame);
-    finish_one();
-  }
-
- private:
-  LedgerLink& link_;
-  Listener& listener_;
-  std::size_t index_;
-};
 
 // The member `tls` of the configuration (docs/processes.md). Total: what is missing is an error of TlsContext::Make.
 ingest::TlsOptions TlsOptionsOf(const json& tls) {
@@ -99,7 +48,7 @@ class Receiver {
  public:
   Receiver(boost::asio::io_context& context, json configuration)
       : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), timer_(context),
-        control_(context) {}
+        control_(context), signature_alarms_(link_, loss_account_) {}
 
   Result<void> Take(channel::GivenChannel given) {
     if (given.what.role == "ledger") {
@@ -140,7 +89,13 @@ class Receiver {
       STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
                                   SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kCounted)));
     } else if (listener.transport == "json-lines-tls") {
-      const JsonLinesOptions lines{options.message_bytes_max, configuration_.value("tokens", std::vector<std::string>())};
+      JsonLinesOptions lines;
+      lines.message_bytes_max = options.message_bytes_max;
+      lines.listener_index = index;
+      lines.tokens = configuration_.value("tokens", std::vector<std::string>());
+      STELE_TRY(lines.senders, SendersOf(configuration_.value("senders", json::array())));
+      STELE_TRY(lines.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      lines.alarms = &signature_alarms_;
       STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket), JsonLinesFactory(link_, entropy_, budget_, listener, lines)));
     } else if (listener.transport == "https-json") {
       const json tls = configuration_.value("tls", json::object());
@@ -148,7 +103,9 @@ class Receiver {
       https.certificate_pem = tls.value("certificate_pem", "");
       https.key_pem = tls.value("key_pem", "");
       https.tokens = configuration_.value("tokens", std::vector<std::string>());
-      ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index));
+      STELE_TRY(https.senders, SendersOf(configuration_.value("senders", json::array())));
+      STELE_TRY(https.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index, signature_alarms_, https.keys));
       STELE_TRY(auto server, ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
       ways_.https.push_back(std::move(server));
       STELE_TRY(listener.certificate_not_after_s, ingest::NotAfterOf(https.certificate_pem));
@@ -222,6 +179,7 @@ class Receiver {
       https_listeners_[i]->refused = c.connections_refused + c.requests_refused + c.handshakes_failed + c.events_refused;
     }
     RecordLosses();
+    signature_alarms_.Tick(clock_.WallNs());
     json list = json::array();
     for (const auto& l : listeners_) list.push_back(CountersOf(*l));
     link_.SendCounters(json{{"listeners", list}}.dump(-1, ' ', false, json::error_handler_t::replace));
@@ -266,7 +224,11 @@ class Receiver {
       if (what && what->role == "ledger") link_.Connect(std::move(frame->descriptors[0]));
       return true;
     }
-    if (frame && frame->type == channel::Type::kConfigure) Reconfigure(frame->body);
+    if (frame && frame->type == channel::Type::kConfigurePart) configuration_parts_ += AsText(frame->body);
+    if (frame && frame->type == channel::Type::kConfigure) {
+      Reconfigure(AsBytes(configuration_parts_ += AsText(frame->body)));
+      configuration_parts_.clear();
+    }
     if (frame && frame->type != channel::Type::kStop) return true;
     stopping_ = true;
     for (auto& one : ways_.streams) one->Stop();
@@ -281,6 +243,7 @@ class Receiver {
 
   boost::asio::io_context& context_;
   json configuration_;
+  std::string configuration_parts_;  // of one that is being told
   SystemClock clock_;
   SystemEntropy entropy_;
   LedgerLink link_;
@@ -295,7 +258,8 @@ class Receiver {
   };
   std::vector<TlsStreamOf> tls_streams_;
   std::shared_ptr<const ingest::TlsContext> tls_;  // shared with the connections that began with it
-  Listener loss_account_;  // loss entries are ours, they belong to no listener's balance
+  Listener loss_account_;  // loss and alarm entries are ours, they belong to no listener's balance
+  SignatureAlarms signature_alarms_;
   Ways ways_;
   bool stopping_ = false;
   int stop_turns_left_ = 100;

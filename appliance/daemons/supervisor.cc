@@ -16,6 +16,7 @@
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/config.h"
+#include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/ingest_tls.h"
@@ -146,7 +147,9 @@ std::string ReceiveConfiguration(const Config& config, const std::string& ingest
   return json{{"zone", config.zone},
               {"message_bytes_max", config.message_bytes_max},
               {"tls", json::parse(ingest_tls_json, nullptr, false)},
-              {"tokens", config.tokens}}
+              {"tokens", config.tokens},
+              {"senders", SendersJson(config.senders)},
+              {"keys", SourceKeysJson(config.keys)}}
       .dump();
 }
 

@@ -42,11 +42,19 @@ int ChooseProtocol(SSL*, const unsigned char** out, unsigned char* out_length, c
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-Result<std::shared_ptr<asio::ssl::context>> MakeTls(const std::string& certificate_pem, const std::string& key_pem) {
+// A client's certificate is asked for to learn its fingerprint; who signed it means nothing here.
+int TakeAnyCertificate(int, X509_STORE_CTX*) { return 1; }
+
+Result<std::shared_ptr<asio::ssl::context>> MakeTls(const std::string& certificate_pem, const std::string& key_pem, bool ask_client) {
   auto tls = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);  // shared with the sessions' handshakes
   SSL_CTX* raw = tls->native_handle();
   STELE_TRY_VOID(SetUpTlsServer(raw, certificate_pem, key_pem, /*allow_tls12=*/true));
   SSL_CTX_set_alpn_select_cb(raw, ChooseProtocol, nullptr);
+  if (ask_client) {
+    SSL_CTX_set_verify(raw, SSL_VERIFY_PEER, TakeAnyCertificate);
+    SSL_CTX_set_options(raw, SSL_OP_NO_TICKET);  // a certificate is shown in every handshake, never remembered
+    (void)SSL_CTX_set_num_tickets(raw, 0);
+  }
   return tls;
 }
 
@@ -80,6 +88,7 @@ class HttpJsonServer::Implementation : public std::enable_shared_from_this<Imple
 
   void UseTls(std::shared_ptr<asio::ssl::context> tls) { tls_ = std::move(tls); }
   [[nodiscard]] const HttpJsonCounters& counters() const { return shared_->counters; }
+  [[nodiscard]] bool asks_client() const { return shared_->senders.has_fingerprints(); }
 
  private:
   using Address = std::array<std::byte, kAddressBytes>;
@@ -136,7 +145,8 @@ class HttpJsonServer::Implementation : public std::enable_shared_from_this<Imple
 
 Result<std::unique_ptr<HttpJsonServer>> HttpJsonServer::Make(asio::io_context& context, UniqueFd listener, HttpJsonOptions options,
                                                              EventSink& sink, Clock& clock) {
-  STELE_TRY(auto tls, MakeTls(options.certificate_pem, options.key_pem));
+  const bool ask_client = SenderSet({}, options.senders).has_fingerprints();
+  STELE_TRY(auto tls, MakeTls(options.certificate_pem, options.key_pem, ask_client));
   sockaddr_storage name{};
   socklen_t name_bytes = sizeof name;
   if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&name), &name_bytes) != 0) return FailErrno("getsockname of the HTTPS listener");
@@ -157,7 +167,7 @@ void HttpJsonServer::Start() { implementation_->Accept(); }
 void HttpJsonServer::Stop() { implementation_->Stop(); }
 
 Result<void> HttpJsonServer::Reload(const std::string& certificate_pem, const std::string& key_pem) {
-  STELE_TRY(auto tls, MakeTls(certificate_pem, key_pem));
+  STELE_TRY(auto tls, MakeTls(certificate_pem, key_pem, implementation_->asks_client()));
   implementation_->UseTls(std::move(tls));
   return {};
 }

@@ -1,9 +1,12 @@
-// JSON events over HTTPS: POST /v1/events (or /api/v1/events), answered only after the commit.
+// JSON events over HTTPS, answered only after the commit. The doors (docs/protocols.md):
 //
-//   Content-Type: application/x-ndjson   one event per line
-//   Content-Type: application/json       one object, or one per line; an array is refused (400)
+//   POST /v1/events, /api/v1/events      application/x-ndjson: one event per line; application/json: one object, or one per line
+//   POST /v1/logs                        OpenTelemetry logs, JSON encoding; one event per log record
+//   POST /_bulk, /<index>/_bulk          Elastic bulk: create and index; GET /, /_cluster/health, /_license for its clients
+//   POST /, /webhook/<name>              any JSON body as one event
 //
-//   200 {"ranges":[[first,last],...],"unparsed":[line,...],"unparsed_count":N,"checkpoint":null or text}
+//   200 {"ranges":[[first,last],...],"unparsed":[line,...],"unparsed_count":N,"leaves":[hex,...] if asked,"checkpoint":null or text}
+//       or in the shape of the door's protocol
 //   400 401 404 405 411 413 415 417 431 503(+ Retry-After): {"error":{"code","message"}}; nothing of the body was kept
 //
 // TLS 1.2 or 1.3, no renegotiation, no early data, HTTP/1.1 only. Anything ambiguous in a request (two lengths, two hosts, an
@@ -23,41 +26,18 @@
 #include "appliance/base/fd.h"
 #include "appliance/base/limits.h"
 #include "appliance/base/seams.h"
-#include "appliance/ingest/json_body.h"
-#include "appliance/record/entry.h"
+#include "appliance/ingest/events.h"
+#include "appliance/ingest/jws.h"
+#include "appliance/ingest/senders.h"
 
 namespace stele::ingest {
-
-struct JsonBatch {
-  Bytes body;                     // owns what the events point into
-  std::vector<JsonSlice> events;  // in the order of the body, at least one
-  record::Peer peer{};
-  std::int64_t receive_wall_ns = 0;  // the clock when the body was complete
-
-  [[nodiscard]] ByteView EventBytes(const JsonSlice& event) const {
-    return ByteView(body).subspan(event.offset_bytes, event.length_bytes);
-  }
-};
-
-struct JsonOutcome {
-  bool committed = false;                                        // false: nothing was stored, try again later
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;   // sequence numbers, first and last, in order
-  std::optional<std::string> checkpoint;                         // the newest signed note
-  std::int64_t retry_after_s = 5;
-};
-
-class EventSink {
- public:
-  virtual ~EventSink() = default;
-  // Takes the batch; calls `done` exactly once, from the io_context's thread, at once or later. `done` outlives the connection
-  // and the server, and is then without effect.
-  virtual void Submit(JsonBatch batch, std::function<void(JsonOutcome)> done) = 0;
-};
 
 struct HttpJsonOptions {
   std::string certificate_pem;      // chain, own certificate first
   std::string key_pem;
-  std::vector<std::string> tokens;  // bearer tokens; empty = none asked for
+  std::vector<std::string> tokens;  // bearer tokens without a name
+  std::vector<Sender> senders;      // and senders with one; neither: everybody may send
+  std::shared_ptr<const SourceKeys> keys;  // of signed events; null: none. Shared with the sink
   std::size_t body_bytes_max = limits::kHttpBodyBytes;
   std::size_t bodies_bytes_max = limits::kHttpBodiesBytes;
   std::size_t connections_max = limits::kHttpConnections;
@@ -76,6 +56,7 @@ struct HttpJsonCounters {
   std::uint64_t events_received = 0;      // submitted
   std::uint64_t events_committed = 0;
   std::uint64_t events_refused = 0;       // answered 503
+  std::uint64_t signatures_invalid = 0;   // among events_received
   std::uint64_t connections_open = 0;
 };
 

@@ -1,104 +1,197 @@
 #include "appliance/ingest/http_request.h"
 
-#include <fmt/format.h>
-#include <openssl/crypto.h>
-
 #include <algorithm>
+#include <array>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/verb.hpp>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "appliance/base/hash.h"
 #include "appliance/base/text.h"
+#include "appliance/ingest/bulk_body.h"
+#include "appliance/ingest/http_answer.h"
+#include "appliance/ingest/otlp_body.h"
 
 namespace stele::ingest {
 namespace {
 
 namespace http = boost::beast::http;
+using nlohmann::json;
+
+constexpr std::size_t kTargetBytesMax = 128;      // of an index or a webhook's name
+constexpr const char* kElasticVersion = "8.0.0";  // the bulk interface that is understood, for clients that ask
 
 std::string_view View(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-// The media type without its parameters, lower case.
-std::string MediaType(std::string_view value) {
-  auto type = value.substr(0, value.find(';'));
-  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
-  std::string lower(type);
+std::string Lower(std::string_view text) {
+  std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return lower;
 }
 
-Refusal Refuse(http::status status, const char* code, std::string message) { return {status, code, std::move(message)}; }
+// The media type without its parameters, lower case.
+std::string MediaType(std::string_view value) {
+  auto type = value.substr(0, value.find(';'));
+  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
+  return Lower(type);
+}
 
-bool Authorized(const RequestHeader& header, const TokenSet& tokens) {
-  if (tokens.empty()) return true;
-  const auto value = View(header[http::field::authorization]);
-  constexpr std::string_view kScheme = "bearer ";
-  if (value.size() <= kScheme.size()) return false;
-  if (!boost::beast::iequals(boost::beast::string_view(value.data(), kScheme.size()),
-                             boost::beast::string_view(kScheme.data(), kScheme.size()))) {
+Refusal Refuse(http::status status, const char* code, std::string message) {
+  return {status, code, std::move(message)};
+}
+Refusal BadRequest(std::string message) { return Refuse(http::status::bad_request, "bad_request", std::move(message)); }
+Refusal WrongType(std::string message) {
+  return Refuse(http::status::unsupported_media_type, "bad_request", std::move(message));
+}
+
+bool IsName(std::string_view text) {
+  return !text.empty() && text.size() <= kTargetBytesMax && text.front() != '_' &&
+         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") ==
+             std::string_view::npos;
+}
+
+// The door a path leads to; `path` has no query.
+bool FindDoor(std::string_view path, http::verb method, Request& request) {
+  constexpr std::string_view kWebhook = "/webhook/";
+  constexpr std::string_view kBulk = "/_bulk";
+  const bool reads = method == http::verb::get || method == http::verb::head;
+  if (path == "/v1/events" || path == "/api/v1/events") {
+    request.door = Door::kEvents;
+  } else if (path == "/v1/logs") {
+    request.door = Door::kOtlpLogs;
+  } else if (path == kBulk) {
+    request.door = Door::kBulk;
+  } else if (path == "/") {
+    request.door = reads ? Door::kElasticRoot : Door::kWebhook;
+  } else if (path == "/_cluster/health") {
+    request.door = Door::kElasticHealth;
+  } else if (path == "/_license") {
+    request.door = Door::kElasticLicense;
+  } else if (path.starts_with(kWebhook) && IsName(path.substr(kWebhook.size()))) {
+    request.door = Door::kWebhook;
+    request.target = path.substr(kWebhook.size());
+  } else if (path.size() > kBulk.size() && path.ends_with(kBulk) &&
+             IsName(path.substr(1, path.size() - kBulk.size() - 1))) {
+    request.door = Door::kBulk;
+    request.target = path.substr(1, path.size() - kBulk.size() - 1);
+  } else {
     return false;
   }
-  return tokens.Knows(value.substr(kScheme.size()));
+  return true;
+}
+
+// What follows the "?". Elastic's clients send many parameters that change nothing here, except the pipeline, which is
+// kept.
+std::optional<Refusal> ReadQuery(std::string_view query, Request& request) {
+  while (!query.empty()) {
+    const auto one = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(one.size() + 1, query.size()));
+    if (request.door == Door::kBulk && one.starts_with("pipeline=") && IsName(one.substr(9))) {
+      request.target += "?" + std::string(one);
+    }
+    if (IsElastic(request.door)) continue;
+    const bool receipt = request.door == Door::kEvents || request.door == Door::kWebhook;
+    if (!receipt || one != "receipt=leaves") return BadRequest("an unknown parameter; there is ?receipt=leaves");
+    request.wants_leaves = true;
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> CheckMethod(const RequestHeader& header, Request& request) {
+  const auto method = header.method();
+  request.is_head = method == http::verb::head;
+  if (!TakesBody(request.door)) {
+    if (method == http::verb::get || request.is_head) return std::nullopt;
+    return Refuse(http::status::method_not_allowed, "method_not_allowed", "GET only");
+  }
+  if (method == http::verb::post || (request.door == Door::kBulk && method == http::verb::put)) return std::nullopt;
+  return Refuse(http::status::method_not_allowed, "method_not_allowed", "POST only");
 }
 
 //= RFC 9112 section 6.1
 //# A server MAY reject a request that contains both Content-Length and Transfer-Encoding
 // Two parties that read a length differently is how requests are smuggled; such a request is refused before its body.
-std::optional<Refusal> CheckLength(const RequestHeader& header) {
+std::optional<Refusal> CheckLength(const RequestHeader& header, bool takes_body) {
   const auto lengths = header.count(http::field::content_length);
   const auto encodings = header.count(http::field::transfer_encoding);
-  if (lengths + encodings > 1) return Refuse(http::status::bad_request, "bad_request", "more than one body length");
+  if (lengths + encodings > 1) return BadRequest("more than one body length");
+  if (!takes_body) {
+    const bool empty = encodings == 0 && (lengths == 0 || header[http::field::content_length] == "0");
+    return empty ? std::nullopt : std::optional(BadRequest("no body is read here"));
+  }
   if (lengths + encodings == 0) return Refuse(http::status::length_required, "bad_request", "a body needs a length");
   if (encodings == 1) {
     if (header.version() != 11 || !boost::beast::iequals(header[http::field::transfer_encoding], "chunked")) {
-      return Refuse(http::status::bad_request, "bad_request", "only the chunked transfer encoding is read");
+      return BadRequest("only the chunked transfer encoding is read");
     }
   }
   return std::nullopt;
 }
 
+std::optional<Refusal> CheckType(const std::string& type, Request& request) {
+  const bool lines = type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl";
+  const bool object = type == "application/json";
+  switch (request.door) {
+    case Door::kEvents:
+      request.kind = lines ? JsonBody::Kind::kLines : JsonBody::Kind::kObjectOrLines;
+      if (lines || object) return std::nullopt;
+      return WrongType("application/x-ndjson or application/json");
+    case Door::kOtlpLogs:
+      if (object) return std::nullopt;
+      if (type == "application/x-protobuf")
+        return WrongType("protobuf is not read: configure the exporter's encoding as JSON (http/json)");
+      return WrongType("application/json");
+    case Door::kBulk:
+      if (lines || object || type == "application/vnd.elasticsearch+x-ndjson" ||
+          type == "application/vnd.elasticsearch+json")
+        return std::nullopt;
+      return WrongType("application/x-ndjson");
+    case Door::kWebhook:
+      request.kind = JsonBody::Kind::kWhole;
+      if (object || (type.starts_with("application/") && type.ends_with("+json"))) return std::nullopt;
+      return WrongType("application/json");
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<Refusal> CheckEncoding(const RequestHeader& header, Request& request) {
+  const std::string encoding = Lower(View(header[http::field::content_encoding]));
+  request.gzip = encoding == "gzip" || encoding == "x-gzip";
+  if (request.gzip || encoding.empty() || encoding == "identity") return std::nullopt;
+  return WrongType("of the content encodings gzip is read");
+}
+
 }  // namespace
 
-TokenSet::TokenSet(const std::vector<std::string>& tokens) {
-  for (const auto& token : tokens) digests_.push_back(Sha256Of(AsBytes(token)));
-}
-
-bool TokenSet::Knows(std::string_view token) const {
-  const Hash digest = Sha256Of(AsBytes(token));
-  bool known = false;
-  for (const auto& candidate : digests_) {
-    if (CRYPTO_memcmp(candidate.data(), digest.data(), digest.size()) == 0) known = true;
-  }
-  return known;
-}
-
-std::optional<Refusal> CheckRequest(const RequestHeader& header, const TokenSet& tokens, JsonBody::Kind& kind) {
-  if (header.version() != 11 && header.version() != 10) return Refuse(http::status::bad_request, "bad_request", "HTTP/1.1 only");
-  const auto hosts = header.count(http::field::host);
-  if (hosts > 1 || (hosts == 0 && header.version() == 11)) return Refuse(http::status::bad_request, "bad_request", "one Host, please");
-  for (const auto field : {http::field::content_type, http::field::authorization, http::field::content_encoding, http::field::expect}) {
-    if (header.count(field) > 1) return Refuse(http::status::bad_request, "bad_request", "a header field twice");
-  }
-  if (!Authorized(header, tokens)) return Refuse(http::status::unauthorized, "unauthorized", "a bearer token is needed");
+std::optional<Refusal> CheckRequest(const RequestHeader& header, const SenderSet& senders,
+                                    const std::optional<Hash>& certificate, Request& request) {
+  request = {};
+  if (header.version() != 11 && header.version() != 10) return BadRequest("HTTP/1.1 only");
   const auto target = View(header.target());
-  if (target != "/v1/events" && target != "/api/v1/events") return Refuse(http::status::not_found, "not_found", "POST /v1/events");
-  if (header.method() != http::verb::post) return Refuse(http::status::method_not_allowed, "method_not_allowed", "POST only");
-  if (auto refusal = CheckLength(header)) return refusal;
-
-  const auto encoding = View(header[http::field::content_encoding]);
-  if (!encoding.empty() && encoding != "identity") {
-    return Refuse(http::status::unsupported_media_type, "bad_request", "no content encoding is read");
+  const auto path = target.substr(0, target.find('?'));
+  const bool known = FindDoor(path, header.method(), request);
+  const auto hosts = header.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && header.version() == 11)) return BadRequest("one Host, please");
+  for (const auto field :
+       {http::field::content_type, http::field::authorization, http::field::content_encoding, http::field::expect}) {
+    if (header.count(field) > 1) return BadRequest("a header field twice");
   }
-  const std::string type = MediaType(View(header[http::field::content_type]));
-  if (type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl") {
-    kind = JsonBody::Kind::kLines;
-  } else if (type == "application/json") {
-    kind = JsonBody::Kind::kObjectOrLines;
-  } else {
-    return Refuse(http::status::unsupported_media_type, "bad_request", "application/x-ndjson or application/json");
+  auto admitted = senders.Admit(View(header[http::field::authorization]), certificate);
+  if (!admitted) return Refuse(http::status::unauthorized, "unauthorized", admitted.error().context);
+  request.identity = std::move(*admitted);
+  if (!known) return Refuse(http::status::not_found, "not_found", "POST /v1/events, /v1/logs, /_bulk or /webhook/NAME");
+  if (auto refusal = CheckMethod(header, request)) return refusal;
+  if (auto refusal = CheckLength(header, TakesBody(request.door))) return refusal;
+  if (path.size() < target.size()) {
+    if (auto refusal = ReadQuery(target.substr(path.size() + 1), request)) return refusal;
+  }
+  if (!TakesBody(request.door)) return std::nullopt;
+  if (auto refusal = CheckEncoding(header, request)) return refusal;
+  if (auto refusal = CheckType(MediaType(View(header[http::field::content_type])), request)) return refusal;
+  if (request.door == Door::kEvents || request.door == Door::kWebhook) {
+    request.wants_leaves = request.wants_leaves || boost::beast::iequals(header["Prefer"], "receipt");
   }
   const auto expect = header[http::field::expect];
   if (!expect.empty() && !boost::beast::iequals(expect, "100-continue")) {
@@ -107,25 +200,44 @@ std::optional<Refusal> CheckRequest(const RequestHeader& header, const TokenSet&
   return std::nullopt;
 }
 
-std::string ErrorText(std::string_view code, std::string_view message) {
-  return nlohmann::json{{"error", {{"code", code}, {"message", message}}}}.dump();
+std::unique_ptr<EventBody> MakeBody(const Request& request, JsonChecker& checker) {
+  if (request.door == Door::kOtlpLogs) return std::make_unique<OtlpBody>();
+  if (request.door == Door::kBulk) {
+    const std::string_view target = request.target;
+    return std::make_unique<BulkBody>(target.substr(0, target.find('?')), checker);
+  }
+  return std::make_unique<JsonBody>(request.kind, checker,
+                                    request.wants_leaves ? limits::kHttpReceiptEvents : limits::kHttpEvents);
 }
 
-std::string CommittedText(const JsonOutcome& outcome, const std::vector<std::uint32_t>& unparsed_lines,
-                          std::uint64_t unparsed_count) {
-  std::string text = "{\"ranges\":[";
-  for (std::size_t i = 0; i < outcome.ranges.size(); ++i) {
-    fmt::format_to(std::back_inserter(text), "{}[{},{}]", i == 0 ? "" : ",", outcome.ranges[i].first, outcome.ranges[i].second);
+std::string HandshakeText(Door door, bool ready) {
+  if (door == Door::kElasticHealth) {
+    return json{{"cluster_name", "stele"}, {"status", ready ? "green" : "red"}, {"timed_out", false}}.dump();
   }
-  text += "],\"unparsed\":[";
-  for (std::size_t i = 0; i < unparsed_lines.size(); ++i) {
-    fmt::format_to(std::back_inserter(text), "{}{}", i == 0 ? "" : ",", unparsed_lines[i]);
+  if (door == Door::kElasticLicense) return json{{"license", {{"status", "active"}, {"type", "basic"}}}}.dump();
+  return json{{"name", "stele"},
+              {"cluster_name", "stele"},
+              {"cluster_uuid", "stele"},
+              {"version", {{"number", kElasticVersion}, {"build_flavor", "default"}, {"build_type", "stele"}}},
+              {"tagline", "Stele keeps what it is given: it takes _bulk, and answers no searches here"}}
+      .dump();
+}
+
+std::string DoorErrorText(Door door, unsigned status, std::string_view code, std::string_view message) {
+  const std::string text = ToUtf8(AsBytes(message));
+  if (door == Door::kOtlpLogs) {
+    // google.rpc.Status: 3 invalid argument, 8 resource exhausted, 14 unavailable, 16 unauthenticated.
+    const int number = status == 401 ? 16 : status == 413 ? 8 : status == 503 ? 14 : 3;
+    return json{{"code", number}, {"message", text}}.dump();
   }
-  fmt::format_to(std::back_inserter(text), "],\"unparsed_count\":{},\"checkpoint\":", unparsed_count);
-  // A note is ASCII text of ours; ToUtf8() keeps a damaged one from throwing.
-  text += outcome.checkpoint ? nlohmann::json(ToUtf8(AsBytes(*outcome.checkpoint))).dump() : "null";
-  text += '}';
-  return text;
+  if (IsElastic(door)) return json{{"error", {{"type", code}, {"reason", text}}}, {"status", status}}.dump();
+  return ErrorText(code, text);
+}
+
+bool IsElastic(Door door) { return door == Door::kBulk || !TakesBody(door); }
+
+bool TakesBody(Door door) {
+  return door != Door::kElasticRoot && door != Door::kElasticHealth && door != Door::kElasticLicense;
 }
 
 }  // namespace stele::ingest

@@ -14,9 +14,11 @@ namespace stele::ingest {
 // What the sessions of one server share; outlives them all.
 struct HttpShared {
   HttpShared(HttpJsonOptions shared_options, EventSink& shared_sink, Clock& shared_clock)
-      : options(std::move(shared_options)), tokens(options.tokens), sink(shared_sink), clock(shared_clock) {}
+      : options(std::move(shared_options)), senders(options.tokens, options.senders), sink(shared_sink), clock(shared_clock) {
+    if (options.keys) checker.UseKeys(options.keys);
+  }
   HttpJsonOptions options;
-  TokenSet tokens;
+  SenderSet senders;
   EventSink& sink;
   Clock& clock;
   JsonChecker checker;

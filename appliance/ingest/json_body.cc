@@ -4,6 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "appliance/ingest/http_answer.h"
+#include "appliance/ingest/jws.h"
+
 namespace stele::ingest {
 namespace {
 
@@ -12,7 +15,7 @@ bool IsSpace(std::byte b) { return b == std::byte{' '} || b == std::byte{'\t'} |
 }  // namespace
 
 JsonBody::JsonBody(Kind kind, JsonChecker& checker, std::size_t events_max)
-    : mode_(kind == Kind::kLines ? Mode::kLines : Mode::kUndecided), checker_(checker), events_max_(events_max) {}
+    : mode_(kind == Kind::kLines ? Mode::kLines : kind == Kind::kWhole ? Mode::kWhole : Mode::kUndecided), checker_(checker), events_max_(events_max) {}
 
 Result<void> JsonBody::Append(ByteView part) {
   stele::Append(body_, part);
@@ -37,7 +40,9 @@ Result<void> JsonBody::Finish() {
   if (mode_ != Mode::kWhole) return {};
   std::size_t end = body_.size();
   while (end > line_start_ && IsSpace(body_[end - 1])) --end;
-  const std::size_t start = line_start_;
+  std::size_t start = line_start_;
+  while (start < end && IsSpace(body_[start])) ++start;
+  if (start == end) return {};
   return AddEvent(start, end, checker_.IsJson(ByteView(body_).subspan(start, end - start)));
 }
 
@@ -59,8 +64,16 @@ Result<void> JsonBody::TakeLine(std::size_t start, std::size_t end) {
 
 Result<void> JsonBody::AddEvent(std::size_t start, std::size_t end, bool parsed) {
   if (events_.size() == events_max_) return Fail(Code::kUnavailable, "too many events in one body");
-  events_.push_back(JsonSlice{static_cast<std::uint32_t>(start), static_cast<std::uint32_t>(end - start), line_, parsed});
+  const auto flags = SignatureFlags(ByteView(body_).subspan(start, end - start), checker_.keys());
+  events_.push_back(JsonSlice{static_cast<std::uint32_t>(start), static_cast<std::uint32_t>(end - start), line_, parsed, flags});
+  if (parsed) return {};
+  ++unparsed_count_;
+  if (unparsed_lines_.size() < limits::kHttpUnparsedListed) unparsed_lines_.push_back(line_);
   return {};
+}
+
+std::string JsonBody::Answer(const JsonOutcome& outcome, std::int64_t) const {
+  return CommittedText(outcome, unparsed_lines_, unparsed_count_);
 }
 
 }  // namespace stele::ingest

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "appliance/ingest/json_grammar.h"
+#include "appliance/ingest/jws.h"
 
 namespace stele::ingest {
 namespace {
@@ -18,7 +19,7 @@ struct JsonChecker::Parser {
   simdjson::dom::parser dom;
 };
 
-JsonChecker::JsonChecker() : parser_(std::make_unique<Parser>()) {}
+JsonChecker::JsonChecker() : parser_(std::make_unique<Parser>()), keys_(std::make_shared<SourceKeys>()) {}
 JsonChecker::~JsonChecker() = default;
 
 bool JsonChecker::IsJson(ByteView text) {

@@ -24,6 +24,8 @@ struct JsonEvent {
   bool parsed = false;
 };
 
+class SourceKeys;
+
 // Says whether bytes are one JSON value, and nothing else, within the bounds. Reuses its buffers.
 class JsonChecker {
  public:
@@ -32,10 +34,14 @@ class JsonChecker {
   JsonChecker(const JsonChecker&) = delete;
   JsonChecker& operator=(const JsonChecker&) = delete;
   [[nodiscard]] bool IsJson(ByteView text);
+  // Keys of signed events, for the bodies that use this checker; never null.
+  void UseKeys(std::shared_ptr<const SourceKeys> keys) { keys_ = std::move(keys); }
+  [[nodiscard]] const SourceKeys& keys() const { return *keys_; }
 
  private:
   struct Parser;
   std::unique_ptr<Parser> parser_;
+  std::shared_ptr<const SourceKeys> keys_;
 };
 
 // The event a line (without its LF) holds: one CR at its end removed; empty when the line is blank.

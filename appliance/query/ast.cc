@@ -148,6 +148,7 @@ const char* FieldName(Field field) {
     case Field::kFacility: return "facility";
     case Field::kSeverity: return "severity";
     case Field::kKind: return "kind";
+    case Field::kFlag: return "flag";
     case Field::kSource: return "source";
     case Field::kPeer: return "peer";
     case Field::kSeq: return "seq";

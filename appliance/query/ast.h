@@ -21,6 +21,7 @@ enum class Field : std::uint8_t {
   kFacility,
   kSeverity,
   kKind,
+  kFlag,  // any of the record's flags
   kSource,
   kPeer,
   kSeq,

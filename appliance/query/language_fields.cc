@@ -18,7 +18,7 @@ struct KnownField {
   std::string_view name;
   Field field;
 };
-constexpr std::array<KnownField, 12> kFields = {{{"host", Field::kHost},
+constexpr std::array<KnownField, 13> kFields = {{{"host", Field::kHost},
                                                  {"app", Field::kApp},
                                                  {"pid", Field::kPid},
                                                  {"msgid", Field::kMsgid},
@@ -26,6 +26,7 @@ constexpr std::array<KnownField, 12> kFields = {{{"host", Field::kHost},
                                                  {"facility", Field::kFacility},
                                                  {"severity", Field::kSeverity},
                                                  {"kind", Field::kKind},
+                                                 {"flag", Field::kFlag},
                                                  {"source", Field::kSource},
                                                  {"peer", Field::kPeer},
                                                  {"seq", Field::kSeq},
@@ -35,13 +36,13 @@ struct Alias {
   std::string_view written;
   std::string_view meant;
 };
-constexpr std::array<Alias, 23> kAliases = {
+constexpr std::array<Alias, 24> kAliases = {
     {{"hostname", "host"},  {"device", "host"},    {"program", "app"},  {"prog", "app"},    {"tag", "app"},
      {"appname", "app"},    {"application", "app"}, {"procid", "pid"},  {"sev", "severity"}, {"level", "severity"},
      {"priority", "severity"}, {"fac", "facility"}, {"message", "msg"}, {"text", "msg"},    {"src", "source"},
      {"listener", "source"}, {"zone", "source"},   {"client", "peer"},  {"type", "kind"},   {"sequence", "seq"},
-     {"length", "size"},    {"address", "ip"},     {"cidr", "ip"}}};
-constexpr std::string_view kFieldList = "host app pid msgid msg facility severity kind source peer ip seq size json.<path> sd.<id>.<name>";
+     {"length", "size"},    {"flags", "flag"},    {"address", "ip"},     {"cidr", "ip"}}};
+constexpr std::string_view kFieldList = "host app pid msgid msg facility severity kind flag source peer ip seq size json.<path> sd.<id>.<name>";
 
 tl::unexpected<FieldError> Error(std::string message, std::string hint = {}) {
   return tl::unexpected(FieldError{std::move(message), std::move(hint)});
@@ -226,6 +227,25 @@ Made KindTerm(const FieldStart& field, const RawValue& raw) {
   return Error("not a kind: " + raw.text, all);
 }
 
+Made FlagTerm(const FieldStart& field, const RawValue& raw) {
+  if (field.op != Op::kIs && field.op != Op::kExact && field.op != Op::kNot) return Error("flag goes with :, = and != only");
+  const std::string name = Lower(raw.text);
+  if (name.empty()) return FieldTerm(field, TextValue(name));  // no flag at all
+  const bool glob = field.op == Op::kIs && raw.form == RawValue::Form::kWord && HasGlobChars(name);
+  std::string all;
+  for (unsigned bit = 0; bit < 16; ++bit) {
+    const std::string known = record::FlagNames(static_cast<std::uint16_t>(1U << bit));
+    if (known.empty()) continue;
+    if (glob ? GlobMatches(name, known) : name == known) {
+      Value value = TextValue(name);
+      if (glob) value.kind = Value::Kind::kGlob;
+      return FieldTerm(field, std::move(value));
+    }
+    all += (all.empty() ? "" : " ") + known;
+  }
+  return Error("not a flag: " + raw.text, all);
+}
+
 // host, app, pid, msgid, source, peer, sd.*, json.*: a whole value.
 Made WholeValueTerm(const FieldStart& field, const RawValue& raw) {
   const bool word = raw.form == RawValue::Form::kWord;
@@ -345,7 +365,7 @@ tl::expected<Node, FieldError> MakeTerm(const FieldStart& field, const RawValue&
   }
   if (field.is_ip) return IpTerm(field, raw);
   if (raw.form == RawValue::Form::kRegex) {
-    const bool text = field.field != Field::kSeq && field.field != Field::kSize && field.field != Field::kKind &&
+    const bool text = field.field != Field::kSeq && field.field != Field::kSize && field.field != Field::kKind && field.field != Field::kFlag &&
                       field.field != Field::kSeverity && field.field != Field::kFacility;
     if (!text) return Error(field.name + " does not go with a regular expression");
     return RegexTerm(field, raw);
@@ -358,6 +378,7 @@ tl::expected<Node, FieldError> MakeTerm(const FieldStart& field, const RawValue&
     case Field::kSeverity:
     case Field::kFacility: return NumberTerm(field, raw);
     case Field::kKind: return KindTerm(field, raw);
+    case Field::kFlag: return FlagTerm(field, raw);
     default: return WholeValueTerm(field, raw);
   }
 }

@@ -29,6 +29,7 @@ int CostOf(Field field, Value::Kind kind) {
   switch (field) {
     case Field::kSeq:
     case Field::kSize:
+    case Field::kFlag:
     case Field::kKind: return 1;
     case Field::kSeverity:
     case Field::kFacility:
@@ -38,6 +39,18 @@ int CostOf(Field field, Value::Kind kind) {
     case Field::kJson: return 400;
     default: return 150;
   }
+}
+
+// The bits of the flags a value names; none: the value is empty and asks for records without flags.
+std::uint16_t FlagsNamedBy(const Value& value) {
+  std::uint16_t named = 0;
+  for (unsigned bit = 0; bit < 16; ++bit) {
+    const auto flag = static_cast<std::uint16_t>(1U << bit);
+    const std::string name = record::FlagNames(flag);
+    if (name.empty()) continue;
+    if (value.kind == Value::Kind::kGlob ? GlobMatches(value.text, name) : value.text == name) named |= flag;
+  }
+  return named;
 }
 
 }  // namespace
@@ -70,6 +83,7 @@ Matcher::Test Matcher::Make(const Node& node) {
   }
   if (node.kind == Node::Kind::kTerm) {
     if (node.field == Field::kKind) test.kinds = KindsNamedBy(node);
+    if (node.field == Field::kFlag) test.flags = FlagsNamedBy(node.value);
     Prepare(test);
   }
   std::stable_sort(test.children.begin(), test.children.end(), [](const Test& a, const Test& b) { return a.cost < b.cost; });
@@ -80,7 +94,7 @@ void Matcher::Prepare(Test& test) {
   test.cost = CostOf(test.field, test.value.kind);
   const bool textual = test.value.kind == Value::Kind::kText || test.value.kind == Value::Kind::kGlob ||
                        test.value.kind == Value::Kind::kRegex;
-  if (!textual || test.field == Field::kKind) return;
+  if (!textual || test.field == Field::kKind || test.field == Field::kFlag) return;
   const bool floating = test.field == Field::kAny || (test.field == Field::kMsg && test.op == Op::kIs);
   if (floating) {
     test.text.push_back(TextTest::Floating(test.value));
@@ -119,6 +133,7 @@ bool Matcher::TermHolds(const Test& test, RecordFields& fields) {
     case Field::kSeq: return Compare(test.op, test.value, static_cast<double>(record.sequence));
     case Field::kSize: return Compare(test.op, test.value, static_cast<double>(record.payload.size()));
     case Field::kKind: return (test.kinds & KindBit(record.kind)) != 0;
+    case Field::kFlag: return test.flags == 0 ? record.flags == 0 : (record.flags & test.flags) != 0;
     case Field::kSeverity: return level(fields.severity());
     case Field::kFacility: return level(fields.facility());
     case Field::kHost: return text(fields.host());
@@ -137,7 +152,8 @@ bool Matcher::TermHolds(const Test& test, RecordFields& fields) {
       const SourceNames* source = fields.source();
       if (source == nullptr) return text("");
       return text(std::to_string(source->id)) || text(source->listener) || text(source->zone) || text(source->transport) ||
-             text(source->peer) || (!source->identity.empty() && text(source->identity));
+             text(source->peer) || (!source->identity.empty() && text(source->identity)) ||
+             (!source->sender.empty() && text(source->sender)) || (!source->target.empty() && text(source->target));
     }
     case Field::kJson: return JsonHolds(test, fields);
     case Field::kSd: return SdHolds(test, fields);

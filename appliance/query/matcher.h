@@ -34,6 +34,7 @@ class Matcher {
     std::string path;
     Value value;
     KindSet kinds = 0;
+    std::uint16_t flags = 0;
     std::vector<TextTest> text;  // one or none
     std::optional<double> number;  // json: the value's text read as a number
     int cost = 0;

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "appliance/ingest/bulk_body.h"
 #include "appliance/query/language.h"
 #include "appliance/query/text_test.h"
 
@@ -23,6 +24,30 @@ std::optional<unsigned> SeverityOfText(std::string_view text) {
     if (EqualFolded(SeverityName(i), text)) return i;
   }
   return std::nullopt;
+}
+
+// OpenTelemetry records, as the door of /v1/logs builds them (appliance/ingest/otlp_body.h).
+bool IsOtlp(const simdjson::dom::element& object) { return object.at_key("logRecord").is_object(); }
+
+// Log data model, "Field: SeverityNumber": 1-4 trace, 5-8 debug, 9-12 info, 13-16 warn, 17-20 error, 21-24 fatal.
+std::optional<unsigned> OtlpSeverity(const simdjson::dom::element& object) {
+  constexpr std::array<unsigned, 6> kSeverities = {7, 7, 6, 4, 3, 2};
+  std::uint64_t number = 0;
+  if (object.at_key("logRecord").at_key("severityNumber").get_uint64().get(number) != simdjson::SUCCESS) return std::nullopt;
+  if (number < 1 || number > 24) return std::nullopt;
+  return kSeverities[(number - 1) / 4];
+}
+
+std::string_view OtlpAttribute(const simdjson::dom::element& object, std::string_view wanted) {
+  simdjson::dom::array attributes;
+  if (object.at_key("resource").at_key("attributes").get_array().get(attributes) != simdjson::SUCCESS) return {};
+  for (const simdjson::dom::element attribute : attributes) {
+    std::string_view key;
+    std::string_view text;
+    if (attribute.at_key("key").get_string().get(key) != simdjson::SUCCESS || key != wanted) continue;
+    if (attribute.at_key("value").at_key("stringValue").get_string().get(text) == simdjson::SUCCESS) return text;
+  }
+  return {};
 }
 
 // Numbers beyond 64 bits or the range of a double are JSON all the same: with every number in quotes the rest can be read,
@@ -64,7 +89,11 @@ SourceNames ParseSourceNames(std::uint32_t id, std::string_view description_json
   take("transport", names.transport);
   take("peer", names.peer);
   take("identity", names.identity);
-  if (const auto at = object.find("identity"); at != object.end() && at->is_object()) names.identity = at->dump();
+  take("target", names.target);
+  if (const auto at = object.find("identity"); at != object.end() && at->is_object()) {
+    names.identity = at->dump();
+    if (const auto sender = at->find("sender"); sender != at->end() && sender->is_string()) names.sender = sender->get<std::string>();
+  }
   return names;
 }
 
@@ -114,6 +143,7 @@ std::optional<unsigned> RecordFields::severity() {
   if (record_.kind != record::Kind::kJson || !json()) return std::nullopt;
   std::uint64_t number = 0;
   if (object_->at_key("severity").get_uint64().get(number) == simdjson::SUCCESS && number < 8) return static_cast<unsigned>(number);
+  if (IsOtlp(*object_)) return OtlpSeverity(*object_);
   return SeverityOfText(JsonText({"severity", "level"}));
 }
 
@@ -130,12 +160,16 @@ std::optional<unsigned> RecordFields::facility() {
 
 std::string_view RecordFields::host() {
   if (const auto* parsed = syslog()) return parsed->host;
-  return record_.kind == record::Kind::kJson ? JsonText({"host", "hostname"}) : std::string_view{};
+  if (record_.kind != record::Kind::kJson) return {};
+  if (json() && IsOtlp(*object_)) return OtlpAttribute(*object_, "host.name");
+  return JsonText({"host", "hostname"});
 }
 
 std::string_view RecordFields::app() {
   if (const auto* parsed = syslog()) return parsed->app;
-  return record_.kind == record::Kind::kJson ? JsonText({"app", "program", "service"}) : std::string_view{};
+  if (record_.kind != record::Kind::kJson) return {};
+  if (json() && IsOtlp(*object_)) return OtlpAttribute(*object_, "service.name");
+  return JsonText({"app", "program", "service"});
 }
 
 std::string_view RecordFields::pid() {
@@ -150,7 +184,8 @@ std::string_view RecordFields::msgid() {
 
 std::string_view RecordFields::message() {
   const auto* parsed = syslog();
-  return parsed != nullptr ? parsed->Message(record_.payload) : payload();
+  if (parsed != nullptr) return parsed->Message(record_.payload);
+  return record_.kind == record::Kind::kJson ? ingest::BulkDocumentOf(payload()) : payload();
 }
 
 }  // namespace stele::query

@@ -32,6 +32,8 @@ struct SourceNames {
   std::string listener;
   std::string transport;
   std::string peer;
+  std::string target;    // what the request's path named: an index, a webhook
+  std::string sender;    // the registered name in the identity
   std::string identity;  // of a client certificate, the JSON object as text; empty when there is none
 };
 [[nodiscard]] SourceNames ParseSourceNames(std::uint32_t id, std::string_view description_json);

@@ -35,6 +35,7 @@ Json SourceJson(const SourceNames& source) {
               {"peer", source.peer},
               {"listener", source.listener},
               {"zone", source.zone}};
+  if (!source.target.empty()) out["target"] = source.target;
   PutIdentity(source, out);
   return out;
 }

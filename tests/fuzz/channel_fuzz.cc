@@ -21,6 +21,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     STELE_CHECK(SameBytes(channel::EncodeDeclareSource(*source), body));
   }
   if (const auto committed = channel::DecodeCommitted(body)) STELE_CHECK(SameBytes(channel::EncodeCommitted(*committed), body));
+  if (const auto receipt = channel::DecodeReceipt(body); receipt && receipt->first == 0) {
+    const auto parts = channel::EncodeReceipts(receipt->frame_id, receipt->leaves);
+    STELE_CHECK(parts.size() == 1 && SameBytes(parts[0], body));
+  }
+  (void)channel::DecodeCheckpointNote(body);
   if (const auto refused = channel::DecodeRefused(body)) STELE_CHECK(SameBytes(channel::EncodeRefused(*refused), body));
   if (const auto request = channel::DecodeApiRequest(body)) {
     STELE_CHECK(channel::DecodeApiRequest(channel::EncodeApiRequest(*request)).has_value());

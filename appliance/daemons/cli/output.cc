@@ -87,15 +87,18 @@ std::string RowLine(const json& row) {
   std::string what = outside ? TextOf(row, "app") : "stele/" + kind;
   std::string line = fmt::format("{:>8}  {}  {:<6} {:<16} {:<14} {}", NumberOf(row, "seq"), TextOf(row, "time"),
                                  SeverityWord(NumberOf(row, "severity", -1)), OrDash(origin), OrDash(what), MessageOf(row));
-  if (const auto flags = row.find("flags"); flags != row.end() && flags->is_array() && !flags->empty()) {
-    line += " [";
-    for (std::size_t i = 0; i < flags->size(); ++i) {
-      const json& flag = (*flags)[i];
-      if (flag.is_string()) line += (i == 0 ? "" : " ") + Safe(flag.get_ref<const std::string&>());
-    }
-    line += "]";
-  }
+  if (const std::string flags = FlagsText(row); !flags.empty()) line += " [" + flags + "]";
   return line + "\n";
+}
+
+std::string FlagsText(const json& row) {
+  std::string text;
+  const auto flags = row.find("flags");
+  if (flags == row.end() || !flags->is_array()) return text;
+  for (const json& flag : *flags) {
+    if (flag.is_string()) text += (text.empty() ? "" : " ") + Safe(flag.get_ref<const std::string&>());
+  }
+  return text;
 }
 
 std::string SizeText(std::uint64_t size_bytes) {

@@ -26,6 +26,7 @@ void PrintPairs(const std::vector<std::pair<std::string, std::string>>& pairs);
 
 // One line for one ROW of docs/api.md: sequence, time, severity, host, application, message.
 [[nodiscard]] std::string RowLine(const nlohmann::json& row);
+[[nodiscard]] std::string FlagsText(const nlohmann::json& row);  // "truncated restamped", empty when there are none
 [[nodiscard]] const char* SeverityWord(std::int64_t severity);  // RFC 5424 table 2: EMERG ... DEBUG, "-" when unknown
 
 [[nodiscard]] std::string SizeText(std::uint64_t size_bytes);      // "1.5 MiB"

@@ -62,6 +62,7 @@ void PrintRecord(const json& answer) {
   for (const char* name : {"format", "facility", "severity", "host", "app", "pid", "msgid", "claimed_time", "size"}) {
     if (const std::string text = TextOf(row, name); !text.empty()) pairs.emplace_back(name, text);
   }
+  if (const std::string flags = FlagsText(row); !flags.empty()) pairs.emplace_back("flags", flags);
   const json& checkpoint = ObjectOf(answer, "checkpoint");
   pairs.emplace_back("checkpoint", fmt::format("{} records, {}", NumberOf(checkpoint, "size"), TextOf(checkpoint, "time")));
   PrintPairs(pairs);

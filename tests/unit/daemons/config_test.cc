@@ -35,6 +35,41 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->sha256, Sha256Of(ByteView{}));
 }
 
+TEST(Config, SendersAndKeysAreReadAndCheckedOneByOne) {
+  const auto config = ParseConfig(R"(
+[[ingest.senders]]
+name = "gate-a"
+token = "0123456789abcdef"
+[[ingest.senders]]
+name = "camera"
+fingerprint = "sha256:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF"
+[[ingest.keys]]
+kid = "door-7"
+alg = "EdDSA"
+public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+)",
+                                  "stele.toml");
+  ASSERT_TRUE(config) << config.error().context;
+  ASSERT_EQ(config->senders.size(), 2U);
+  EXPECT_EQ(config->senders[0].name, "gate-a");
+  EXPECT_EQ(config->senders[0].token_sha256, Sha256Of(AsBytes("0123456789abcdef")));
+  EXPECT_FALSE(config->senders[0].fingerprint);
+  EXPECT_EQ(HexOf(*config->senders[1].fingerprint), "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+  ASSERT_EQ(config->keys.size(), 1U);
+  EXPECT_EQ(config->keys[0].kid, "door-7");
+  const auto sender = [](const std::string& members) { return ErrorOf("[[ingest.senders]]\n" + members); };
+  EXPECT_NE(sender("name = \"a\"").find("needs a token"), std::string::npos);
+  EXPECT_NE(sender("token = \"0123456789abcdef\"").find("needs a name"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\ntoken = \"short\"").find("fewer than 16"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\ntoken_sha256 = \"00\"").find("64"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\nfingerprint = \"00\"").find("sha256:"), std::string::npos);
+  EXPECT_NE(sender("name = \"a\"\ntokn = \"x\"").find("unknown key tokn"), std::string::npos);
+  EXPECT_NE(ErrorOf("[ingest]\nsenders = 1").find("must be a list"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[ingest.senders]]\nname = \"a\"\ntoken = \"0123456789abcdef\"\n"
+                    "[[ingest.senders]]\nname = \"b\"\ntoken = \"0123456789abcdef\"").find("same secret"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[ingest.keys]]\nkid = \"k\"\nalg = \"none\"\npublic_key = \"\"").find("EdDSA"), std::string::npos);
+}
+
 constexpr const char* kEverything = R"(# all of it
 [log]
 origin = "example.org/log"

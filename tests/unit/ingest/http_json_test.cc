@@ -7,6 +7,7 @@
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <zlib.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,6 +25,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "appliance/base/hash.h"
 #include "appliance/base/system.h"
 
 namespace stele::ingest {
@@ -80,10 +82,15 @@ class KeepingSink final : public EventSink {
     const std::uint64_t first = events.size();
     for (const auto& event : batch.events) events.emplace_back(AsText(batch.EventBytes(event)));
     peer = batch.peer;
+    identity = batch.identity;
+    target = batch.target;
+    flags.clear();
+    for (const auto& event : batch.events) flags.push_back(event.signature_flags);
     JsonOutcome outcome;
     outcome.committed = true;
     outcome.ranges = {{first, events.size() - 1}};
     outcome.checkpoint = "note\n";
+    if (batch.wants_leaves) outcome.leaves.resize(batch.events.size());
     if (hold) {
       held.push_back([done = std::move(done), outcome] { done(outcome); });
     } else {
@@ -93,6 +100,9 @@ class KeepingSink final : public EventSink {
   std::vector<std::string> events;
   std::vector<std::function<void()>> held;
   record::Peer peer{};
+  std::string identity;
+  std::string target;
+  std::vector<std::uint16_t> flags;
   bool hold = false;
   bool refuse = false;
 };
@@ -165,7 +175,7 @@ class Running {
 
 class Client {
  public:
-  explicit Client(std::uint16_t port) : stream_(context_, tls_) {
+  explicit Client(std::uint16_t port, const Pem* certificate = nullptr) : tls_(ContextOf(certificate)), stream_(context_, tls_) {
     stream_.lowest_layer().connect(tcp::endpoint(asio::ip::address_v4::loopback(), port));
     timeval limit{10, 0};
     (void)::setsockopt(stream_.lowest_layer().native_handle(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -201,7 +211,15 @@ class Client {
 
  private:
   asio::io_context context_;
-  asio::ssl::context tls_{asio::ssl::context::tls_client};
+  static asio::ssl::context ContextOf(const Pem* certificate) {
+    asio::ssl::context tls(asio::ssl::context::tls_client);
+    if (certificate != nullptr) {
+      tls.use_certificate_chain(asio::buffer(certificate->certificate));
+      tls.use_private_key(asio::buffer(certificate->key), asio::ssl::context::pem);
+    }
+    return tls;
+  }
+  asio::ssl::context tls_;
   asio::ssl::stream<tcp::socket> stream_;
   boost::beast::flat_buffer buffer_;
 };
@@ -273,6 +291,140 @@ TEST(HttpJson, ACommitThatComesAfterTheServerIsGoneIsHarmless) {
   running.Do([&] { running.server.reset(); });
   running.Do([&] { running.sink.held[0](); });
   EXPECT_TRUE(client.IsClosed());
+}
+
+std::string Gzipped(const std::string& plain) {
+  z_stream stream{};
+  STELE_CHECK(deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+  std::string out(deflateBound(&stream, plain.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
+  stream.avail_in = static_cast<uInt>(plain.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  STELE_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+TEST(HttpJson, ACompressedBodyIsReadAndABombIsNot) {
+  Running running;
+  Client client(running.port);
+  ASSERT_TRUE(client.Handshake());
+  std::string lines;
+  for (int i = 0; i < 20'000; ++i) lines += "{\"number\":" + std::to_string(i) + "}\n";
+  const auto response = client.Ask(Post(Gzipped(lines), "Content-Encoding: gzip\r\n"));
+  EXPECT_EQ(response.result_int(), 200U);
+  EXPECT_EQ(json::parse(response.body())["ranges"], json::parse("[[0,19999]]"));
+  EXPECT_EQ(running.Do([&] { return running.sink.events[19'999]; }), "{\"number\":19999}");
+  EXPECT_EQ(client.Ask(Post("{\"a\":1}\n", "Content-Encoding: gzip\r\n")).result_int(), 400U);
+  const auto status = [&](const std::string& body) {
+    Client other(running.port);
+    return other.Handshake() ? other.Ask(Post(body, "Content-Encoding: gzip\r\n")).result_int() : 0;
+  };
+  EXPECT_EQ(status(Gzipped(std::string(48'000'000, '1'))), 413U);
+  EXPECT_EQ(status(Gzipped(lines).substr(0, 500)), 400U);
+  EXPECT_EQ(running.Do([&] { return running.sink.events.size(); }), 20'000U);
+}
+
+TEST(HttpJson, InflatedBytesCountAgainstTheBodyLimit) {
+  auto options = Options();
+  options.body_bytes_max = 1'000;
+  Running running(options);
+  Client client(running.port);
+  ASSERT_TRUE(client.Handshake());
+  EXPECT_EQ(client.Ask(Post(Gzipped(std::string(999, '1')), "Content-Encoding: gzip\r\n")).result_int(), 200U);
+  const std::string body = Gzipped(std::string(1'001, '1'));
+  ASSERT_LT(body.size(), 100U);
+  EXPECT_EQ(client.Ask(Post(body, "Content-Encoding: gzip\r\n")).result_int(), 413U);
+  EXPECT_EQ(running.Do([&] { return running.sink.events.size(); }), 1U);
+}
+
+TEST(HttpJson, ASenderIsKnownByItsTokenOrItsCertificate) {
+  auto options = Options();
+  options.senders = {{"gate", Sha256Of(AsBytes("gate-token")), std::nullopt}, {"camera", std::nullopt, Hash{}}};
+  const Pem own = SelfSigned();
+  {
+    const std::unique_ptr<BIO, int (*)(BIO*)> in(BIO_new_mem_buf(own.certificate.data(), -1), BIO_free);
+    const std::unique_ptr<X509, void (*)(X509*)> certificate(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr), X509_free);
+    unsigned size = 0;
+    X509_digest(certificate.get(), EVP_sha256(), reinterpret_cast<unsigned char*>(options.senders[1].fingerprint->data()), &size);
+  }
+  Running running(options);
+  const auto ask = [&](const Pem* certificate, std::string_view more) {
+    Client client(running.port, certificate);
+    return client.Handshake() ? client.Ask(Post("1\n", more)).result_int() : 0U;
+  };
+  EXPECT_EQ(ask(nullptr, ""), 401U);
+  const Pem stranger = SelfSigned();
+  EXPECT_EQ(ask(&stranger, ""), 401U);
+  EXPECT_EQ(ask(nullptr, "Authorization: Bearer gate-token\r\n"), 200U);
+  EXPECT_EQ(running.Do([&] { return running.sink.identity; }), "gate");
+  EXPECT_EQ(ask(&own, ""), 200U);
+  EXPECT_EQ(running.Do([&] { return running.sink.identity; }), "camera");
+  EXPECT_EQ(ask(&own, "Authorization: Bearer gate-token\r\n"), 401U);
+}
+
+TEST(HttpJson, LeavesAreGivenWhenTheyAreAskedFor) {
+  Running running;
+  Client client(running.port);
+  ASSERT_TRUE(client.Handshake());
+  EXPECT_EQ(json::parse(client.Ask(Post("1\n2\n", "Prefer: receipt\r\n")).body())["leaves"].size(), 2U);
+  EXPECT_FALSE(json::parse(client.Ask(Post("1\n2\n")).body()).contains("leaves"));
+  std::string many;
+  for (std::size_t i = 0; i <= limits::kHttpReceiptEvents; ++i) many += "1\n";
+  EXPECT_EQ(client.Ask(Post(many, "Prefer: receipt\r\n")).result_int(), 413U);
+}
+
+TEST(HttpJson, TheOtherDoorsAnswerInTheirProtocols) {
+  Running running;
+  Client client(running.port);
+  ASSERT_TRUE(client.Handshake());
+  const auto to = [](std::string_view path, std::string_view type, std::string_view body) {
+    return "POST " + std::string(path) + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + std::string(type) + "\r\nContent-Length: " +
+           std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+  };
+  auto response = client.Ask(to("/nginx/_bulk", "application/x-ndjson", "{\"create\":{}}\n{\"a\":1}\n{\"delete\":{}}\n"));
+  EXPECT_EQ(response.result_int(), 200U);
+  EXPECT_EQ(response["X-Elastic-Product"], "Elasticsearch");
+  EXPECT_EQ(json::parse(response.body())["items"][0]["create"]["_id"], "0");
+  EXPECT_EQ(json::parse(response.body())["items"][1]["delete"]["status"], 405);
+  EXPECT_EQ(running.Do([&] { return running.sink.target; }), "nginx");
+  response = client.Ask(to("/_bulk", "application/x-ndjson", "{\"delete\":{}}\n"));
+  EXPECT_EQ(json::parse(response.body())["errors"], true);
+  response = client.Ask(to("/v1/logs", "application/json", R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":1}]}]}]})"));
+  EXPECT_EQ(response.body(), "{}");
+  EXPECT_EQ(running.Do([&] { return running.sink.events.back(); }), R"({"logRecord":{"body":1}})");
+  response = client.Ask(to("/webhook/gate", "application/json", " [1,\n2] \n"));
+  EXPECT_EQ(json::parse(response.body())["unparsed_count"], 0);
+  EXPECT_EQ(running.Do([&] { return running.sink.events.back(); }), "[1,\n2]");
+  EXPECT_EQ(running.Do([&] { return running.sink.target; }), "gate");
+  response = client.Ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(response.result_int(), 200U);
+  EXPECT_EQ(json::parse(response.body())["version"]["number"], "8.0.0");
+  response = client.Ask("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(response.result_int(), 200U);
+  EXPECT_TRUE(response.body().empty());
+  response = client.Ask(to("/v1/logs", "application/x-protobuf", "x"));
+  EXPECT_EQ(response.result_int(), 415U);
+  EXPECT_NE(json::parse(response.body())["message"].get<std::string>().find("JSON"), std::string::npos);
+}
+
+TEST(HttpJson, SignedEventsCarryTheirVerdict) {
+  auto options = Options();
+  auto keys = std::make_shared<SourceKeys>();
+  ASSERT_TRUE(keys->Add("", "EdDSA", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
+  options.keys = keys;
+  Running running(options);
+  Client client(running.port);
+  ASSERT_TRUE(client.Handshake());
+  const std::string jws = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9"
+                          "g7sVvpAr_MuM0KA";
+  const auto response = client.Ask(Post("{\"a\":1}\n\"" + jws + "g\"\n" + jws + "g\n\"" + jws + "w\"\n"));
+  EXPECT_EQ(json::parse(response.body())["unparsed"], json::parse("[3]"));
+  EXPECT_EQ(running.Do([&] { return running.sink.flags; }),
+            (std::vector<std::uint16_t>{0, record::kFlagSignatureValid, record::kFlagSignatureValid, record::kFlagSignatureInvalid}));
+  EXPECT_EQ(running.Do([&] { return running.server->counters().signatures_invalid; }), 1U);
 }
 
 TEST(HttpJson, PipelinedRequestsAreAnsweredInOrder) {

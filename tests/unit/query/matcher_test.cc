@@ -45,6 +45,55 @@ TEST(TextFinder, FindsAtEveryPlaceOfEveryLength) {
   }
 }
 
+TEST(Flags, AreFoundByNameByPatternAndByTheirAbsence) {
+  const auto matches = [](const std::string& query, std::uint16_t flags) {
+    RecordView view;
+    view.flags = flags;
+    JsonScratch scratch;
+    const SourceLookup none;
+    RecordFields fields(view, none, scratch);
+    const auto parsed = ParseQuery(query);
+    EXPECT_TRUE(parsed.has_value()) << query;
+    EXPECT_EQ(ParseQuery(Print(*parsed)).value(), *parsed) << query;
+    return Matcher(*parsed).Matches(fields);
+  };
+  EXPECT_TRUE(matches("flag:signature_invalid", record::kFlagSignatureInvalid | record::kFlagRestamped));
+  EXPECT_TRUE(matches("flag:SIGNATURE_INVALID", record::kFlagSignatureInvalid));
+  EXPECT_FALSE(matches("flag:signature_invalid", record::kFlagSignatureValid));
+  EXPECT_TRUE(matches("flag:signature_*", record::kFlagSignatureUnknown));
+  EXPECT_FALSE(matches("flag:signature_*", record::kFlagTruncated));
+  EXPECT_TRUE(matches("flag:*", record::kFlagTruncated));
+  EXPECT_FALSE(matches("flag:*", 0));
+  EXPECT_TRUE(matches("flag:\"\"", 0));
+  EXPECT_FALSE(matches("flag:\"\"", record::kFlagTruncated));
+  EXPECT_TRUE(matches("flag!=truncated", record::kFlagUnparsed));
+  EXPECT_FALSE(matches("flag!=truncated", record::kFlagTruncated));
+  EXPECT_TRUE(matches("-flag:(truncated OR unparsed)", record::kFlagRestamped));
+  for (const char* wrong : {"flag:signed", "flag:sig?", "flag>truncated", "flag:/trunc/", "flags:truncated"}) EXPECT_FALSE(ParseQuery(wrong)) << wrong;
+}
+
+TEST(JsonDoors, EventsOfAgentsShowTheirMembers) {
+  const auto shows = [](std::string_view payload, const std::string& query) {
+    RecordView view;
+    view.kind = record::Kind::kJson;
+    view.payload = AsBytes(payload);
+    JsonScratch scratch;
+    const SourceLookup none;
+    RecordFields fields(view, none, scratch);
+    return Matcher(ParseQuery(query).value()).Matches(fields);
+  };
+  constexpr std::string_view kBulk = "{\"create\":{\"_index\":\"nginx\"}}\r\n{\"host\":\"web1\",\"level\":\"error\",\"index\":1}";
+  EXPECT_TRUE(shows(kBulk, "host:web1 severity:err json.index:1"));
+  EXPECT_TRUE(shows(kBulk, "nginx"));
+  EXPECT_FALSE(shows(kBulk, "msg:nginx"));
+  constexpr std::string_view kPretty = "{\n\"index\":{\"host\":\"x\"},\n\"host\":\"web2\"}";
+  EXPECT_TRUE(shows(kPretty, "host:web2 json.index.host:x"));
+  EXPECT_TRUE(shows("{\"index\":{\"a\":1},\n\"host\":\"web3\"}", "host:web3"));
+  constexpr std::string_view kOtlp =
+      R"({"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}},{"key":"host.name","value":{"stringValue":"web4"}}]},"logRecord":{"severityNumber":17,"body":{"stringValue":"boom"}}})";
+  EXPECT_TRUE(shows(kOtlp, "host:web4 app:shop severity:err json.logRecord.body.stringValue:boom"));
+}
+
 TEST(TextTest, InvalidUtf8HidesNothing) {
   const auto matches = [](const std::string& query, const std::string& payload) {
     RecordView view;

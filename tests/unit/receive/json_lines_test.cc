@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "appliance/base/hash.h"
 #include "tests/unit/receive/receive_fixture.h"
 
 namespace stele::receive {
@@ -67,6 +68,46 @@ TEST(JsonLines, EventsAreAnsweredAfterTheirCommitAndTheirBytesKept) {
   EXPECT_EQ(records[2].payload, "{\"b\" : 2}");
   EXPECT_EQ(records[2].flags, 0);
   EXPECT_EQ(records[2].kind, record::Kind::kJson);
+}
+
+TEST(JsonLines, ARegisteredSenderIsItsOwnSource) {
+  RigOptions options = JsonRig();
+  options.senders = {{"gate-a", Sha256Of(AsBytes("token-of-gate-a-1")), std::nullopt}};
+  Rig rig(options);
+  PlainClient named(rig);
+  ASSERT_TRUE(named.Send("{\"auth\":\"token-of-gate-a-1\"}\n{\"n\":1}\n"));
+  EXPECT_EQ(named.ReadLine(), R"({"auth":"ok"})");
+  EXPECT_EQ(rig.Records(1)[0].source["identity"], json({{"sender", "gate-a"}}));
+  PlainClient nobody(rig);
+  ASSERT_TRUE(nobody.Send("{\"n\":1}\n"));
+  EXPECT_EQ(json::parse(nobody.ReadLine())["error"]["code"], "unauthorized");
+}
+
+TEST(JsonLines, SignedEventsCarryTheirVerdictAndABadOneRaisesOneAlarm) {
+  auto keys = std::make_shared<ingest::SourceKeys>();
+  ASSERT_TRUE(keys->Add("", "EdDSA", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
+  RigOptions options = JsonRig();
+  options.keys = keys;
+  Rig rig(options);
+  PlainClient client(rig);
+  const std::string jws =  // RFC 8037 A.4 but for its last character
+      "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
+      "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KA";
+  ASSERT_TRUE(client.Send("\"" + jws + "g\"\n\"" + jws + "w\"\n\"" + jws + "w\"\n{}\n"));
+  const auto records = rig.Records(4);
+  EXPECT_EQ(records[0].flags, record::kFlagSignatureValid);
+  EXPECT_EQ(records[1].flags, record::kFlagSignatureInvalid);
+  EXPECT_EQ(records[2].flags, record::kFlagSignatureInvalid);
+  EXPECT_EQ(records[3].flags, 0);
+  constexpr std::int64_t kNow = 1'768'478'400'000'000'000;
+  for (const std::int64_t later_s : {1, 2, 30}) rig.Do([&] { rig.alarms().Tick(kNow + later_s * 1'000'000'000); });
+  const auto with_alarm = rig.Records(5);
+  ASSERT_EQ(with_alarm.size(), 5U);
+  EXPECT_EQ(with_alarm[4].kind, record::Kind::kAlarm);
+  const json alarm = json::parse(with_alarm[4].payload);
+  EXPECT_EQ(alarm["alarm"], "signature_invalid");
+  EXPECT_EQ(alarm["count"], 2);
+  EXPECT_EQ(alarm["peer"], "127.0.0.1");
 }
 
 TEST(JsonLines, ALineThatManyReadsBringIsOneEvent) {

@@ -126,6 +126,7 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
   ledger = std::make_unique<KeepingLedger>(std::move(ends->first));
   link_ = std::make_unique<LedgerLink>(context_, clock, entropy_);
   link_->Connect(std::move(ends->second));
+  alarms_ = std::make_unique<SignatureAlarms>(*link_, alarm_account_);
   listener.name = "test";
   listener.zone = "default";
   StreamFactory factory = options.own;
@@ -133,7 +134,13 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
     factory = SyslogFactory(*link_, entropy_, budget_, listener, {options.message_bytes_max},
                             options.way == Way::kSyslog ? ingest::Framing::kAuto : ingest::Framing::kCounted);
   } else if (options.way == Way::kJsonLines) {
-    factory = JsonLinesFactory(*link_, entropy_, budget_, listener, {options.message_bytes_max, options.tokens});
+    JsonLinesOptions lines;
+    lines.message_bytes_max = options.message_bytes_max;
+    lines.tokens = options.tokens;
+    lines.senders = options.senders;
+    lines.keys = options.keys;
+    lines.alarms = alarms_.get();
+    factory = JsonLinesFactory(*link_, entropy_, budget_, listener, lines);
   }
   StreamOptions stream_options;
   stream_options.tls = options.tls;

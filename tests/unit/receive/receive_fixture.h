@@ -81,6 +81,8 @@ struct RigOptions {
   Way way = Way::kSyslog;
   std::shared_ptr<const ingest::TlsContext> tls;
   std::vector<std::string> tokens;
+  std::vector<ingest::Sender> senders;
+  std::shared_ptr<const ingest::SourceKeys> keys;
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
   bool ipv6 = false;
   std::size_t connections_per_address_max = limits::kConnectionsPerAddress;
@@ -121,6 +123,8 @@ class Rig {
     return connections() == 0;
   }
 
+  SignatureAlarms& alarms() { return *alarms_; }  // on the rig's thread
+
   std::uint16_t port = 0;
   bool ipv6 = false;
   Listener listener;
@@ -133,6 +137,8 @@ class Rig {
   boost::asio::io_context context_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
   std::unique_ptr<LedgerLink> link_;
+  Listener alarm_account_;
+  std::unique_ptr<SignatureAlarms> alarms_;
   StreamBudget budget_;
   std::thread thread_;
 };
