@@ -59,6 +59,10 @@ inline constexpr std::int64_t kTlsHandshakeMs = 10'000;
 inline constexpr std::int64_t kHttpIdleMs = 60'000;             // from one answer to the end of the next header
 inline constexpr std::int64_t kHttpBodyStallMs = 30'000;
 inline constexpr std::int64_t kHttpBodyMs = 600'000;            // a whole body, however steadily it trickles
+inline constexpr std::size_t kRelpUnanswered = 1'048'576;       // transactions of one session; back-pressure comes long before
+inline constexpr std::size_t kRelpOffersBytes = 4 * kKiB;       // data of an `open`
+inline constexpr std::size_t kRelpRemembered = 1'048'576;       // fingerprints of messages that may come again, all sessions
+inline constexpr std::size_t kRelpRememberedPerSession = 65'536;
 inline constexpr std::size_t kHalfMessagesBytes = 48 * kMiB;    // of all connections of one receiver
 
 // Search.
