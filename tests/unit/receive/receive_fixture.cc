@@ -134,6 +134,8 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
                             options.way == Way::kSyslog ? ingest::Framing::kAuto : ingest::Framing::kCounted);
   } else if (options.way == Way::kJsonLines) {
     factory = JsonLinesFactory(*link_, entropy_, budget_, listener, {options.message_bytes_max, options.tokens});
+  } else if (options.way == Way::kRelp) {
+    factory = RelpFactory(*link_, entropy_, budget_, resent_, listener, {options.message_bytes_max, options.relp_refusal});
   }
   StreamOptions stream_options;
   stream_options.tls = options.tls;
