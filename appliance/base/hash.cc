@@ -130,4 +130,6 @@ std::uint32_t Checksum32(ByteView data) {
   return static_cast<std::uint32_t>(full ^ (full >> 32U));
 }
 
+std::uint64_t Fingerprint64(ByteView data, std::uint64_t seed) { return XXH3_64bits_withSeed(data.data(), data.size(), seed); }
+
 }  // namespace stele

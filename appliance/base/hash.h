@@ -34,5 +34,7 @@ void Sha256Pair(const HashJob& first, const HashJob& second, Hash& first_out, Ha
 
 // XXH3 folded to 32 bits: finds damage, proves nothing.
 [[nodiscard]] std::uint32_t Checksum32(ByteView data);
+// XXH3 under a seed: recognises what was seen before, proves nothing.
+[[nodiscard]] std::uint64_t Fingerprint64(ByteView data, std::uint64_t seed);
 
 }  // namespace stele

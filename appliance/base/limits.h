@@ -69,6 +69,11 @@ inline constexpr std::int64_t kTlsHandshakeMs = 10'000;
 inline constexpr std::int64_t kHttpIdleMs = 60'000;             // from one answer to the end of the next header
 inline constexpr std::int64_t kHttpBodyStallMs = 30'000;
 inline constexpr std::int64_t kHttpBodyMs = 600'000;            // a whole body, however steadily it trickles
+inline constexpr std::size_t kRelpUnanswered = 1'048'576;       // transactions of one session; back-pressure comes long before
+inline constexpr std::size_t kRelpOffersBytes = 4 * kKiB;       // data of an `open`
+inline constexpr std::size_t kRememberedMessages = 524'288;     // fingerprints of messages that may come again, all sessions
+inline constexpr std::size_t kRememberedPerSession = 65'536;
+inline constexpr std::size_t kRememberedAcrossCrash = 65'536;   // of all sessions together, in a page that outlives the receiver
 inline constexpr std::size_t kHalfMessagesBytes = 48 * kMiB;    // of all connections of one receiver
 
 // Search.

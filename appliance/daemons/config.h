@@ -3,7 +3,8 @@
 //
 //   [log]         origin = ""                    first line of every checkpoint; empty: stele.invalid/log/<16 hex of the log id>
 //   [ingest]      address = "127.0.0.1"          syslog_udp_port = 10514, syslog_tcp_port = 10514, https_json_port = 8443
-//                 syslog_tls_port = 6514         json_lines_tls_port = 6515
+//                 syslog_tls_port = 6514         json_lines_tls_port = 6515     relp_port = 2514                 relp_tls_port = "off"
+//                 relp_refusal = "close" | "answer"
 //                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
 //                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
 //                 tls_certificate = ""           tls_key = ""                      tls_min = "1.3" | "1.2"
@@ -53,6 +54,9 @@ struct Config {
   std::optional<std::uint16_t> https_json_port = 8443;
   std::optional<std::uint16_t> syslog_tls_port = 6514;
   std::optional<std::uint16_t> json_lines_tls_port = 6515;
+  std::optional<std::uint16_t> relp_port = 2514;
+  std::optional<std::uint16_t> relp_tls_port;
+  std::string relp_refusal = "close";
   std::string tls_certificate;  // files, relative to the directory; empty: the certificate `stele up` makes
   std::string tls_key;
   std::string tls_min = "1.3";

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "appliance/base/system.h"
+#include "appliance/ingest/message.h"
+#include "appliance/ingest/tls.h"
 
 namespace stele::receive {
 
@@ -22,6 +24,19 @@ record::Peer PeerOf(const sockaddr_in6& address) {
   }
   std::memcpy(peer.data() + 16, &port, sizeof port);  // already big-endian
   return peer;
+}
+
+std::uint16_t PeerFlags::Of(ByteView message, std::int64_t now_ns) {
+  std::uint16_t flags = OfPeer();
+  if (peer_.identity == nullptr) return flags;
+  const std::string_view host = ingest::PeekHost(message, now_ns);
+  if (host.empty()) return flags;  // claims nothing
+  if (host != last_host_) {
+    last_host_ = host;
+    last_host_named_ = peer_.identity->NamesHost(host);
+  }
+  if (!last_host_named_) flags |= record::kFlagIdentityMismatch;
+  return flags;
 }
 
 WholeHash WholeHashOf(ByteView whole) {

@@ -5,12 +5,27 @@
 
 #include <string>
 
+#include "appliance/daemons/receive_stream.h"
 #include "appliance/record/entry.h"
 
 namespace stele::receive {
 
 // IPv4 as ::ffff:a.b.c.d; another family gives all zeros.
 [[nodiscard]] record::Peer PeerOf(const sockaddr_in6& address);
+
+// What follows for a syslog message from its peer alone, and from the peer's certificate and the host the message claims.
+// Senders mostly claim one host: its verdict is kept.
+class PeerFlags {
+ public:
+  explicit PeerFlags(const StreamPeer& peer) : peer_(peer) {}
+  [[nodiscard]] std::uint16_t OfPeer() const { return peer_.overflow ? record::kFlagOverflowSource : std::uint16_t{0}; }
+  [[nodiscard]] std::uint16_t Of(ByteView message, std::int64_t now_ns);
+
+ private:
+  const StreamPeer& peer_;
+  std::string last_host_;
+  bool last_host_named_ = false;
+};
 
 // Payload of the `loss` entry beside a truncated record: its full length and a salted hash of the whole. The salt is public
 // here because the hash is for whoever holds the original; it hides nothing that the record does not show.

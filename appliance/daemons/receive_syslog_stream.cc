@@ -1,7 +1,5 @@
 #include "appliance/daemons/receive_peer.h"
 #include "appliance/daemons/receive_syslog.h"
-#include "appliance/ingest/message.h"
-#include "appliance/ingest/tls.h"
 
 namespace stele::receive {
 namespace {
@@ -11,7 +9,7 @@ class SyslogSession final : public StreamSession {
  public:
   SyslogSession(LedgerLink& link, Listener& listener, const StreamPeer& peer,
                 const ingest::StreamFramer::Options& options)
-      : link_(link), listener_(listener), peer_(peer), framer_(options) {}
+      : link_(link), listener_(listener), peer_(peer), framer_(options), flags_(peer) {}
 
   void Take(ByteView bytes, std::int64_t now_ns) override {
     framer_.Feed(bytes);
@@ -52,27 +50,15 @@ class SyslogSession final : public StreamSession {
     ++listener_.received;
   }
 
-  // What follows from the peer alone, and from its certificate and the host the message claims. Senders mostly claim
-  // one host: its verdict is kept.
   [[nodiscard]] std::uint16_t FlagsOf(const ingest::FramedMessage& message, std::int64_t now_ns) {
-    std::uint16_t flags = peer_.overflow ? record::kFlagOverflowSource : std::uint16_t{0};
-    if (peer_.identity == nullptr || message.framing_error) return flags;
-    const std::string_view host = ingest::PeekHost(message.bytes, now_ns);
-    if (host.empty()) return flags;  // claims nothing
-    if (host != last_host_) {
-      last_host_ = host;
-      last_host_named_ = peer_.identity->NamesHost(host);
-    }
-    if (!last_host_named_) flags |= record::kFlagIdentityMismatch;
-    return flags;
+    return message.framing_error ? flags_.OfPeer() : flags_.Of(message.bytes, now_ns);
   }
 
   LedgerLink& link_;
   Listener& listener_;
   const StreamPeer& peer_;
   ingest::StreamFramer framer_;
-  std::string last_host_;
-  bool last_host_named_ = false;
+  PeerFlags flags_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "appliance/channel/control.h"
 #include "appliance/daemons/receive_json.h"
 #include "appliance/daemons/receive_json_lines.h"
+#include "appliance/daemons/receive_relp.h"
 #include "appliance/daemons/receive_syslog.h"
 #include "appliance/ingest/tls.h"
 #include "appliance/sandbox/profiles.h"
@@ -55,6 +56,7 @@ class Receiver {
       link_.Connect(std::move(given.descriptor));
       return {};
     }
+    if (given.what.role == "resent-page") return resent_.UsePage(std::move(given.descriptor));
     if (given.what.role != "listener") return Fail(Code::kInvalid, "unknown role " + given.what.role);
     const json detail = json::parse(given.what.detail_json, nullptr, false);
     if (!detail.is_object()) return Fail(Code::kInvalid, "listener " + given.what.name + ": no detail");
@@ -88,6 +90,11 @@ class Receiver {
     } else if (listener.transport == "tls") {
       STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
                                   SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kCounted)));
+    } else if (listener.transport == "relp") {
+      AddStream(listener, index, std::move(socket), {}, RelpFactory(link_, entropy_, budget_, resent_, listener, OptionsOfRelp()));
+    } else if (listener.transport == "relp-tls") {
+      STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
+                                  RelpFactory(link_, entropy_, budget_, resent_, listener, OptionsOfRelp())));
     } else if (listener.transport == "json-lines-tls") {
       JsonLinesOptions lines;
       lines.message_bytes_max = options.message_bytes_max;
@@ -114,6 +121,11 @@ class Receiver {
       return Fail(Code::kInvalid, "listener " + listener.name + ": unknown transport " + listener.transport);
     }
     return {};
+  }
+
+  [[nodiscard]] RelpOptions OptionsOfRelp() const {
+    return {configuration_.value("message_bytes_max", limits::kMessageBytesDefault),
+            configuration_.value("relp_refusal", "close") == "answer" ? RelpRefusal::kAnswer : RelpRefusal::kClose};
   }
 
   void AddStream(Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory) {
@@ -248,6 +260,7 @@ class Receiver {
   SystemEntropy entropy_;
   LedgerLink link_;
   StreamBudget budget_;
+  ResentMemory resent_{entropy_};
   boost::asio::steady_timer timer_;
   boost::asio::posix::stream_descriptor control_;
   std::vector<std::unique_ptr<Listener>> listeners_;

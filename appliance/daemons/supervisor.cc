@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/ingest_tls.h"
 #include "appliance/daemons/listeners.h"
+#include "appliance/daemons/receive_resent.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
 
@@ -109,7 +111,9 @@ Result<Listeners> BindAll(const Config& config) {
                 {"syslog-tcp", "tcp", config.syslog_tcp_port},
                 {"https-json", "https-json", config.https_json_port},
                 {"syslog-tls", "tls", config.syslog_tls_port},
-                {"json-lines-tls", "json-lines-tls", config.json_lines_tls_port}};
+                {"json-lines-tls", "json-lines-tls", config.json_lines_tls_port},
+                {"relp", "relp", config.relp_port},
+                {"relp-tls", "relp-tls", config.relp_tls_port}};
   for (const auto& listener : wanted) {
     if (!listener.port) continue;
     STELE_TRY(auto bound, BindListener(listener.name, listener.transport, config.ingest_address, *listener.port));
@@ -117,14 +121,6 @@ Result<Listeners> BindAll(const Config& config) {
   }
   STELE_TRY(all.viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
   return all;
-}
-
-OwnChannel ListenerChannel(const BoundListener& listener) {
-  return {{"listener", listener.name, listener.DetailJson()}, [fd = listener.descriptor.get()]() -> Result<UniqueFd> {
-            UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-            if (!copy.valid()) return FailErrno("duplicate a listener");
-            return copy;
-          }};
 }
 
 std::string UrlOf(const BoundListener& listener) {
@@ -140,12 +136,33 @@ struct Parts {
   const Listeners& listeners;
   const TpmSource& tpm;
   int query_socket;
+  int resent_page;
   std::string ingest_tls_json;
 };
+
+// Outlives every receiver: what clients may send again after one has died (receive_resent.h).
+Result<UniqueFd> MakeResentPage() {
+  UniqueFd page(::memfd_create("stele-resent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!page.valid() || ::ftruncate(page.get(), static_cast<off_t>(receive::kResentPageBytes)) != 0 ||
+      ::fcntl(page.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return FailErrno("make the page of remembered messages");
+  }
+  return page;
+}
+
+// A duplicate of a descriptor of ours for each start of a member.
+OwnChannel DuplicateOf(const channel::TakeChannel& what, int fd) {
+  return {what, [fd, name = what.name]() -> Result<UniqueFd> {
+            UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+            if (!copy.valid()) return FailErrno("duplicate " + name);
+            return copy;
+          }};
+}
 
 std::string ReceiveConfiguration(const Config& config, const std::string& ingest_tls_json) {
   return json{{"zone", config.zone},
               {"message_bytes_max", config.message_bytes_max},
+              {"relp_refusal", config.relp_refusal},
               {"tls", json::parse(ingest_tls_json, nullptr, false)},
               {"tokens", config.tokens},
               {"senders", SendersJson(config.senders)},
@@ -200,6 +217,10 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
   return "{}";
 }
 
+OwnChannel ListenerChannel(const BoundListener& listener) {
+  return DuplicateOf({"listener", listener.name, listener.DetailJson()}, listener.descriptor.get());
+}
+
 Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   std::vector<MemberSpec> members(kMemberCount);
   const std::array<const char*, kMemberCount> names{"stele-anchor", "stele-ledger", "stele-query", "stele-receive", "stele-web"};
@@ -215,11 +236,8 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
   for (const auto& listener : parts.listeners.ingest) members[kReceive].own.push_back(ListenerChannel(listener));
   members[kWeb].own.push_back(ListenerChannel(parts.listeners.viewer));
-  members[kQuery].own.push_back({{"api-socket", "cli", ""}, [fd = parts.query_socket]() -> Result<UniqueFd> {
-                                   UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-                                   if (!copy.valid()) return FailErrno("duplicate the query socket");
-                                   return copy;
-                                 }});
+  members[kReceive].own.push_back(DuplicateOf({"resent-page", "resent", ""}, parts.resent_page));
+  members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
   return members;
 }
 
@@ -442,8 +460,9 @@ Result<int> Up(const Home& home, const Config& config) {
   STELE_TRY(TpmSource tpm, TpmSource::Open(home, config.tpm));
   STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, &Say));
   STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
+  STELE_TRY(const UniqueFd resent_page, MakeResentPage());
   STELE_TRY(std::string ingest_tls, IngestTlsJson(home.dir, config, identity.certificates.ingest));
-  const Parts parts{home, config, identity, listeners, tpm, query_socket.get(), std::move(ingest_tls)};
+  const Parts parts{home, config, identity, listeners, tpm, query_socket.get(), resent_page.get(), std::move(ingest_tls)};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const int exit_status = Appliance(parts, tpm, std::move(members)).Run();

@@ -1,7 +1,5 @@
 #include "appliance/ingest/framing.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <string>
@@ -9,7 +7,7 @@
 namespace stele::ingest {
 namespace {
 
-constexpr std::size_t kCountDigitsMax = 20;  // a longer run of digits is text
+constexpr std::size_t kCountDigitsMax = 20;                // a longer run of digits is text
 constexpr std::size_t kRequestLineMax = 4 * limits::kKiB;  // no longer than what every connection may hold
 static_assert(kRequestLineMax <= kHeldBytesFree);
 constexpr auto kLf = std::byte{'\n'};
@@ -21,7 +19,8 @@ constexpr std::size_t kNowhere = std::string_view::npos;
 
 bool IsDigit(std::byte b) { return b >= std::byte{'0'} && b <= std::byte{'9'}; }
 
-// What a counted message begins with when nothing but its first octet can be known: a PRI, a byte order mark, a JSON object.
+// What a counted message begins with when nothing but its first octet can be known: a PRI, a byte order mark, a JSON
+// object.
 bool BeginsMessage(std::byte b) { return b == kLess || b == std::byte{0xef} || b == std::byte{'{'}; }
 
 std::size_t FindLineEnd(ByteView bytes, bool nul_ends_line) {
@@ -34,7 +33,8 @@ std::size_t FindLineEnd(ByteView bytes, bool nul_ends_line) {
   return found == nullptr ? kNowhere : static_cast<std::size_t>(static_cast<const std::byte*>(found) - bytes.data());
 }
 
-// The first line of an HTTP/1 request: METHOD SP target SP "HTTP/1." DIGIT. A log line that merely begins with "GET " is not.
+// The first line of an HTTP/1 request: METHOD SP target SP "HTTP/1." DIGIT. A log line that merely begins with "GET "
+// is not.
 bool IsHttpRequestLine(std::string_view line) {
   constexpr std::array<std::string_view, 10> kMethods{"GET ",     "POST ",    "HEAD ",  "PUT ",   "DELETE ",
                                                       "OPTIONS ", "CONNECT ", "PATCH ", "TRACE ", "PRI "};
@@ -47,44 +47,8 @@ bool IsHttpRequestLine(std::string_view line) {
 
 }  // namespace
 
-// SHA-256("stele/whole/v1" || salt || octets), fed as they pass.
-class StreamFramer::WholeHash {
- public:
-  explicit WholeHash(const record::Salt& salt) : salt_(salt), context_(EVP_MD_CTX_new()) {
-    static const Digest kSha256(EVP_MD_fetch(nullptr, "SHA256", nullptr));
-    STELE_CHECK(context_ != nullptr && kSha256 != nullptr);
-    STELE_CHECK(EVP_DigestInit_ex2(context_.get(), kSha256.get(), nullptr) == 1);
-    Update(AsBytes("stele/whole/v1"));
-    Update(salt_);
-  }
-  void Update(ByteView octets) { STELE_CHECK(EVP_DigestUpdate(context_.get(), octets.data(), octets.size()) == 1); }
-  [[nodiscard]] Hash Finish() {
-    Hash hash{};
-    STELE_CHECK(EVP_DigestFinal_ex(context_.get(), reinterpret_cast<unsigned char*>(hash.data()), nullptr) == 1);
-    return hash;
-  }
-  [[nodiscard]] const record::Salt& salt() const { return salt_; }
-
- private:
-  struct FreeDigest {
-    void operator()(EVP_MD* digest) const { EVP_MD_free(digest); }
-  };
-  struct FreeContext {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-  };
-  using Digest = std::unique_ptr<EVP_MD, FreeDigest>;
-  record::Salt salt_;
-  std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
-};
-
-StreamFramer::StreamFramer(const Options& options) : options_(options) {
-  options_.message_bytes_max = std::max(options_.message_bytes_max, kMessageBytesMin);
-  held_limit_bytes_ = options_.message_bytes_max;
-}
-
-StreamFramer::~StreamFramer() {
-  if (options_.held != nullptr) options_.held->used_bytes -= held_charged_bytes_;
-}
+StreamFramer::StreamFramer(const Options& options)
+    : options_(options), held_(options.message_bytes_max, options.salt_key, options.held) {}
 
 void StreamFramer::Feed(ByteView chunk) {
   if (closed_ || end_) return;
@@ -99,7 +63,7 @@ void StreamFramer::End(EndReason reason) {
 bool StreamFramer::inside_message() const { return !closed_ && (state_ != State::kStart || !held_.empty()); }
 
 bool StreamFramer::Next(FramedMessage& message) {
-  if (held_delivered_) ReleaseHeld();
+  held_.Release();
   while (!closed_ && !chunk_.empty()) {
     bool delivered = false;
     switch (state_) {
@@ -181,8 +145,7 @@ bool StreamFramer::StepStart(FramedMessage& message) {
   if (!holding) {
     decision = Decide(chunk_);
     if (decision.verdict == Verdict::kNeedMore) {
-      Append(held_, chunk_);
-      chunk_ = {};
+      Take(chunk_.size());
       return false;
     }
   } else {
@@ -190,19 +153,21 @@ bool StreamFramer::StepStart(FramedMessage& message) {
     const ByteView all = chunk_;
     std::size_t taken = 0;
     while (decision.verdict == Verdict::kNeedMore && taken < all.size()) {
-      held_.push_back(all[taken]);
+      held_.Take(all.subspan(taken, 1));
       ++taken;
-      decision = Decide(held_);
+      decision = Decide(held_.kept());
     }
     chunk_ = all.subspan(taken);
     if (decision.verdict == Verdict::kNeedMore) return false;
-    if (decision.verdict == Verdict::kLine) decision.octets = held_.size() - 1;
-    // The last octet decided; what it does not use up goes back, so that a frame's own octets are read in one place only.
-    if (decision.verdict == Verdict::kLine || decision.verdict == Verdict::kSkip || decision.verdict == Verdict::kCounted) {
-      const std::size_t surplus = held_.size() - decision.octets;
+    if (decision.verdict == Verdict::kLine) decision.octets = held_.kept().size() - 1;
+    // The last octet decided; what it does not use up goes back, so that a frame's own octets are read in one place
+    // only.
+    if (decision.verdict == Verdict::kLine || decision.verdict == Verdict::kSkip ||
+        decision.verdict == Verdict::kCounted) {
+      const std::size_t surplus = held_.kept().size() - decision.octets;
       STELE_CHECK(surplus <= taken);
       chunk_ = all.subspan(taken - surplus);
-      held_.resize(decision.octets);
+      held_.TakeBack(surplus);
     }
   }
 
@@ -210,7 +175,7 @@ bool StreamFramer::StepStart(FramedMessage& message) {
     case Verdict::kSkip:
     case Verdict::kCounted:
       if (holding) {
-        held_.clear();
+        held_.Drop();
       } else {
         chunk_ = chunk_.subspan(decision.octets);
       }
@@ -219,8 +184,6 @@ bool StreamFramer::StepStart(FramedMessage& message) {
       state_ = State::kCounted;
       return chunk_.empty() ? false : StepCounted(message);
     case Verdict::kLine:
-      received_ = held_.size();
-      if (!held_.empty()) last_octet_ = held_.back();
       state_ = State::kLine;
       return StepLine(message);
     case Verdict::kTls:
@@ -233,8 +196,8 @@ bool StreamFramer::StepStart(FramedMessage& message) {
 }
 
 bool StreamFramer::StepCounted(FramedMessage& message) {
-  const std::uint64_t missing = count_ - received_;
-  if (received_ == 0 && chunk_.size() >= missing) {
+  const std::uint64_t missing = count_ - held_.received();
+  if (held_.received() == 0 && chunk_.size() >= missing) {
     const ByteView whole = chunk_.first(static_cast<std::size_t>(missing));
     chunk_ = chunk_.subspan(whole.size());
     previous_counted_ = true;
@@ -243,9 +206,9 @@ bool StreamFramer::StepCounted(FramedMessage& message) {
     return true;
   }
   Take(static_cast<std::size_t>(std::min<std::uint64_t>(missing, chunk_.size())));
-  if (received_ != count_) return false;
+  if (held_.received() != count_) return false;
   previous_counted_ = true;
-  (void)DeliverHeld(message, received_);
+  (void)DeliverHeld(message, held_.received());
   message.counted = true;
   return true;
 }
@@ -256,13 +219,13 @@ bool StreamFramer::StepLine(FramedMessage& message) {
   const std::size_t end = FindLineEnd(chunk_, options_.nul_ends_line);
   const bool ended = end != kNowhere;
   const std::size_t octets = ended ? end : chunk_.size();
-  if (received_ + octets > limits::kMessageBytesCeiling) return DeliverRest(message, Foreign::kNone);
+  if (held_.received() + octets > limits::kMessageBytesCeiling) return DeliverRest(message, Foreign::kNone);
   const bool first = messages_count_ == 0;
-  if (ended && received_ == 0) {
+  if (ended && held_.received() == 0) {
     const ByteView line = chunk_.first(octets);
     const bool cr = !line.empty() && line.back() == kCr;
     const ByteView text = line.first(line.size() - (cr ? 1 : 0));
-    const bool fits = text.size() <= options_.message_bytes_max;
+    const bool fits = text.size() <= held_.message_bytes_max();
     if (first && fits && IsHttpRequestLine(AsText(text))) return DeliverRest(message, Foreign::kHttp);
     chunk_ = chunk_.subspan(octets + 1);
     state_ = State::kStart;
@@ -273,63 +236,49 @@ bool StreamFramer::StepLine(FramedMessage& message) {
 
   Take(octets);
   if (!ended) return false;
-  const bool cr = received_ != 0 && last_octet_ == kCr;
-  const std::uint64_t text_bytes = received_ - (cr ? 1 : 0);
-  if (first && text_bytes <= held_.size() && IsHttpRequestLine(AsText(held_).substr(0, static_cast<std::size_t>(text_bytes)))) {
+  const bool cr = !held_.empty() && held_.last_octet() == kCr;
+  const std::uint64_t text_bytes = held_.received() - (cr ? 1 : 0);
+  if (first && text_bytes <= held_.kept().size() &&
+      IsHttpRequestLine(AsText(held_.kept()).substr(0, static_cast<std::size_t>(text_bytes)))) {
     return DeliverRest(message, Foreign::kHttp);
   }
   chunk_ = chunk_.subspan(1);
   state_ = State::kStart;
   previous_counted_ = false;
   if (text_bytes == 0) {
-    ReleaseHeld();
+    held_.Drop();
     return false;
   }
-  return DeliverHeld(message, text_bytes <= held_.size() ? text_bytes : received_);
+  return DeliverHeld(message, text_bytes <= held_.kept().size() ? text_bytes : held_.received());
 }
 
 bool StreamFramer::DeliverWhole(FramedMessage& message, ByteView whole) {
-  message = FramedMessage{};
-  message.bytes = whole.first(std::min(whole.size(), options_.message_bytes_max));
-  message.full_length = whole.size();
-  if (message.bytes.size() < whole.size()) {
-    message.truncated = true;
-    message.whole_salt = record::DeriveSalt(options_.salt_key, truncated_count_++);
-    WholeHash hash(message.whole_salt);
-    hash.Update(whole);
-    message.whole_hash = hash.Finish();
-  }
-  state_ = State::kStart;
-  ++messages_count_;
-  return true;
+  return Deliver(message, held_.Whole(whole), whole.size());
 }
 
 bool StreamFramer::DeliverHeld(FramedMessage& message, std::uint64_t length_bytes) {
+  return Deliver(message, held_.Deliver(length_bytes), length_bytes);
+}
+
+bool StreamFramer::Deliver(FramedMessage& message, const HeldView& view, std::uint64_t length_bytes) {
   message = FramedMessage{};
-  message.bytes = ByteView(held_).first(static_cast<std::size_t>(std::min<std::uint64_t>(length_bytes, held_.size())));
+  message.bytes = view.bytes;
+  message.truncated = view.truncated;
   message.full_length = length_bytes;
-  if (message.bytes.size() < length_bytes) {
-    STELE_CHECK(whole_hash_ != nullptr);
-    message.truncated = true;
-    message.whole_salt = whole_hash_->salt();
-    message.whole_hash = whole_hash_->Finish();
-    ++truncated_count_;
-  }
+  message.whole_salt = view.whole_salt;
+  message.whole_hash = view.whole_hash;
   state_ = State::kStart;
-  received_ = 0;
-  held_delivered_ = true;
   ++messages_count_;
   return true;
 }
 
 bool StreamFramer::DeliverRest(FramedMessage& message, Foreign foreign) {
-  if (state_ == State::kStart) received_ = held_.size();
-  if (received_ == 0) {
+  if (held_.received() == 0) {
     (void)DeliverWhole(message, chunk_);
     chunk_ = {};
   } else {
     Take(chunk_.size());
-    (void)DeliverHeld(message, received_);
+    (void)DeliverHeld(message, held_.received());
   }
   message.framing_error = true;
   message.foreign = foreign;
@@ -342,80 +291,30 @@ bool StreamFramer::DeliverEnd(FramedMessage& message) {
   const bool orderly = *end_ == EndReason::kPeerClosed;
   const State state = state_;
   if (state == State::kStart) {
-    if (held_.empty() || held_[0] == kCr) return false;
-    received_ = held_.size();
-    const bool header = options_.framing != Framing::kLines && IsDigit(held_[0]);
-    (void)DeliverHeld(message, received_);
+    if (held_.empty() || held_.kept()[0] == kCr) return false;
+    const bool header = options_.framing != Framing::kLines && IsDigit(held_.kept()[0]);
+    (void)DeliverHeld(message, held_.received());
     message.incomplete = header || !orderly;
     return true;
   }
   if (state == State::kCounted) {
-    if (received_ == 0) {  // a header and nothing else: it is what was received
-      Append(held_, AsBytes(std::to_string(count_) + " "));
-      received_ = held_.size();
+    if (held_.received() == 0) {  // a header and nothing else: it is what was received
+      held_.Take(AsBytes(std::to_string(count_) + " "));
     }
-    (void)DeliverHeld(message, received_);
+    (void)DeliverHeld(message, held_.received());
     message.counted = true;
     message.incomplete = true;
     message.full_length = count_;
     return true;
   }
-  (void)DeliverHeld(message, received_);
+  (void)DeliverHeld(message, held_.received());
   message.incomplete = !orderly;
   return true;
 }
 
 void StreamFramer::Take(std::size_t octets) {
-  if (octets == 0) return;
-  const ByteView taken = chunk_.first(octets);
+  held_.Take(chunk_.first(octets));
   chunk_ = chunk_.subspan(octets);
-  received_ += octets;
-  last_octet_ = taken.back();
-  const std::size_t kept = whole_hash_ != nullptr ? 0 : MakeRoom(octets);
-  if (kept < octets && whole_hash_ == nullptr) {
-    whole_hash_ = std::make_unique<WholeHash>(record::DeriveSalt(options_.salt_key, truncated_count_));
-    whole_hash_->Update(held_);
-    whole_hash_->Update(taken.first(kept));
-  }
-  Append(held_, taken.first(kept));
-  if (whole_hash_ != nullptr) whole_hash_->Update(taken.subspan(kept));
-}
-
-// How many of `octets` may be kept; the memory for them is there when it returns.
-std::size_t StreamFramer::MakeRoom(std::size_t octets) {
-  const std::size_t size = held_.size();
-  const std::size_t kept = std::min(octets, held_limit_bytes_ - std::min(size, held_limit_bytes_));
-  if (size + kept <= held_.capacity()) return kept;
-  std::size_t capacity = std::min(std::max({2 * held_.capacity(), size + kept, std::size_t{256}}), options_.message_bytes_max);
-  capacity = std::max(capacity, size + kept);
-  if (options_.held != nullptr) {
-    auto& budget = *options_.held;
-    const auto charge_for = [](std::size_t bytes) { return bytes - std::min(bytes, kHeldBytesFree); };
-    const std::size_t room = budget.limit_bytes - std::min(budget.used_bytes, budget.limit_bytes) + held_charged_bytes_;
-    if (charge_for(capacity) > room) capacity = size + kept;
-    if (charge_for(capacity) > room) {
-      // No memory to spare: this message ends here, at what is held or at what every connection may hold.
-      held_limit_bytes_ = std::min(std::max(held_.capacity(), kHeldBytesFree), options_.message_bytes_max);
-      const std::size_t less = std::min(octets, held_limit_bytes_ - std::min(size, held_limit_bytes_));
-      held_.reserve(size + less);
-      return less;
-    }
-    budget.used_bytes += charge_for(capacity) - std::min(held_charged_bytes_, charge_for(capacity));
-    held_charged_bytes_ = std::max(held_charged_bytes_, charge_for(capacity));
-  }
-  held_.reserve(capacity);
-  return kept;
-}
-
-void StreamFramer::ReleaseHeld() {
-  held_.clear();
-  if (held_.capacity() > kHeldBytesFree) Bytes().swap(held_);
-  if (options_.held != nullptr) options_.held->used_bytes -= held_charged_bytes_;
-  held_charged_bytes_ = 0;
-  held_limit_bytes_ = options_.message_bytes_max;
-  whole_hash_.reset();
-  received_ = 0;
-  held_delivered_ = false;
 }
 
 }  // namespace stele::ingest

@@ -18,11 +18,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 
 #include "appliance/base/bytes.h"
 #include "appliance/base/limits.h"
+#include "appliance/ingest/held_message.h"
 #include "appliance/record/entry.h"
 
 namespace stele::ingest {
@@ -43,25 +43,17 @@ enum class EndReason : std::uint8_t {
 // What a connection turned out to be when it is not syslog.
 enum class Foreign : std::uint8_t { kNone, kHttp, kTls };
 
-// Bytes of half messages held by all connections of one listener process: what keeps 4,096 senders of half a mebibyte from
-// taking 2 GiB. A connection may always hold kHeldBytesFree; beyond, a message that finds no room is truncated (and says so).
-struct HeldBytes {
-  std::size_t limit_bytes = limits::kHalfMessagesBytes;
-  std::size_t used_bytes = 0;
-};
-inline constexpr std::size_t kHeldBytesFree = 4 * limits::kKiB;
-inline constexpr std::size_t kMessageBytesMin = 64;  // a smaller maximum is raised to it
-
 struct FramedMessage {
-  ByteView bytes;                 // the message without framing octets; empty only for a counted frame of zero kept octets
-  bool counted = false;           // octet counting (else a line)
-  bool truncated = false;         // `bytes` is only the beginning; full_length, whole_salt and whole_hash describe the rest
-  bool incomplete = false;        // the stream ended inside the message
-  bool framing_error = false;     // framing lost: `bytes` is everything read from there on; the connection is over
+  ByteView bytes;           // the message without framing octets; empty only for a counted frame of zero kept octets
+  bool counted = false;     // octet counting (else a line)
+  bool truncated = false;   // `bytes` is only the beginning; full_length, whole_salt and whole_hash describe the rest
+  bool incomplete = false;  // the stream ended inside the message
+  bool framing_error = false;  // framing lost: `bytes` is everything read from there on; the connection is over
   Foreign foreign = Foreign::kNone;
-  std::uint64_t full_length = 0;  // octets received of this message; of an incomplete counted frame, the count it claimed
-  record::Salt whole_salt{};      // only when truncated: DeriveSalt(salt_key, number of the truncated message)
-  Hash whole_hash{};              // only when truncated: SHA-256("stele/whole/v1" || whole_salt || every octet received)
+  std::uint64_t full_length =
+      0;                      // octets received of this message; of an incomplete counted frame, the count it claimed
+  record::Salt whole_salt{};  // only when truncated: DeriveSalt(salt_key, number of the truncated message)
+  Hash whole_hash{};          // only when truncated: SHA-256("stele/whole/v1" || whole_salt || every octet received)
 };
 
 class StreamFramer {
@@ -69,25 +61,25 @@ class StreamFramer {
   struct Options {
     Framing framing = Framing::kAuto;
     std::size_t message_bytes_max = limits::kMessageBytesDefault;  // at least kMessageBytesMin
-    bool nul_ends_line = false;   // some devices end lines with NUL instead of LF
-    record::SaltKey salt_key{};   // fresh randomness for this connection
-    HeldBytes* held = nullptr;    // shared budget; null = each connection may hold message_bytes_max
+    bool nul_ends_line = false;                                    // some devices end lines with NUL instead of LF
+    record::SaltKey salt_key{};                                    // fresh randomness for this connection
+    HeldBytes* held = nullptr;  // shared budget; null = each connection may hold message_bytes_max
   };
 
   explicit StreamFramer(const Options& options);
-  ~StreamFramer();
   StreamFramer(const StreamFramer&) = delete;
   StreamFramer& operator=(const StreamFramer&) = delete;
 
   // The next bytes read. They must stay in place until Next() has returned false. Ignored once closed.
   void Feed(ByteView chunk);
-  // The next message; false when more bytes are needed (what is left of the chunk has been taken over) or nothing will come.
+  // The next message; false when more bytes are needed (what is left of the chunk has been taken over) or nothing will
+  // come.
   [[nodiscard]] bool Next(FramedMessage& message);
   // No more bytes will come; what is half done is then delivered by Next().
   void End(EndReason reason);
 
-  [[nodiscard]] bool closed() const { return closed_; }            // framing error delivered, or ended and drained
-  [[nodiscard]] bool inside_message() const;                       // half a frame is held: the stall timer runs
+  [[nodiscard]] bool closed() const { return closed_; }  // framing error delivered, or ended and drained
+  [[nodiscard]] bool inside_message() const;             // half a frame is held: the stall timer runs
   [[nodiscard]] std::uint64_t messages_count() const { return messages_count_; }
 
  private:
@@ -98,7 +90,6 @@ class StreamFramer {
     std::size_t octets = 0;   // of the start that this verdict uses up
     std::uint64_t count = 0;  // of a counted frame
   };
-  class WholeHash;  // running SHA-256 of a message that is too long
 
   [[nodiscard]] Decision Decide(ByteView start) const;
   [[nodiscard]] Decision DecideDigits(ByteView start) const;
@@ -106,30 +97,22 @@ class StreamFramer {
   bool StepStart(FramedMessage& message);
   bool StepCounted(FramedMessage& message);
   bool StepLine(FramedMessage& message);
-  bool DeliverWhole(FramedMessage& message, ByteView whole);              // still inside the caller's buffer
+  bool DeliverWhole(FramedMessage& message, ByteView whole);             // still inside the caller's buffer
   bool DeliverHeld(FramedMessage& message, std::uint64_t length_bytes);  // pieced together in held_
-  bool DeliverRest(FramedMessage& message, Foreign foreign);              // the framing is lost: everything read
+  bool DeliverRest(FramedMessage& message, Foreign foreign);             // the framing is lost: everything read
   bool DeliverEnd(FramedMessage& message);
+  bool Deliver(FramedMessage& message, const HeldView& view, std::uint64_t length_bytes);
   void Take(std::size_t octets);  // from the chunk into the held message
-  [[nodiscard]] std::size_t MakeRoom(std::size_t octets);
-  void ReleaseHeld();
 
   Options options_;
-  ByteView chunk_;                       // what is left of the caller's bytes
-  Bytes held_;                           // the beginning of a message, or of its header, that a read cut in two
-  std::size_t held_charged_bytes_ = 0;   // to the shared budget
-  std::size_t held_limit_bytes_ = 0;     // of this message: message_bytes_max, less when the budget is used up
-  std::uint64_t received_ = 0;           // octets of this message so far, kept or not
-  std::uint64_t count_ = 0;              // of this counted frame
+  ByteView chunk_;           // what is left of the caller's bytes
+  HeldMessage held_;         // the beginning of a message, or of its header, that a read cut in two
+  std::uint64_t count_ = 0;  // of this counted frame
   std::uint64_t messages_count_ = 0;
-  std::uint32_t truncated_count_ = 0;
   std::optional<EndReason> end_;
   State state_ = State::kStart;
-  bool held_delivered_ = false;          // the last message viewed held_: give it up at the next call
   bool previous_counted_ = false;
   bool closed_ = false;
-  std::byte last_octet_{};
-  std::unique_ptr<WholeHash> whole_hash_;
 };
 
 }  // namespace stele::ingest

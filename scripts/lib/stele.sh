@@ -37,12 +37,13 @@ syslog_tcp_port = 0
 https_json_port = 0
 syslog_tls_port = 0
 json_lines_tls_port = 0
+relp_port = 0
 TOML
   printf '%s\n' "${stele_ingest_toml:-}" '[viewer]' 'port = 0'
   printf '%s\n' "${stele_more_toml:-}"
 }
 
-# port_of NAME: the bound port of a listener (syslog-udp, syslog-tcp, syslog-tls, json-lines-tls, https-json) or of the viewer, from
+# port_of NAME: the bound port of a listener (syslog-udp, syslog-tcp, syslog-tls, json-lines-tls, relp, relp-tls, https-json) or of the viewer, from
 # run/ready.json.
 port_of() { jq -er --arg name "$1" '.ports[$name]' "$stele_dir/run/ready.json"; }
 

@@ -2,17 +2,12 @@
 //
 // Everything is generated before the first byte is sent, so the sender's own cost during the run is the kernel's copy.
 // Prints one JSON object: what was sent, how long the sending took, and the processor time it took here.
-// Exit status: 0 all sent, 1 a connection failed, 2 wrong usage.
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <sys/resource.h>
+// Exit status: 0 all sent (RELP: and all acknowledged), 1 not so, 2 wrong usage.
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -25,20 +20,19 @@
 #include <thread>
 #include <vector>
 
-#include "appliance/base/fd.h"
-#include "appliance/base/result.h"
 #include "tests/bench/generator.h"
+#include "tests/bench/wire.h"
 
 namespace stele::bench {
 namespace {
 
-constexpr std::size_t kWriteBytes = 256 * 1024;
 constexpr std::size_t kDatagramBatch = 64;
 constexpr std::uint64_t kDistinctMax = 4'000'000;
 
 constexpr std::string_view kUsage =
-    R"(stele-bench-send (--tcp HOST:PORT | --udp HOST:PORT | --print) [options]
+    R"(stele-bench-send (--tcp | --udp | --tls | --relp HOST:PORT, or --print) [options]
   --tcp HOST:PORT     RFC 6587 over TCP          --udp HOST:PORT   one datagram a message
+  --tls HOST:PORT     RFC 5425 (octet counting)  --relp HOST:PORT  RELP, one session; waits for every answer
   --print             one line a message to standard output
   --count N           messages (default 100000; with a file: all of it, once)
   --size N            exact bytes of every message (default 256; 0 = natural length)
@@ -51,36 +45,25 @@ constexpr std::string_view kUsage =
   --framing octet|lf  TCP framing (default octet)
   --connections N     TCP connections, the messages dealt out in N contiguous parts (default 1)
   --rate N            messages a second over all (default 0 = as fast as it goes)
+  --window N          RELP: transactions without an answer (default 128)
+  --acknowledged FILE RELP: the numbers of the messages that were answered with 200, from 0, one a line
+  --ca FILE           TLS: check the server's certificate against this authority (default: any certificate)
   --hold MS           keep TCP connections open this long after the last byte (default 0)
   --from ADDRESS      send from this local address (any of 127.0.0.0/8 stands for another sender)
                       With --tcp and --count 0, --connections silent connections are held open.
 )";
 
 struct Options {
-  std::string tcp, udp, file, frames, from;
+  std::string tcp, udp, tls, relp, file, frames, from, ca, acknowledged;
   bool print = false;
   bool needles = false;
   bool lines = false;  // LF framing
   std::optional<std::uint64_t> count;
   std::uint64_t connections = 1;
+  std::uint64_t window = 128;
   std::uint64_t rate = 0;
   std::uint64_t hold_ms = 0;
   GeneratorOptions generator{.seed = 1, .size_bytes = 256, .needle_every = 0, .tag = {}};
-};
-
-// All messages one after another, with the end of each.
-struct Messages {
-  std::string bytes;
-  std::vector<std::uint64_t> ends;
-  [[nodiscard]] std::uint64_t size() const { return ends.size(); }
-  [[nodiscard]] std::string_view at(std::uint64_t i) const {
-    const std::uint64_t from = i == 0 ? 0 : ends[i - 1];
-    return std::string_view(bytes).substr(from, ends[i] - from);
-  }
-  void Add(std::string_view message) {
-    bytes.append(message);
-    ends.push_back(bytes.size());
-  }
 };
 
 std::optional<std::uint64_t> ParseNumber(std::string_view text) {
@@ -104,28 +87,54 @@ Result<Options> ParseOptions(const std::vector<std::string>& words) {
     }
     if (++i == words.size()) return Fail(Code::kInvalid, "unknown option or missing value: " + name);
     const std::string& value = words[i];
-    if (name == "--tcp") options.tcp = value;
-    else if (name == "--udp") options.udp = value;
-    else if (name == "--file") options.file = value;
-    else if (name == "--frames") options.frames = value;
-    else if (name == "--from") options.from = value;
-    else if (name == "--tag") options.generator.tag = value;
-    else if (name == "--framing" && (value == "octet" || value == "lf")) options.lines = value == "lf";
+    if (name == "--tcp")
+      options.tcp = value;
+    else if (name == "--udp")
+      options.udp = value;
+    else if (name == "--tls")
+      options.tls = value;
+    else if (name == "--relp")
+      options.relp = value;
+    else if (name == "--ca")
+      options.ca = value;
+    else if (name == "--acknowledged")
+      options.acknowledged = value;
+    else if (name == "--file")
+      options.file = value;
+    else if (name == "--frames")
+      options.frames = value;
+    else if (name == "--from")
+      options.from = value;
+    else if (name == "--tag")
+      options.generator.tag = value;
+    else if (name == "--framing" && (value == "octet" || value == "lf"))
+      options.lines = value == "lf";
     else {
       const auto number = ParseNumber(value);
       if (!number) return Fail(Code::kInvalid, "not a number for " + name + ": " + value);
-      if (name == "--count") options.count = *number;
-      else if (name == "--size" && *number <= 1'000'000) options.generator.size_bytes = static_cast<std::uint32_t>(*number);
-      else if (name == "--seed") options.generator.seed = *number;
-      else if (name == "--needle-every") options.generator.needle_every = *number;
-      else if (name == "--connections" && *number >= 1 && *number <= 4096) options.connections = *number;
-      else if (name == "--rate") options.rate = *number;
-      else if (name == "--hold") options.hold_ms = *number;
-      else return Fail(Code::kInvalid, "unknown option or value out of range: " + name + " " + value);
+      if (name == "--count")
+        options.count = *number;
+      else if (name == "--size" && *number <= 1'000'000)
+        options.generator.size_bytes = static_cast<std::uint32_t>(*number);
+      else if (name == "--seed")
+        options.generator.seed = *number;
+      else if (name == "--needle-every")
+        options.generator.needle_every = *number;
+      else if (name == "--connections" && *number >= 1 && *number <= 4096)
+        options.connections = *number;
+      else if (name == "--window" && *number >= 1)
+        options.window = *number;
+      else if (name == "--rate")
+        options.rate = *number;
+      else if (name == "--hold")
+        options.hold_ms = *number;
+      else
+        return Fail(Code::kInvalid, "unknown option or value out of range: " + name + " " + value);
     }
   }
-  const int ways = (options.tcp.empty() ? 0 : 1) + (options.udp.empty() ? 0 : 1) + (options.print ? 1 : 0);
-  if (ways != 1 && !options.needles) return Fail(Code::kInvalid, "exactly one of --tcp, --udp, --print");
+  int ways = options.print ? 1 : 0;
+  for (const std::string* way : {&options.tcp, &options.udp, &options.tls, &options.relp}) ways += way->empty() ? 0 : 1;
+  if (ways != 1 && !options.needles) return Fail(Code::kInvalid, "exactly one of --tcp, --udp, --tls, --relp, --print");
   return options;
 }
 
@@ -151,7 +160,8 @@ Result<Messages> FromFrames(const std::string& path) {
   Messages out;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t space = text.find(' ', at);
-    const auto length = space == std::string::npos ? std::nullopt : ParseNumber(std::string_view(text).substr(at, space - at));
+    const auto length =
+        space == std::string::npos ? std::nullopt : ParseNumber(std::string_view(text).substr(at, space - at));
     if (!length || *length > text.size() - space - 1) return Fail(Code::kInvalid, path + ": not octet-counted frames");
     out.Add(std::string_view(text).substr(space + 1, *length));
     at = space + 1 + *length;
@@ -167,7 +177,8 @@ Result<Messages> MakeMessages(const Options& options) {
     STELE_TRY(source, FromFrames(options.frames));
   } else {
     const std::uint64_t count = options.count.value_or(100'000);
-    if (count > kDistinctMax) return Fail(Code::kInvalid, "--count is at most 4000000 (run it several times with other seeds)");
+    if (count > kDistinctMax)
+      return Fail(Code::kInvalid, "--count is at most 4000000 (run it several times with other seeds)");
     Generator generator(options.generator);
     source.ends.reserve(count);
     source.bytes.reserve(count * std::max<std::uint64_t>(options.generator.size_bytes, 160));
@@ -181,99 +192,13 @@ Result<Messages> MakeMessages(const Options& options) {
   return out;
 }
 
-// An IPv4 source address for a socket that is not connected yet; "" leaves the choice to the kernel.
-Result<void> BindSource(int fd, const std::string& from) {
-  if (from.empty()) return {};
-  sockaddr_in local{};
-  local.sin_family = AF_INET;
-  if (::inet_pton(AF_INET, from.c_str(), &local.sin_addr) != 1) return Fail(Code::kInvalid, "not an IPv4 address: " + from);
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&local), sizeof local) != 0) return FailErrno("bind to " + from);
-  return {};
-}
-
-Result<UniqueFd> Connect(const std::string& address, int type, const std::string& from) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return Fail(Code::kInvalid, "an address is HOST:PORT, not " + address);
-  std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = type;
-  addrinfo* found = nullptr;
-  if (const int error = ::getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found); error != 0) {
-    return Fail(Code::kIo, "resolve " + address + ": " + ::gai_strerror(error));
-  }
-  UniqueFd fd(::socket(found->ai_family, type | SOCK_CLOEXEC, 0));
-  auto bound = fd.valid() ? BindSource(fd.get(), from) : FailErrno("make a socket");
-  const int connected = bound ? ::connect(fd.get(), found->ai_addr, found->ai_addrlen) : -1;
-  const int error = errno;
-  ::freeaddrinfo(found);
-  STELE_TRY_VOID(bound);
-  errno = error;
-  if (connected != 0) return FailErrno("connect to " + address);
-  return fd;
-}
-
-Result<void> WriteAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::send(fd, bytes.data(), std::min(bytes.size(), kWriteBytes), MSG_NOSIGNAL);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return FailErrno("send");
-    bytes.remove_prefix(static_cast<std::size_t>(wrote));
-  }
-  return {};
-}
-
-using SteadyClock = std::chrono::steady_clock;
-
-double CpuSeconds() {
-  rusage usage{};
-  (void)::getrusage(RUSAGE_SELF, &usage);  // cannot fail for RUSAGE_SELF
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-// Started with the first byte: what was generated and framed before is not counted.
-struct Stopwatch {
-  SteadyClock::time_point started{};
-  double cpu_seconds = 0;
-  std::int64_t wall_ns = 0;
-  void Start() {
-    started = SteadyClock::now();
-    cpu_seconds = CpuSeconds();
-    wall_ns = std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-  }
-};
-
-// Sleeps until the n-th message is due at `rate` a second; rate 0 never sleeps.
-void Pace(SteadyClock::time_point start, std::uint64_t sent, std::uint64_t rate) {
-  if (rate == 0) return;
-  std::this_thread::sleep_until(start + std::chrono::nanoseconds(sent * 1'000'000'000ULL / rate));
-}
-
-// The framed stream of messages [from, to), with the end of each frame.
-Messages Framed(const Messages& messages, std::uint64_t from, std::uint64_t to, bool lines) {
-  Messages out;
-  for (std::uint64_t i = from; i < to; ++i) {
-    const std::string_view message = messages.at(i);
-    if (!lines) out.bytes.append(std::to_string(message.size())).push_back(' ');
-    out.bytes.append(message);
-    if (lines) out.bytes.push_back('\n');
-    out.ends.push_back(out.bytes.size());
-  }
-  return out;
-}
-
-struct Sent {
-  std::uint64_t messages = 0;
-  std::uint64_t bytes = 0;
-};
-
 Result<Sent> SendStream(int fd, const Messages& frames, std::uint64_t rate, std::uint64_t hold_ms) {
   Sent sent;
   const auto start = SteadyClock::now();
   if (rate == 0) {
     STELE_TRY_VOID(WriteAll(fd, frames.bytes));
-    sent = {frames.size(), frames.bytes.size()};
+    sent.messages = frames.size();
+    sent.bytes = frames.bytes.size();
   } else {
     const std::uint64_t step = std::max<std::uint64_t>(1, rate / 200);  // a write every 5 ms
     while (sent.messages < frames.size()) {
@@ -281,7 +206,8 @@ Result<Sent> SendStream(int fd, const Messages& frames, std::uint64_t rate, std:
       const std::uint64_t to = std::min(frames.size(), sent.messages + step);
       const std::uint64_t end = frames.ends[to - 1];
       STELE_TRY_VOID(WriteAll(fd, std::string_view(frames.bytes).substr(sent.bytes, end - sent.bytes)));
-      sent = {to, end};
+      sent.messages = to;
+      sent.bytes = end;
     }
   }
   if (hold_ms != 0) std::this_thread::sleep_for(std::chrono::milliseconds(hold_ms));
@@ -305,7 +231,8 @@ Result<Sent> SendTcp(const Options& options, const Messages& messages, Stopwatch
   std::vector<Messages> streams;
   std::vector<UniqueFd> sockets;
   for (std::uint64_t part = 0; part < parts; ++part) {
-    streams.push_back(Framed(messages, messages.size() * part / parts, messages.size() * (part + 1) / parts, options.lines));
+    streams.push_back(
+        Framed(messages, messages.size() * part / parts, messages.size() * (part + 1) / parts, options.lines));
     STELE_TRY(UniqueFd socket, Connect(options.tcp, SOCK_STREAM, options.from));
     sockets.push_back(std::move(socket));
   }
@@ -314,7 +241,8 @@ Result<Sent> SendTcp(const Options& options, const Messages& messages, Stopwatch
   std::vector<std::optional<Result<Sent>>> results(parts);
   std::vector<std::thread> threads;
   for (std::size_t part = 0; part < parts; ++part) {
-    threads.emplace_back([&, part] { results[part] = SendStream(sockets[part].get(), streams[part], rate, options.hold_ms); });
+    threads.emplace_back(
+        [&, part] { results[part] = SendStream(sockets[part].get(), streams[part], rate, options.hold_ms); });
   }
   for (auto& thread : threads) thread.join();
   Sent sent;
@@ -353,6 +281,19 @@ Result<Sent> SendUdp(const Options& options, const Messages& messages, Stopwatch
   return sent;
 }
 
+Result<Sent> Send(const Options& options, const Messages& messages, Stopwatch& watch) {
+  if (!options.udp.empty()) return SendUdp(options, messages, watch);
+  if (!options.tls.empty()) return SendTls(options.tls, options.from, options.ca, messages, watch);
+  if (options.relp.empty()) return SendTcp(options, messages, watch);
+  RelpSend how;
+  how.address = options.relp;
+  how.from = options.from;
+  how.window = options.window;
+  how.rate = options.rate;
+  how.acknowledged_file = options.acknowledged;
+  return SendRelp(how, messages, watch);
+}
+
 int Run(const std::vector<std::string>& words) {
   if (words.empty() || words.front() == "--help") {
     std::cout << kUsage;
@@ -379,16 +320,24 @@ int Run(const std::vector<std::string>& words) {
     return std::cout.flush() ? 0 : 1;
   }
   Stopwatch watch;
-  const auto sent = options->tcp.empty() ? SendUdp(*options, *messages, watch) : SendTcp(*options, *messages, watch);
+  const auto sent = Send(*options, *messages, watch);
   if (!sent) {
     std::cerr << "stele-bench-send: " << Describe(sent.error()) << '\n';
     return 1;
   }
   const double seconds = std::chrono::duration<double>(SteadyClock::now() - watch.started).count();
-  std::printf("{\"sent\":%llu,\"bytes\":%llu,\"seconds\":%.3f,\"per_second\":%.0f,\"cpu_seconds\":%.3f,\"started_ns\":%lld}\n",
-              static_cast<unsigned long long>(sent->messages), static_cast<unsigned long long>(sent->bytes), seconds,
-              seconds > 0 ? static_cast<double>(sent->messages) / seconds : 0.0, CpuSeconds() - watch.cpu_seconds,
-              static_cast<long long>(watch.wall_ns));
+  std::printf(
+      "{\"sent\":%llu,\"bytes\":%llu,\"seconds\":%.3f,\"per_second\":%.0f,\"cpu_seconds\":%.3f,\"started_ns\":%lld",
+      static_cast<unsigned long long>(sent->messages), static_cast<unsigned long long>(sent->bytes), seconds,
+      seconds > 0 ? static_cast<double>(sent->messages) / seconds : 0.0, CpuSeconds() - watch.cpu_seconds,
+      static_cast<long long>(watch.wall_ns));
+  if (!options->relp.empty()) {
+    std::printf(",\"acknowledged\":%llu,\"refused\":%llu,\"end\":\"%s\"",
+                static_cast<unsigned long long>(sent->acknowledged), static_cast<unsigned long long>(sent->refused),
+                sent->end.c_str());
+  }
+  std::printf("}\n");
+  if (!options->relp.empty() && sent->acknowledged != messages->size()) return 1;
   return 0;
 }
 

@@ -24,6 +24,9 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->https_json_port, 8443);
   EXPECT_EQ(config->syslog_tls_port, 6514);
   EXPECT_EQ(config->json_lines_tls_port, 6515);
+  EXPECT_EQ(config->relp_port, 2514);
+  EXPECT_FALSE(config->relp_tls_port.has_value());
+  EXPECT_EQ(config->relp_refusal, "close");
   EXPECT_EQ(config->tls_min, "1.3");
   EXPECT_EQ(config->tls_client_auth, "none");
   EXPECT_EQ(config->viewer_port, 9443);
@@ -80,6 +83,9 @@ syslog_tcp_port = 601
 https_json_port = "off"
 syslog_tls_port = 6999
 json_lines_tls_port = "off"
+relp_port = "off"
+relp_tls_port = 20514
+relp_refusal = "answer"
 tls_certificate = "own.pem"
 tls_key = "own.key"
 tls_min = "1.2"
@@ -116,6 +122,9 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_FALSE(config->https_json_port.has_value());
   EXPECT_EQ(config->syslog_tls_port, 6999);
   EXPECT_FALSE(config->json_lines_tls_port.has_value());
+  EXPECT_FALSE(config->relp_port.has_value());
+  EXPECT_EQ(config->relp_tls_port, 20514);
+  EXPECT_EQ(config->relp_refusal, "answer");
   EXPECT_EQ(config->tls_certificate, "own.pem");
   EXPECT_EQ(config->tls_key, "own.key");
   EXPECT_EQ(config->tls_min, "1.2");

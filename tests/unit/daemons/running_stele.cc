@@ -80,7 +80,7 @@ RunningStele::RunningStele() {
   std::string name = (fs::temp_directory_path() / "stele-up-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) std::abort();
   dir_ = name;
-  std::ofstream(dir_ / "stele.toml") << "[ingest]\nsyslog_udp_port = 0\nsyslog_tcp_port = 0\nhttps_json_port = 0\nsyslog_tls_port = 0\njson_lines_tls_port = 0\n"
+  std::ofstream(dir_ / "stele.toml") << "[ingest]\nsyslog_udp_port = 0\nsyslog_tcp_port = 0\nhttps_json_port = 0\nsyslog_tls_port = 0\njson_lines_tls_port = 0\nrelp_port = 0\n"
                                         "[viewer]\nport = 0\n"
                                         "[store]\nsegment_bytes = 1048576\n"
                                         "[checkpoint]\ninterval_ms = 100\n"

@@ -141,6 +141,8 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
     lines.keys = options.keys;
     lines.alarms = alarms_.get();
     factory = JsonLinesFactory(*link_, entropy_, budget_, listener, lines);
+  } else if (options.way == Way::kRelp) {
+    factory = RelpFactory(*link_, entropy_, budget_, resent_, listener, {options.message_bytes_max, options.relp_refusal});
   }
   StreamOptions stream_options;
   stream_options.tls = options.tls;

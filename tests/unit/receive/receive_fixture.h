@@ -15,6 +15,7 @@
 
 #include "appliance/base/system.h"
 #include "appliance/daemons/receive_json_lines.h"
+#include "appliance/daemons/receive_relp.h"
 #include "appliance/daemons/receive_stream.h"
 #include "appliance/daemons/receive_syslog.h"
 #include "appliance/ingest/tls.h"
@@ -75,7 +76,7 @@ class ManualClock final : public Clock {
   std::atomic<std::int64_t> now_ns_{1'000'000'000'000};
 };
 
-enum class Way { kSyslog, kSyslogTls, kJsonLines, kOwn };
+enum class Way { kSyslog, kSyslogTls, kJsonLines, kRelp, kOwn };
 
 struct RigOptions {
   Way way = Way::kSyslog;
@@ -86,6 +87,7 @@ struct RigOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
   bool ipv6 = false;
   std::size_t connections_per_address_max = limits::kConnectionsPerAddress;
+  RelpRefusal relp_refusal = RelpRefusal::kClose;
   StreamFactory own;
 };
 
@@ -140,6 +142,7 @@ class Rig {
   Listener alarm_account_;
   std::unique_ptr<SignatureAlarms> alarms_;
   StreamBudget budget_;
+  ResentMemory resent_{entropy_};
   std::thread thread_;
 };
 
