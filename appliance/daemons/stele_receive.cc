@@ -118,6 +118,12 @@ class Receiver {
     return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
   }
 
+  Result<void> UseRules(const json& configuration) {
+    STELE_TRY(channel::SourceRules rules, channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
+    link_.gate().Use(std::move(rules));
+    return {};
+  }
+
   void Start() {
     for (auto& one : ways_.udp) one->Start();
     for (auto& one : ways_.streams) one->Start();
@@ -248,6 +254,9 @@ class Receiver {
         link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
       }
     }
+    for (const std::string& entry : link_.gate().TakeEntries(clock_.WallNs(), stopping_)) {
+      link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
+    }
     link_.FlushSoon();
   }
 
@@ -266,7 +275,12 @@ class Receiver {
       if (what && what->role == "ledger") link_.Connect(std::move(frame->descriptors[0]));
       return true;
     }
-    if (frame && frame->type == channel::Type::kConfigure) Reconfigure(frame->body);
+    if (frame && frame->type == channel::Type::kConfigure) {
+      const json fresh = json::parse(AsText(frame->body), nullptr, false);
+      const auto used = UseRules(fresh.is_object() ? fresh : json::object());
+      if (!used) LogError("the new configuration is not used: " + Describe(used.error()));
+      Reconfigure(frame->body);
+    }
     if (frame && frame->type != channel::Type::kStop) return true;
     stopping_ = true;
     for (auto& one : ways_.streams) one->Stop();
@@ -311,7 +325,8 @@ Result<int> Main() {
   json configuration = json::parse(given->configuration_json, nullptr, false);
   if (!configuration.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
   boost::asio::io_context context(1);
-  Receiver receiver(context, std::move(configuration));
+  Receiver receiver(context, configuration);
+  STELE_TRY_VOID(receiver.UseRules(configuration));
   for (channel::GivenChannel& one : given->channels) STELE_TRY_VOID(receiver.Take(std::move(one)));
   STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::ReceiveProfile()));
   receiver.Start();
