@@ -137,7 +137,8 @@ bool Matcher::TermHolds(const Test& test, RecordFields& fields) {
       const SourceNames* source = fields.source();
       if (source == nullptr) return text("");
       return text(std::to_string(source->id)) || text(source->listener) || text(source->zone) || text(source->transport) ||
-             text(source->peer) || (!source->identity.empty() && text(source->identity));
+             text(source->peer) || (!source->identity.empty() && text(source->identity)) ||
+             (!source->name.empty() && text(source->name));
     }
     case Field::kJson: return JsonHolds(test, fields);
     case Field::kSd: return SdHolds(test, fields);

@@ -65,6 +65,7 @@ SourceNames ParseSourceNames(std::uint32_t id, std::string_view description_json
   take("peer", names.peer);
   take("identity", names.identity);
   if (const auto at = object.find("identity"); at != object.end() && at->is_object()) names.identity = at->dump();
+  take("name", names.name);
   return names;
 }
 

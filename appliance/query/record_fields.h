@@ -33,6 +33,7 @@ struct SourceNames {
   std::string transport;
   std::string peer;
   std::string identity;  // of a client certificate, the JSON object as text; empty when there is none
+  std::string name;  // the operator's, where there is one
 };
 [[nodiscard]] SourceNames ParseSourceNames(std::uint32_t id, std::string_view description_json);
 

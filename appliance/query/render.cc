@@ -36,6 +36,7 @@ Json SourceJson(const SourceNames& source) {
               {"listener", source.listener},
               {"zone", source.zone}};
   PutIdentity(source, out);
+  if (!source.name.empty()) out["name"] = source.name;
   return out;
 }
 

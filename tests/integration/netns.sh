@@ -93,4 +93,30 @@ mkdir -m 0700 "$work/t"
 cp "$work/off.toml" "$work/t/stele.toml"
 start_stele "$work/t"
 same 'without a namespace the status says host' host "$(status_json | jq -r .network)"
+stop_stele || fail 'stele up did not stop cleanly'
+
+# An ordinary user gets the same by way of user namespaces, where the system permits them.
+as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+if "${as_nobody[@]}" unshare --user --net true 2>/dev/null && "${as_nobody[@]}" test -x "$real_bin/stele-receive"; then
+  cat >"$work/bin/stele" <<SH
+#!/bin/sh
+HOME="$work/u" exec ${as_nobody[*]} "$real_bin/stele" "\$@"
+SH
+  chmod 0711 "$work"
+  mkdir -m 0700 "$work/u"
+  stele_toml >"$work/u/stele.toml"   # still with network_namespace = "require"
+  touch "$work/u/up.log"
+  chown -R 65534:65534 "$work/u"
+  stele_bin=$work/bin
+  start_stele "$work/u"
+  same 'an ordinary user: every process in an empty namespace' 'empty namespace' "$(status_json | jq -r .network)"
+  receiver=$(jq -r '.pids["stele-receive"]' "$work/u/run/ready.json")
+  same 'the receiver runs as that user' 65534 "$(stat -c %u "/proc/$receiver")"
+  same 'nothing is up for it' '' "$(nsenter -t "$receiver" -n ip -o link show up)"
+  logger -n 127.0.0.1 -P "$(port_of syslog-udp)" -d -t user 'the word is heron-user'
+  found heron-user 1
+  verify_says "$good_words" "$work/u"
+else
+  say 'not asked: an ordinary user may make no namespaces here, or cannot reach the programs'
+fi
 finish_test

@@ -38,7 +38,7 @@ TEST(IpPrefix, EveryLengthAgreesWithAComparisonBitByBit) {
 }
 
 TEST(IpPrefix, TextComesBackAsThePrefixItWas) {
-  for (const char* text : {"192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", "::/0", "2001:db8::1", "2001:db8::/32", "::ffff:0.0.0.0/95"}) {
+  for (const char* text : {"192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", "::/0", "2001:db8::1", "2001:db8::/32", "::fffe:0:0/95", "::ffff:0:0/96"}) {
     const auto prefix = ParseIpPrefix(text);
     ASSERT_TRUE(prefix) << text;
     EXPECT_EQ(*ParseIpPrefix(IpPrefixText(*prefix)), *prefix) << text;
