@@ -31,7 +31,9 @@ IpAddress Masked(const IpAddress& address, unsigned bits) {
 bool IpPrefix::Contains(const IpAddress& candidate) const { return Masked(candidate, bits) == address; }
 
 Result<IpPrefix> ParseIpPrefix(std::string_view text) {
-  const auto wrong = [&](const char* why) { return Fail(Code::kInvalid, "\"" + std::string(text.substr(0, 64)) + "\" " + why); };
+  const auto wrong = [&](const char* why) {
+    return Fail(Code::kInvalid, "\"" + std::string(text.substr(0, 64)) + "\" " + why);
+  };
   const std::size_t slash = text.find('/');
   const std::string address(text.substr(0, slash));
   IpPrefix prefix;

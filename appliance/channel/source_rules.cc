@@ -41,11 +41,13 @@ void SourceRules::SetNamed(std::vector<NamedSource> named) {
 
 const NamedSource* SourceRules::Find(const IpAddress& address, std::string_view identity) const {
   const auto fits = [&](const NamedSource& one) {
-    const bool there = one.addresses.empty() || std::any_of(one.addresses.begin(), one.addresses.end(),
-                                                            [&](const IpPrefix& prefix) { return prefix.Contains(address); });
+    const bool there =
+        one.addresses.empty() || std::any_of(one.addresses.begin(), one.addresses.end(),
+                                             [&](const IpPrefix& prefix) { return prefix.Contains(address); });
     return there && (one.identity.empty() || one.identity == identity);
   };
-  if (const auto at = by_identity_.find(identity); !identity.empty() && at != by_identity_.end() && fits(named_[at->second])) {
+  if (const auto at = by_identity_.find(identity);
+      !identity.empty() && at != by_identity_.end() && fits(named_[at->second])) {
     return &named_[at->second];
   }
   for (const auto& [bits, sources] : by_prefix_) {

@@ -165,7 +165,8 @@ std::int64_t SourceRegistry::SilenceNs(const Source& source) const {
                                 rules_.silence_min_s * kNsPerSecond);
 }
 
-SourceAlarm SourceRegistry::AlarmOf(std::uint32_t number, const Source& source, bool silent, std::int64_t wall_ns) const {
+SourceAlarm SourceRegistry::AlarmOf(std::uint32_t number, const Source& source, bool silent,
+                                    std::int64_t wall_ns) const {
   const json description = json::parse(source.description, nullptr, false);
   const std::string peer = TextOf(description, "peer");
   const std::string listener = TextOf(description, "listener");
@@ -200,9 +201,10 @@ std::vector<SourceAlarm> SourceRegistry::TakeAlarms(std::int64_t wall_ns) {
     minute_ns_ = last_boottime_ns_;
     alarms_in_minute_ = 0;
     if (untold_ > 0) {
-      alarms.push_back({0, Dump(json{{"alarm", "sources_silent"},
-                                     {"text", std::to_string(untold_) + " further sources fell silent or were heard again"},
-                                     {"count", untold_}})});
+      alarms.push_back(
+          {0, Dump(json{{"alarm", "sources_silent"},
+                        {"text", std::to_string(untold_) + " further sources fell silent or were heard again"},
+                        {"count", untold_}})});
     }
     untold_ = 0;
   }
@@ -222,8 +224,8 @@ std::vector<SourceAlarm> SourceRegistry::TakeAlarms(std::int64_t wall_ns) {
     watch.silent = true;
     if (!MayAlarm()) continue;
     alarms.push_back({0, Dump(json{{"alarm", "source_silent"},
-                                   {"text", name + ": " + (watch.last_wall_ns == 0 ? "not heard at all" : "silent") + " for " +
-                                                DurationText(listening_ns_ - watch.last_ns)},
+                                   {"text", name + ": " + (watch.last_wall_ns == 0 ? "not heard at all" : "silent") +
+                                                " for " + DurationText(listening_ns_ - watch.last_ns)},
                                    {"name", name},
                                    {"last_ns", watch.last_wall_ns},
                                    {"now_ns", wall_ns},
@@ -245,8 +247,11 @@ json SourceRegistry::ToJson() const {
     if ((source.silent || by_name) && numbers.size() < limits::kSilentNumbersListed) numbers.push_back(number);
     if (!source.silent) continue;
     const json description = json::parse(source.description, nullptr, false);
-    tell({{"source", number}, {"name", source.name}, {"peer", TextOf(description, "peer")},
-          {"listener", TextOf(description, "listener")}, {"last_time", FormatTime(source.last_wall_ns)}});
+    tell({{"source", number},
+          {"name", source.name},
+          {"peer", TextOf(description, "peer")},
+          {"listener", TextOf(description, "listener")},
+          {"last_time", FormatTime(source.last_wall_ns)}});
   }
   for (const auto& [name, watch] : watches_) {
     if (!watch.silent) continue;

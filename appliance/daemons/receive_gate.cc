@@ -16,7 +16,8 @@ void SourceGate::Account::Add(std::uint64_t more, std::int64_t now_ns) {
   to_ns = now_ns;
 }
 
-void SourceGate::Refuse(const std::string& listener, const record::Peer& peer, std::uint64_t count, std::int64_t now_ns) {
+void SourceGate::Refuse(const std::string& listener, const record::Peer& peer, std::uint64_t count,
+                        std::int64_t now_ns) {
   Refused& refused = refused_[listener];
   const IpAddress address = channel::AddressOf(peer);
   const bool own = refused.by_address.contains(address) || refused.by_address.size() < limits::kRefusedPeersListed;
@@ -30,14 +31,15 @@ std::vector<std::string> SourceGate::TakeEntries(std::int64_t now_ns, bool last)
   if (refused_.empty() || (!due && !last)) return entries;
   const auto add = [&](const std::string& listener, const nlohmann::json& peer, const Account& account) {
     if (account.count == 0) return;
-    entries.push_back(nlohmann::json{{"listener", listener},
-                                     {"source", nullptr},
-                                     {"cause", "refused_source"},
-                                     {"peer", peer},
-                                     {"count", account.count},
-                                     {"from_ns", account.from_ns},
-                                     {"to_ns", account.to_ns}}
-                          .dump());
+    entries.push_back(nlohmann::json{
+        {"listener", listener},
+        {"source", nullptr},
+        {"cause", "refused_source"},
+        {"peer", peer},
+        {"count", account.count},
+        {"from_ns", account.from_ns},
+        {"to_ns",
+         account.to_ns}}.dump());
   };
   for (const auto& [listener, refused] : refused_) {
     for (const auto& [address, account] : refused.by_address) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <ctime>
 #include <memory>
+#include <utility>
 
 #include "appliance/base/limits.h"
 #include "appliance/base/system.h"
@@ -20,12 +21,14 @@ namespace fs = std::filesystem;
 constexpr std::size_t kPemBytesMax = 1 * limits::kMiB;
 
 std::optional<std::int64_t> EndOf(ByteView pem) {
-  const std::unique_ptr<BIO, decltype(&::BIO_free)> in(::BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &::BIO_free);
+  const std::unique_ptr<BIO, decltype(&::BIO_free)> in(::BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                       &::BIO_free);
   if (in == nullptr) return std::nullopt;
-  const std::unique_ptr<X509, decltype(&::X509_free)> certificate(::PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr),
-                                                                  &::X509_free);
+  const std::unique_ptr<X509, decltype(&::X509_free)> certificate(
+      ::PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr), &::X509_free);
   std::tm end{};
-  if (certificate == nullptr || ::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &end) != 1) return std::nullopt;
+  if (certificate == nullptr || ::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &end) != 1)
+    return std::nullopt;
   return ::timegm(&end);
 }
 
@@ -51,7 +54,8 @@ std::optional<Alarm> TimeSyncWatch::Observe(bool synchronised, std::int64_t boot
   }
   if (boottime_ns - unsynchronised_since_ns_ < kFirstWaitNs) return std::nullopt;
   alarmed_ = true;
-  return Alarm{"time_unsynchronised", "nothing has synchronised the clock since Stele started: receive times are only as good as it is"};
+  return Alarm{"time_unsynchronised",
+               "nothing has synchronised the clock since Stele started: receive times are only as good as it is"};
 }
 
 std::vector<Alarm> CertificateWatch::Observe(const std::map<std::string, std::int64_t>& end_s, std::int64_t now_s) {
@@ -62,8 +66,8 @@ std::vector<Alarm> CertificateWatch::Observe(const std::map<std::string, std::in
     told_s_[name] = now_s;
     const std::string when = FormatTime(end * 1'000'000'000);
     const std::string text = end <= now_s ? "the certificate " + name + ".pem ended on " + when
-                                          : "the certificate " + name + ".pem ends in " + std::to_string((end - now_s) / kDay) +
-                                                " days, on " + when;
+                                          : "the certificate " + name + ".pem ends in " +
+                                                std::to_string((end - now_s) / kDay) + " days, on " + when;
     alarms.push_back({"certificate_ends", text + "; a start of Stele makes a new one"});
   }
   return alarms;

@@ -38,7 +38,8 @@ TEST(IpPrefix, EveryLengthAgreesWithAComparisonBitByBit) {
 }
 
 TEST(IpPrefix, TextComesBackAsThePrefixItWas) {
-  for (const char* text : {"192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", "::/0", "2001:db8::1", "2001:db8::/32", "::fffe:0:0/95", "::ffff:0:0/96"}) {
+  for (const char* text : {"192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", "::/0", "2001:db8::1", "2001:db8::/32",
+                           "::fffe:0:0/95", "::ffff:0:0/96"}) {
     const auto prefix = ParseIpPrefix(text);
     ASSERT_TRUE(prefix) << text;
     EXPECT_EQ(*ParseIpPrefix(IpPrefixText(*prefix)), *prefix) << text;
@@ -47,8 +48,9 @@ TEST(IpPrefix, TextComesBackAsThePrefixItWas) {
 }
 
 TEST(IpPrefix, WhatIsUnclearIsRefusedWithItsText) {
-  for (const char* text : {"", "host", "192.0.2", "192.0.2.1/", "192.0.2.0/33", "192.0.2.1/24", "2001:db8::/129", "2001:db8::1/64",
-                           "192.0.2.0/ 24", "192.0.2.0/+24", "192.0.2.0/24/24", "fe80::1%eth0", "1.2.3.4 "}) {
+  for (const char* text :
+       {"", "host", "192.0.2", "192.0.2.1/", "192.0.2.0/33", "192.0.2.1/24", "2001:db8::/129", "2001:db8::1/64",
+        "192.0.2.0/ 24", "192.0.2.0/+24", "192.0.2.0/24/24", "fe80::1%eth0", "1.2.3.4 "}) {
     const auto prefix = ParseIpPrefix(text);
     ASSERT_FALSE(prefix) << text;
     EXPECT_EQ(prefix.error().code, Code::kInvalid);

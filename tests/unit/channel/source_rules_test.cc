@@ -26,8 +26,8 @@ std::string NameOf(const SourceRules& rules, std::string_view address, std::stri
 
 SourceRules Example() {
   SourceRules rules;
-  rules.SetNamed({Named("lab", {"192.0.2.0/24"}), Named("core", {"192.0.2.1", "2001:db8::1"}), Named("agent", {}, "agent-7"),
-                  Named("bound", {"198.51.100.0/24"}, "agent-8")});
+  rules.SetNamed({Named("lab", {"192.0.2.0/24"}), Named("core", {"192.0.2.1", "2001:db8::1"}),
+                  Named("agent", {}, "agent-7"), Named("bound", {"198.51.100.0/24"}, "agent-8")});
   return rules;
 }
 

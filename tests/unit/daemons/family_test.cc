@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -186,6 +187,7 @@ TEST_F(FamilyTest, AnOrdinaryUserGetsAnEmptyNetworkTooOrAClearRefusal) {
   const pid_t child = ::fork();
   if (child == 0) {
     if (::setgid(65'534) != 0 || ::setuid(65'534) != 0) ::_exit(1);
+    (void)::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // a shell's child is; one that changed its user may not write its own maps
     const auto process = StartProcess(copy, ProcessNetwork::kEmptyAlways);
     if (!process) ::_exit(process.error().code == Code::kDenied ? 77 : 2);
     std::error_code error;

@@ -15,13 +15,15 @@ using nlohmann::json;
 constexpr std::int64_t kSecond = 1'000'000'000;
 
 std::string Description(const std::string& peer, const std::string& listener = "syslog-udp") {
-  return json{{"zone", "default"}, {"listener", listener}, {"transport", "udp"}, {"peer", peer}, {"identity", ""}}.dump();
+  return json{{"zone", "default"}, {"listener", listener}, {"transport", "udp"}, {"peer", peer}, {"identity", ""}}
+      .dump();
 }
 
 channel::SourceRules Rules(std::vector<std::tuple<std::string, std::string, std::optional<std::int64_t>>> named = {}) {
   channel::SourceRules rules;
   std::vector<channel::NamedSource> list;
-  for (const auto& [name, address, silence_s] : named) list.push_back({name, {ParseIpPrefix(address).value()}, "", silence_s});
+  for (const auto& [name, address, silence_s] : named)
+    list.push_back({name, {ParseIpPrefix(address).value()}, "", silence_s});
   rules.SetNamed(std::move(list));
   return rules;
 }
@@ -58,9 +60,13 @@ TEST_F(SourcesTest, ADescriptionHasOneNumberWhateverItsMembersOrderAndWhoeverAsk
   const std::uint32_t first = Number("192.0.2.1");
   EXPECT_EQ(first, 1U);
   EXPECT_EQ(Number("192.0.2.2"), 2U);
-  EXPECT_EQ(registry_.NumberOf(R"({"peer":"192.0.2.1","identity":"","zone":"default","transport":"udp","listener":"syslog-udp"})"), first);
-  EXPECT_EQ(registry_.NumberOf(R"({"source":77,"name":"forged","peer":"192.0.2.1","identity":"","zone":"default","transport":"udp","listener":"syslog-udp"})"),
+  EXPECT_EQ(registry_.NumberOf(
+                R"({"peer":"192.0.2.1","identity":"","zone":"default","transport":"udp","listener":"syslog-udp"})"),
             first);
+  EXPECT_EQ(
+      registry_.NumberOf(
+          R"({"source":77,"name":"forged","peer":"192.0.2.1","identity":"","zone":"default","transport":"udp","listener":"syslog-udp"})"),
+      first);
   EXPECT_EQ(registry_.next_number(), 3U);
   EXPECT_FALSE(registry_.NumberOf("[1]"));
   EXPECT_FALSE(registry_.NumberOf("{"));
@@ -151,8 +157,8 @@ TEST_F(SourcesTest, WhoHasNoHabitYetIsNotMissed) {
 TEST_F(SourcesTest, TheTimeInWhichNobodyListensIsNotTheSourcesSilence) {
   const std::uint32_t number = Number("192.0.2.1");
   Speak(number, 120);
-  Pass(100'000, /*listening=*/false);       // the store took nothing
-  boottime_ns_ += 86'400 * kSecond;         // the machine slept
+  Pass(100'000, /*listening=*/false);  // the store took nothing
+  boottime_ns_ += 86'400 * kSecond;    // the machine slept
   Pass(1);
   EXPECT_TRUE(Alarms().empty());
   Pass(300);

@@ -1,6 +1,5 @@
-// Goal: strangers are refused where that is asked for, every refused message is in exactly one loss entry, and a flood of
-// addresses makes few entries.
-// Method: the gate alone, its time moved by hand.
+// Goal: strangers are refused where that is asked for, every refused message is in exactly one loss entry, and a flood
+// of addresses makes few entries. Method: the gate alone, its time moved by hand.
 #include "appliance/daemons/receive_gate.h"
 
 #include <gtest/gtest.h>
@@ -73,7 +72,8 @@ TEST(SourceGate, EntriesComeOnceAMinuteAndAtTheEnd) {
 TEST(SourceGate, AFloodOfAddressesIsAFewEntriesAndNoMessageIsForgotten) {
   SourceGate gate;
   for (int i = 0; i < 10'000; ++i) {
-    gate.Refuse("syslog-udp", PeerAt("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250)), 1, kSecond + i);
+    gate.Refuse("syslog-udp", PeerAt("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250)), 1,
+                kSecond + i);
   }
   const auto entries = gate.TakeEntries(2 * kSecond, false);
   EXPECT_EQ(entries.size(), limits::kRefusedPeersListed + 1);
