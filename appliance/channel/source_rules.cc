@@ -25,6 +25,24 @@ Result<NamedSource> DecodeNamed(const json& object) {
   return named;
 }
 
+// What a certificate's identity may be called by: its fingerprint, its common name, its DNS names, in this order. The identity is
+// a JSON object as text (docs/entries.md); a bare word stands for itself.
+std::vector<std::string> NamesInIdentity(std::string_view identity) {
+  if (identity.empty()) return {};
+  if (identity.front() != '{') return {std::string(identity)};
+  const json object = json::parse(identity, nullptr, false);
+  std::vector<std::string> names;
+  if (!object.is_object()) return names;
+  for (const char* member : {"fingerprint", "cn"}) {
+    const auto at = object.find(member);
+    if (at != object.end() && at->is_string()) names.push_back(at->get<std::string>());
+  }
+  for (const json& name : object.value("dns", json::array())) {
+    if (name.is_string()) names.push_back(name.get<std::string>());
+  }
+  return names;
+}
+
 }  // namespace
 
 std::size_t SourceRules::AddressHash::operator()(const IpAddress& address) const { return Checksum32(address); }
@@ -40,15 +58,15 @@ void SourceRules::SetNamed(std::vector<NamedSource> named) {
 }
 
 const NamedSource* SourceRules::Find(const IpAddress& address, std::string_view identity) const {
+  const std::vector<std::string> known = NamesInIdentity(identity);
   const auto fits = [&](const NamedSource& one) {
-    const bool there =
-        one.addresses.empty() || std::any_of(one.addresses.begin(), one.addresses.end(),
-                                             [&](const IpPrefix& prefix) { return prefix.Contains(address); });
-    return there && (one.identity.empty() || one.identity == identity);
+    const bool there = one.addresses.empty() || std::any_of(one.addresses.begin(), one.addresses.end(),
+                                                            [&](const IpPrefix& prefix) { return prefix.Contains(address); });
+    return there && (one.identity.empty() || std::find(known.begin(), known.end(), one.identity) != known.end());
   };
-  if (const auto at = by_identity_.find(identity);
-      !identity.empty() && at != by_identity_.end() && fits(named_[at->second])) {
-    return &named_[at->second];
+  for (const std::string& name : known) {
+    const auto at = by_identity_.find(name);
+    if (at != by_identity_.end() && fits(named_[at->second])) return &named_[at->second];
   }
   for (const auto& [bits, sources] : by_prefix_) {
     const auto [begin, end] = sources.equal_range(Masked(address, bits));

@@ -32,6 +32,12 @@ std::string DurationText(std::int64_t ns) {
   return std::to_string(seconds / 86'400) + " days";
 }
 
+// As text: a certificate's identity is an object.
+std::string IdentityIn(const json& description) {
+  const auto at = description.find("identity");
+  return at != description.end() && at->is_object() ? Dump(*at) : TextOf(description, "identity");
+}
+
 IpAddress AddressIn(const json& description) {
   const auto prefix = ParseIpPrefix(TextOf(description, "peer"));
   return prefix ? prefix->address : IpAddress{};
@@ -56,7 +62,7 @@ void SourceRegistry::Restore(std::uint32_t number, std::string_view entry_json) 
 void SourceRegistry::Name(Source& source) const {
   const json description = json::parse(source.description, nullptr, false);
   const channel::NamedSource* named =
-      description.is_object() ? rules_.Find(AddressIn(description), TextOf(description, "identity")) : nullptr;
+      description.is_object() ? rules_.Find(AddressIn(description), IdentityIn(description)) : nullptr;
   source.name = named != nullptr ? named->name : std::string();
   source.silence_s = named != nullptr ? named->silence_s : std::nullopt;
 }

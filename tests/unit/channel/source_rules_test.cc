@@ -49,6 +49,16 @@ TEST(SourceRules, AnIdentityDecidesBeforeAnAddressAndMustBeInItsPlace) {
   EXPECT_EQ(NameOf(rules, "198.51.100.9", "agent-9"), "");
 }
 
+TEST(SourceRules, ACertificateIsKnownByItsFingerprintItsCommonNameOrADnsName) {
+  SourceRules rules;
+  rules.SetNamed({Named("by-print", {}, "sha256:00ff"), Named("by-cn", {}, "web1"), Named("by-dns", {}, "db.example.org")});
+  EXPECT_EQ(NameOf(rules, "192.0.2.1", R"({"fingerprint":"sha256:00ff","cn":"web1","dns":[]})"), "by-print");
+  EXPECT_EQ(NameOf(rules, "192.0.2.1", R"({"fingerprint":"sha256:11","cn":"web1","dns":["db.example.org"]})"), "by-cn");
+  EXPECT_EQ(NameOf(rules, "192.0.2.1", R"({"fingerprint":"sha256:11","dns":["a.example.org","db.example.org"]})"), "by-dns");
+  EXPECT_EQ(NameOf(rules, "192.0.2.1", R"({"cn":["web1"]})"), "");
+  EXPECT_EQ(NameOf(rules, "192.0.2.1", "{broken"), "");
+}
+
 TEST(SourceRules, StrangersAreTakenUnlessTheyAreToBeRefused) {
   SourceRules rules = Example();
   EXPECT_TRUE(rules.Accepts(Address("203.0.113.1"), ""));
