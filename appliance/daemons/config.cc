@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <sstream>
 #include <toml++/toml.h>
 
 #include "appliance/base/hash.h"
@@ -159,6 +160,79 @@ Take TakePcr(std::int64_t& out) {
   };
 }
 
+Problem TakeAddresses(const toml::node& node, std::vector<IpPrefix>& out) {
+  std::vector<std::string> texts;
+  if (const auto one = node.value_exact<std::string>()) {
+    texts.push_back(*one);
+  } else if (auto problem = TakeTexts(texts, 1)(node)) {
+    return "must be an address, a prefix, or a list of them";
+  }
+  for (const std::string& text : texts) {
+    const auto prefix = ParseIpPrefix(text);
+    if (!prefix) return EscapeForTerminal(AsBytes(prefix.error().context));
+    out.push_back(*prefix);
+  }
+  return std::nullopt;
+}
+
+Problem TakeNamedSource(const toml::table& table, channel::NamedSource& out) {
+  for (const auto& [key, node] : table) {
+    Problem problem;
+    if (key.str() == "name") {
+      problem = TakeText(out.name)(node);
+    } else if (key.str() == "address") {
+      problem = TakeAddresses(node, out.addresses);
+    } else if (key.str() == "identity") {
+      problem = TakeText(out.identity)(node);
+    } else if (key.str() == "silence_s") {
+      problem = TakeNumber(0, limits::kSilenceSecondsMax, [&out](std::int64_t s) { out.silence_s = s; })(node);
+    } else {
+      return "unknown key " + EscapeForTerminal(AsBytes(key.str()));
+    }
+    if (problem) return std::string(key.str()) + " " + *problem;
+  }
+  return channel::ProblemOf(out);
+}
+
+// [[sources.named]], each of them complete, no name and no prefix twice.
+Take TakeNamedSources(channel::SourceRules& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const toml::array* list = node.as_array();
+    if (list == nullptr || list->size() > limits::kSourcesNamed) {
+      return "must be tables, [[sources.named]], at most " + std::to_string(limits::kSourcesNamed);
+    }
+    std::vector<channel::NamedSource> named;
+    std::map<std::string, std::string> owner_of;  // of a name, of a prefix with its identity
+    for (const toml::node& member : *list) {
+      const std::string which = "number " + std::to_string(named.size() + 1) + ": ";
+      const toml::table* table = member.as_table();
+      if (table == nullptr) return which + "must be a table: [[sources.named]]";
+      channel::NamedSource one;
+      if (const Problem problem = TakeNamedSource(*table, one)) return which + *problem;
+      if (!owner_of.emplace("name " + one.name, one.name).second) return which + "the name \"" + one.name + "\" is given twice";
+      for (const IpPrefix& prefix : one.addresses) {
+        const auto [at, fresh] = owner_of.emplace(IpPrefixText(prefix) + " " + one.identity, one.name);
+        if (!fresh) return which + IpPrefixText(prefix) + " is \"" + at->second + "\" already";
+      }
+      named.push_back(std::move(one));
+    }
+    out.SetNamed(std::move(named));
+    if (channel::EncodeSourceRules(out).size() > limits::kSourceRulesBytes) {
+      return "is too long in all: more than " + std::to_string(limits::kSourceRulesBytes) + " bytes as JSON";
+    }
+    return std::nullopt;
+  };
+}
+
+Take TakeUnknownSources(channel::SourceRules& out) {
+  return [&out](const toml::node& node) -> Problem {
+    std::string word;
+    if (auto problem = TakeWord(word, {"accept", "refuse"})(node)) return problem;
+    out.refuse_unknown = word == "refuse";
+    return std::nullopt;
+  };
+}
+
 constexpr std::int64_t kDayMs = 86'400'000;
 constexpr std::int64_t kTokenCharacters = 16;  // a bearer token is a password for programs
 
@@ -203,7 +277,15 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
        {{"interval_ms", TakeNumberInto(config.anchor_interval_ms, 1'000, 7 * kDayMs)},
         {"pcr", TakePcr(config.pcr)},
         {"tpm", TakeTpm(config.tpm)}}},
-      {"processes", {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)}}},
+      {"sources",
+       {{"unknown", TakeUnknownSources(config.sources)},
+        {"silence_factor", TakeNumberInto(config.sources.silence_factor, 2, 1'000)},
+        {"silence_min_s", TakeNumberInto(config.sources.silence_min_s, 1, limits::kSilenceSecondsMax)},
+        {"silence_messages", TakeNumberInto(config.sources.silence_messages, 10, 1'000'000)},
+        {"named", TakeNamedSources(config.sources)}}},
+      {"processes",
+       {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)},
+        {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off"})}}},
   };
 }
 
@@ -264,7 +346,31 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
   STELE_TRY_VOID(reader.Read(parsed.table()));
   STELE_TRY_VOID(CheckTogether(config, name));
   config.sha256 = Sha256Of(AsBytes(text));
+  for (const auto& [section, node] : parsed.table()) {
+    for (const auto& [key, value] : *node.as_table()) {  // the reader has accepted only sections
+      std::ostringstream shown;
+      value.visit([&shown](const auto& one) { shown << one; });
+      config.values[std::string(section.str()) + "." + std::string(key.str())] = shown.str();
+    }
+  }
   return config;
+}
+
+std::vector<std::string> TakeLive(Config& running, const Config& fresh) {
+  constexpr std::string_view kLive = "sources.";
+  std::vector<std::string> later;
+  const auto compare = [&](const auto& ours, const auto& theirs, bool both) {
+    for (const auto& [key, value] : ours) {
+      const auto at = theirs.find(key);
+      const bool differs = at == theirs.end() || (both && at->second != value);
+      if (differs && !key.starts_with(kLive)) later.push_back(key);
+    }
+  };
+  compare(running.values, fresh.values, true);
+  compare(fresh.values, running.values, false);
+  running.sources = fresh.sources;
+  running.sha256 = fresh.sha256;
+  return later;
 }
 
 Result<Config> LoadConfig(const std::filesystem::path& path, bool required) {

@@ -15,17 +15,25 @@
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
 //   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded"
 //
+//   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off"
+//
+//   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
+//                 silence_messages = 100         [[sources.named]] name = "core-switch", address = "192.0.2.1" or a list,
+//                                                identity = "", silence_s = 600
+//
 // A port is 0 (any free one, see run/ready.json) to 65535, or "off" for an ingest listener.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "appliance/base/bytes.h"
-#include "appliance/base/limits.h"
+#include "appliance/base/limits_sources.h"
+#include "appliance/channel/source_rules.h"
 
 namespace stele::daemons {
 
@@ -85,12 +93,21 @@ struct Config {
   TpmChoice tpm = TpmChoice::kAuto;
 
   std::int64_t restart_delay_max_ms = 10'000;
+  std::string network_namespace = "auto";  // of each process: "auto", "require", "off"
 
+  channel::SourceRules sources;
+
+  // Every key the file names, as "section.key", with its value as text: what a reload compares.
+  std::map<std::string, std::string> values;
   Hash sha256{};  // of the file's bytes, of nothing when there is no file: goes into a `policy` entry
 };
 
 // `name` stands in messages. kInvalid: "stele.toml:3: unknown key ingest.adress".
 [[nodiscard]] Result<Config> ParseConfig(std::string_view text, std::string_view name);
+
+// Takes over what may change while the appliance runs (section [sources], and the digest). Returns the keys that differ and take
+// effect at the next start only.
+[[nodiscard]] std::vector<std::string> TakeLive(Config& running, const Config& fresh);
 
 // Reads `path`; a file that does not exist gives the defaults unless `required`.
 [[nodiscard]] Result<Config> LoadConfig(const std::filesystem::path& path, bool required);

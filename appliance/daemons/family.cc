@@ -72,7 +72,7 @@ Result<void> Family::Start() {
 Result<void> Family::Spawn(std::size_t index) {
   Member& member = members_[index];
   member.status.ready = false;
-  STELE_TRY(member.process, StartProcess(member.spec.executable));
+  STELE_TRY(member.process, StartProcess(member.spec.executable, member.spec.network));
   member.status.pid = member.process.pid;
   member.started = Now();
   (void)TellConfiguration(index);
@@ -127,6 +127,10 @@ void Family::Give(std::size_t index, const OwnChannel& what) {
   }
   const auto sent = channel::SendTakeChannel(member.process.control.get(), what.what, descriptor->get());
   if (!sent) LogError(member.spec.name + ": cannot hand over " + what.what.role + ": " + Describe(sent.error()));
+}
+
+void Family::SetConfiguration(std::size_t index, std::string configuration_json) {
+  members_[index].spec.configuration_json = std::move(configuration_json);
 }
 
 bool Family::Reconfigure(std::size_t index, std::string configuration_json) {

@@ -29,6 +29,7 @@ struct MemberSpec {
   std::string configuration_json;
   std::vector<OwnChannel> own;
   std::chrono::milliseconds stop_limit{10'000};
+  ProcessNetwork network = ProcessNetwork::kShared;
 };
 
 struct LinkSpec {
@@ -76,6 +77,8 @@ class Family {
 
   // A further descriptor for a running member (a TPM that was started again).
   void Give(std::size_t member, const OwnChannel& what);
+  // The configuration a member starts with from now on.
+  void SetConfiguration(std::size_t member, std::string configuration_json);
   // A new configuration, as kConfigure for a running member and for every later start of it.
   bool Reconfigure(std::size_t member, std::string configuration_json);
   // A frame on a member's control channel; false when it is down or its channel is full.

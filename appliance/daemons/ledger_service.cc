@@ -25,18 +25,21 @@ constexpr std::uint64_t kWriterEvent = 2;
 constexpr std::uint64_t kAnchorEvent = 3;
 constexpr int kFramesPerTurn = 32;  // of one channel before the others get theirs
 constexpr std::size_t kAlarmsKept = 64;
+constexpr std::int64_t kSourcesWatchNs = 1'000'000'000;
 
 }  // namespace
 
 Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer> writer, DeviceShelf& shelf, Clock& clock,
                  Entropy& entropy)
     : settings_(std::move(settings)), recovered_(std::move(recovered)), writer_(std::move(writer)), shelf_(shelf),
-      clock_(clock), entropy_(entropy), epoll_(::epoll_create1(EPOLL_CLOEXEC)), receive_buffer_(limits::kChannelFrameBytes) {
+      clock_(clock), entropy_(entropy), epoll_(::epoll_create1(EPOLL_CLOEXEC)), receive_buffer_(limits::kChannelFrameBytes),
+      sources_(recovered_.landmarks.next_source) {
   STELE_CHECK(epoll_.valid());
   size_ = recovered_.size;
   frontier_ = recovered_.frontier;
   landmarks_ = recovered_.landmarks;
-  next_source_ = std::max<std::uint32_t>(1, recovered_.landmarks.next_source);
+  sources_.Use(settings_.sources);
+  for (const store::DeclaredSource& one : recovered_.sources) sources_.Restore(one.number, one.description_json);
   signed_size_ = recovered_.signed_size;
   unsigned_range_ = std::move(recovered_.unsigned_range);
   codec_choice_ = ledger::CodecChoice(settings_.codec);
@@ -111,6 +114,7 @@ bool Service::Run() {
     MaybeCommit();
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), WaitMs());
     WatchClock();
+    WatchSources();
     for (int i = 0; i < count; ++i) {
       const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
       if (tag == kControlEvent) {
@@ -174,9 +178,12 @@ void Service::HandleControl() {
     }
   } else if (frame->type == Type::kNotice) {
     HandleNotice(frame->body);
+  } else if (frame->type == Type::kConfigure) {
+    Reconfigure(frame->body);
   } else if (frame->type == Type::kStop && !stopping_) {
     stopping_ = true;
     stop_boottime_ns_ = clock_.BoottimeNs();
+    CarrySources();
     (void)AppendOwn(Kind::kLifecycle, R"({"event":"stop"})");
     want_anchor_ = true;
     (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, channel::kControlFd, nullptr);  // its end of file would spin
@@ -185,12 +192,30 @@ void Service::HandleControl() {
 
 void Service::HandleNotice(ByteView body) {
   const json notice = json::parse(AsText(body), nullptr, false);
+  if (notice.is_object() && notice.value("event", json()) == "alarm" && notice.contains("alarm")) {
+    (void)AppendOwn(Kind::kAlarm, notice["alarm"].dump(-1, ' ', false, json::error_handler_t::replace));
+    return;
+  }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
   processes_[notice["process"].get<std::string>()] = notice;
   if (notice.value("event", "") == "died") {
     json entry = {{"event", "process_died"}, {"process", notice["process"]}, {"text", notice.value("text", "")}};
     (void)AppendOwn(Kind::kLifecycle, entry.dump(-1, ' ', false, json::error_handler_t::replace));
   }
+}
+
+// The supervisor has read the configuration again: what may change while we run does, and the change is an entry.
+void Service::Reconfigure(ByteView body) {
+  const json object = json::parse(AsText(body), nullptr, false);
+  auto rules = channel::DecodeSourceRules(object.is_object() ? object.value("sources", json::object()).dump() : "");
+  if (!rules) {
+    LogError("the new configuration is not used: " + Describe(rules.error()));
+    return;
+  }
+  sources_.Use(std::move(*rules));
+  json entry = {{"event", "reload"}, {"config_sha256", object.value("config_sha256", "")}};
+  if (object.contains("at_next_start")) entry["at_next_start"] = object["at_next_start"];
+  (void)AppendOwn(Kind::kPolicy, entry.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 void Service::HandleAppender(Appender& appender) {
@@ -272,23 +297,16 @@ Result<std::uint32_t> Service::GlobalSource(Appender& appender, std::uint32_t lo
   if (local == 0) return std::uint32_t{0};
   const auto at = appender.sources.find(local);
   if (at == appender.sources.end()) return Fail(Code::kInvalid, "records: a source that was not declared");
-  if (declared_in_unit_.insert(at->second).second) (void)AppendOwn(Kind::kSource, source_texts_[at->second], at->second);
+  if (sources_.MustDeclare(at->second)) (void)AppendOwn(Kind::kSource, sources_.EntryOf(at->second), at->second);
   return at->second;
 }
 
 Result<void> Service::DeclareSource(Appender& appender, ByteView body) {
   STELE_TRY(const channel::DeclareSource declared, channel::DecodeDeclareSource(body));
-  json description = json::parse(declared.description, nullptr, false);
-  if (!description.is_object() || declared.local == 0) return Fail(Code::kInvalid, "declare source: not a description");
+  if (declared.local == 0) return Fail(Code::kInvalid, "declare source: not a description");
   if (appender.sources.size() > 16 * limits::kSourcesPerListener) return Fail(Code::kInvalid, "declare source: too many");
-  const std::string key = description.dump(-1, ' ', false, json::error_handler_t::replace);
-  const auto [at, fresh] = source_numbers_.try_emplace(key, next_source_);
-  if (fresh) {
-    description["source"] = next_source_;
-    source_texts_[next_source_] = description.dump(-1, ' ', false, json::error_handler_t::replace);
-    ++next_source_;
-  }
-  appender.sources[declared.local] = at->second;
+  STELE_TRY(const std::uint32_t number, sources_.NumberOf(declared.description));
+  appender.sources[declared.local] = number;
   return {};
 }
 
@@ -311,8 +329,14 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
   last_global = 0;
   std::int64_t last_stamp = 0;
   std::pair<std::int64_t, std::uint16_t> stamp;
+  std::uint64_t run = 0;  // events of one source in a row
+  const auto heard = [&] {
+    if (last_global != 0 && run > 0) sources_.Heard(last_global, run, stamp.first);
+    run = 0;
+  };
   for (const channel::AppendRecord& r : frame.records) {
     if (r.source_local != last_local) {
+      heard();
       STELE_TRY(last_global, GlobalSource(appender, r.source_local));
       last_local = r.source_local;
     }
@@ -320,7 +344,9 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
     last_stamp = r.receive_wall_ns;
     if (r.kind == Kind::kAlarm) NoteAlarm(AsText(r.payload));
     AppendOne(r.kind, r.flags | stamp.second, last_global, stamp.first, r.peer, r.commitment, r.payload);
+    if (r.kind == Kind::kSyslog || r.kind == Kind::kJson) ++run;
   }
+  heard();
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), count, 0, frame.salt_key});
   gathering_.frames.push_back({appender.id, frame.frame_id, first, count, frame.wants_leaves});
   gathering_.somebody_waits = gathering_.somebody_waits || frame.wants_ack;
@@ -345,6 +371,7 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   const auto [wall_ns, flag] = Stamp(whole.header.receive_wall_ns);
   AppendOne(whole.header.kind, whole.header.flags | flag, source, wall_ns, whole.header.peer, whole.header.commitment,
             appender.large_payload);
+  if (source != 0 && whole.header.kind != Kind::kLoss) sources_.Heard(source, 1, wall_ns);
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), 1, 0, whole.salt_key});
   gathering_.frames.push_back({appender.id, whole.frame_id, first, 1, whole.wants_leaves});
   gathering_.somebody_waits = gathering_.somebody_waits || whole.wants_ack;
@@ -387,6 +414,36 @@ void Service::WatchClock() {
   clock_offset_ns_ = wall - boottime;
   (void)AppendOwn(Kind::kClock,
                   json{{"reason", "step"}, {"realtime_ns", wall}, {"boottime_ns", boottime}, {"moved_ns", moved}}.dump());
+  const std::string size = std::to_string((moved < 0 ? -moved : moved) / kNsPerMs);
+  (void)AppendOwn(Kind::kAlarm, json{{"alarm", "clock_step"},
+                                     {"text", "the clock was set " + size + " ms " + (moved < 0 ? "back" : "forward")},
+                                     {"moved_ns", moved}}.dump());
+}
+
+// Once a second: who has fallen silent, who is heard again. The time in which nobody could be heard does not count.
+void Service::WatchSources() {
+  const std::int64_t now = clock_.BoottimeNs();
+  const bool listening = store_error_.empty() && HasRoom() &&
+                         std::any_of(appenders_.begin(), appenders_.end(),
+                                     [](const auto& one) { return one.second.role == Role::kReceive; });
+  sources_.Advance(now, listening);
+  if (now - sources_watched_ns_ < kSourcesWatchNs || stopping_ || !listening) return;
+  sources_watched_ns_ = now;
+  for (const SourceAlarm& alarm : sources_.TakeAlarms(clock_.WallNs())) {
+    if (alarm.source != 0 && sources_.MustDeclare(alarm.source)) {
+      (void)AppendOwn(Kind::kSource, sources_.EntryOf(alarm.source), alarm.source);
+    }
+    (void)AppendOwn(Kind::kAlarm, alarm.payload, alarm.source);
+  }
+}
+
+// At a stop: the last unit shall know the numbers of everybody, whoever it was that spoke since it began.
+void Service::CarrySources() {
+  const std::size_t room = gathering_.batch.size() + 1'024 < limits::kBlockRecords
+                               ? limits::kBlockRecords - 1'024 - gathering_.batch.size() : 0;
+  for (const std::uint32_t number : sources_.Carry(std::min(room, limits::kSourcesCarried))) {
+    (void)AppendOwn(Kind::kSource, sources_.EntryOf(number), number);
+  }
 }
 
 void Service::MaybeCommit() {
@@ -401,7 +458,7 @@ void Service::MaybeCommit() {
   job.codec = codec_choice_.Next(!HasRoom());
   job.batch = std::move(gathering_.batch);
   job.anchored_intent = gathering_.anchored_intent;
-  job.next_source = next_source_;
+  job.next_source = sources_.next_number();
   for (const OpenFrame& frame : gathering_.frames) {
     if (frame.wants_leaves) job.leaf_ranges.emplace_back(frame.first, frame.first + frame.count);
   }
@@ -490,9 +547,9 @@ void Service::HandleDone(WriteDone done) {
   frontier_ = done.frontier;
   landmarks_ = done.landmarks;
   position_bytes_ = done.position_bytes;
-  if (done.unit != unit_) {
+  if (done.unit != unit_ || !done.result) {
     unit_ = done.unit;
-    declared_in_unit_.clear();  // a segment declares the sources it uses
+    sources_.NewUnit();  // a segment declares the sources it uses; what failed has declared none
   }
   if (!done.result) {
     HandleFailure(gathered, done.result.error());

@@ -8,15 +8,16 @@
 #include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "appliance/base/limits.h"
+#include "appliance/base/limits_sources.h"
 #include "appliance/base/system.h"
 #include "appliance/channel/anchor_messages.h"
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/ledger_sources.h"
 #include "appliance/daemons/ledger_writer.h"
 #include "appliance/ledger/codec.h"
+#include "appliance/store/source_table.h"
 
 namespace stele::ledger_daemon {
 
@@ -29,6 +30,7 @@ struct Settings {
   std::int64_t commit_window_ms = limits::kCommitWindowMs;
   std::string config_sha256;
   std::optional<ledger::Codec> codec;  // none: zstd, LZ4 under pressure
+  channel::SourceRules sources;
 };
 
 // What start-up learned; the service goes on from here.
@@ -45,6 +47,7 @@ struct Recovered {
   std::uint64_t abandoned_stretches = 0;
   std::string detail;
   channel::Verdict verdict;
+  std::vector<store::DeclaredSource> sources;  // of the last unit: their numbers are kept
 };
 
 class Service {
@@ -92,6 +95,7 @@ class Service {
   bool HandleFrame(Appender& appender, const channel::FrameView& frame);
   void DropAppender(std::uint64_t id, std::string_view why);
   void HandleNotice(ByteView body);
+  void Reconfigure(ByteView body);
 
   // appending
   [[nodiscard]] bool HasRoom() const;
@@ -107,6 +111,8 @@ class Service {
   std::pair<std::int64_t, std::uint16_t> Stamp(std::int64_t wall_ns);
   static bool MayAppend(channel::Role role, record::Kind kind);
   void WatchClock();
+  void WatchSources();
+  void CarrySources();
 
   // committing
   void MaybeCommit();
@@ -151,11 +157,9 @@ class Service {
   ledger::Batch spare_;  // the grown buffers of the batch before last
   ledger::CodecChoice codec_choice_;
   std::optional<Gathered> writing_;
-  std::map<std::string, std::uint32_t> source_numbers_;  // description -> global number
-  std::set<std::uint32_t> declared_in_unit_;
-  std::map<std::uint32_t, std::string> source_texts_;
+  SourceRegistry sources_;
+  std::int64_t sources_watched_ns_ = 0;
   std::uint32_t unit_ = 0;
-  std::uint32_t next_source_ = 1;
 
   std::uint64_t size_ = 0;  // committed
   std::vector<Hash> frontier_;

@@ -110,6 +110,14 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
     recovered.detail = "no further checkpoint can be signed: " + range.error().context;
   }
 
+  // Without them sources get new numbers, and nothing else is lost.
+  auto sources = store::SourcesOf(shelf, tail);
+  if (sources) {
+    recovered.sources = std::move(*sources);
+  } else {
+    LogWarning("the numbers of the sources are not known: " + Describe(sources.error()));
+  }
+
   ledger::MacChain mac(keys.keys.new_session, granted.keys.new_key);
   STELE_TRY(auto store, store::Store::Open(shelf, clock, {settings.segment_bytes, settings.codec.value_or(ledger::Codec::kZstd)}, tail, recovered.log_id, mac));
   ledger::Sequencer sequencer = tail.fresh ? ledger::Sequencer(recovered.log_id) : ledger::Sequencer(tail.head(), tail.frontier());

@@ -1,6 +1,7 @@
 #include "appliance/daemons/process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -36,62 +37,132 @@ std::vector<char*> ShortEnvironment() {
   return kept;
 }
 
-// Runs in the child between fork and exec: async-signal-safe calls only. Returns the errno of what failed.
-int BecomeDaemon(const char* path, char* const* arguments, char* const* environment, int control, int failure, pid_t parent) {
-  if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return errno;
-  if (::getppid() != parent) return ESRCH;  // it died before the line above
-  if (::setsid() < 0) return errno;
+// How a process gets its empty network, tried in this order until one is permitted.
+enum class Way { kNetwork, kUserAndNetwork, kShared };
+
+// Everything the child needs, made before the fork: between fork and exec nothing may be allocated.
+struct ChildPlan {
+  std::string path;
+  std::string name;
+  std::array<char*, 2> arguments{};
+  std::vector<char*> environment;
+  std::string user_map;   // "1000 1000 1": inside the user namespace everybody is who they were
+  std::string group_map;
+  pid_t parent = -1;
+  int control = -1;
+  int failure = -1;
+};
+
+struct ChildFailure {
+  int error = 0;
+  bool network = false;  // the namespace was refused: another way may do
+};
+
+bool WriteProc(const char* path, const char* text, std::size_t size_bytes) {
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool written = ::write(fd, text, size_bytes) == static_cast<ssize_t>(size_bytes);
+  const int error = errno;
+  (void)::close(fd);  // nothing is buffered in procfs
+  errno = error;
+  return written;
+}
+
+// In the child. Returns an errno.
+int EnterEmptyNetwork(Way way, const ChildPlan& plan) {
+  if (way == Way::kShared) return 0;
+  if (way == Way::kNetwork) return ::unshare(CLONE_NEWNET) == 0 ? 0 : errno;
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return errno;
+  if (!WriteProc("/proc/self/setgroups", "deny", 4) ||
+      !WriteProc("/proc/self/uid_map", plan.user_map.data(), plan.user_map.size()) ||
+      !WriteProc("/proc/self/gid_map", plan.group_map.data(), plan.group_map.size())) {
+    return errno;
+  }
+  return 0;
+}
+
+// Runs in the child between fork and exec: async-signal-safe calls only. Returns what failed.
+ChildFailure BecomeDaemon(const ChildPlan& plan, Way way) {
+  // First: a change of credentials would undo the death signal.
+  if (const int refused = EnterEmptyNetwork(way, plan); refused != 0) return {refused, true};
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return {errno};
+  if (::getppid() != plan.parent) return {ESRCH};  // it died before the line above
+  if (::setsid() < 0) return {errno};
   for (int signal = 1; signal < NSIG; ++signal) (void)::signal(signal, signal == SIGPIPE ? SIG_IGN : SIG_DFL);
   sigset_t none;
   (void)::sigemptyset(&none);
-  if (::sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return errno;
+  if (::sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return {errno};
   const int empty_input = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (empty_input < 0 || ::dup2(empty_input, STDIN_FILENO) < 0) return errno;
+  if (empty_input < 0 || ::dup2(empty_input, STDIN_FILENO) < 0) return {errno};
   // Both may sit on a number the next lines overwrite: move them up first.
-  const int moved_failure = ::fcntl(failure, F_DUPFD_CLOEXEC, 10);
-  const int moved_control = ::fcntl(control, F_DUPFD_CLOEXEC, 10);
-  if (moved_failure < 0 || moved_control < 0 || ::dup2(moved_control, channel::kControlFd) < 0) return errno;
+  const int moved_failure = ::fcntl(plan.failure, F_DUPFD_CLOEXEC, 10);
+  const int moved_control = ::fcntl(plan.control, F_DUPFD_CLOEXEC, 10);
+  if (moved_failure < 0 || moved_control < 0 || ::dup2(moved_control, channel::kControlFd) < 0) return {errno};
   // Close-on-exec for everything else: the supervisor's descriptors all are, but not necessarily those it inherited.
-  if (::syscall(SYS_close_range, channel::kControlFd + 1, ~0U, 1U << 2U /* CLOSE_RANGE_CLOEXEC */) != 0) return errno;
-  (void)::execve(path, arguments, environment);
-  return errno;
+  if (::syscall(SYS_close_range, channel::kControlFd + 1, ~0U, 1U << 2U /* CLOSE_RANGE_CLOEXEC */) != 0) return {errno};
+  (void)::execve(plan.path.c_str(), plan.arguments.data(), plan.environment.data());
+  return {errno};
 }
 
-}  // namespace
+struct Started {
+  pid_t pid = -1;
+  ChildFailure failure;  // error 0: it runs
+};
 
-Result<Process> StartProcess(const std::filesystem::path& executable) {
-  STELE_TRY(auto ends, channel::MakePair());
+Result<Started> ForkAndExec(ChildPlan& plan, Way way) {
   std::array<int, 2> pipe_ends{-1, -1};
   if (::pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return FailErrno("make a pipe");
   UniqueFd failure_read(pipe_ends[0]);
   UniqueFd failure_write(pipe_ends[1]);
-  const std::string path = executable.string();
-  std::string name = executable.filename().string();
-  const std::array<char*, 2> arguments{name.data(), nullptr};
-  const std::vector<char*> environment = ShortEnvironment();
-  const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid < 0) return FailErrno("fork for " + name);
-  if (pid == 0) {
-    const int error = BecomeDaemon(path.c_str(), arguments.data(), environment.data(), ends.second.get(),
-                                   failure_write.get(), parent);
-    (void)!::write(failure_write.get(), &error, sizeof error);  // the parent reads it or is gone
+  plan.failure = failure_write.get();
+  Started started;
+  started.pid = ::fork();
+  if (started.pid < 0) return FailErrno("fork for " + plan.name);
+  if (started.pid == 0) {
+    const ChildFailure failure = BecomeDaemon(plan, way);
+    (void)!::write(plan.failure, &failure, sizeof failure);  // the parent reads it or is gone
     ::_exit(127);
   }
   failure_write.reset();
-  ends.second.reset();
-  int error = 0;
   ssize_t size_bytes = 0;
   do {
-    size_bytes = ::read(failure_read.get(), &error, sizeof error);  // end of file: exec has happened
+    size_bytes = ::read(failure_read.get(), &started.failure, sizeof started.failure);  // end of file: exec has happened
   } while (size_bytes < 0 && errno == EINTR);
-  if (size_bytes == static_cast<ssize_t>(sizeof error)) {
-    KillProcess(pid);
-    errno = error;
-    return FailErrno("start " + path);
+  if (size_bytes != static_cast<ssize_t>(sizeof started.failure)) started.failure = {};
+  if (started.failure.error != 0) KillProcess(started.pid);
+  return started;
+}
+
+}  // namespace
+
+Result<Process> StartProcess(const std::filesystem::path& executable, ProcessNetwork network) {
+  STELE_TRY(auto ends, channel::MakePair());
+  ChildPlan plan;
+  plan.path = executable.string();
+  plan.name = executable.filename().string();
+  plan.arguments = {plan.name.data(), nullptr};
+  plan.environment = ShortEnvironment();
+  const auto map_of = [](unsigned id) { return std::to_string(id) + " " + std::to_string(id) + " 1"; };
+  plan.user_map = map_of(::geteuid());
+  plan.group_map = map_of(::getegid());
+  plan.parent = ::getpid();
+  plan.control = ends.second.get();
+  std::vector<Way> ways;
+  if (network != ProcessNetwork::kShared) ways = {Way::kNetwork, Way::kUserAndNetwork};
+  if (network != ProcessNetwork::kEmptyAlways) ways.push_back(Way::kShared);
+  Started started;
+  for (const Way way : ways) {
+    STELE_TRY(started, ForkAndExec(plan, way));
+    if (!started.failure.network) break;
+  }
+  if (started.failure.error != 0) {
+    errno = started.failure.error;
+    if (!started.failure.network) return FailErrno("start " + plan.path);
+    return Fail(Code::kDenied, "start " + plan.name + ": no network namespace of its own is permitted: " + std::strerror(errno),
+                static_cast<std::uint32_t>(started.failure.error));
   }
   STELE_TRY_VOID(channel::SetBlocking(ends.first.get(), false));
-  return Process{pid, std::move(ends.first)};
+  return Process{started.pid, std::move(ends.first)};
 }
 
 std::optional<std::string> Ended(pid_t pid, std::chrono::milliseconds wait) {

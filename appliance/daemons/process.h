@@ -14,6 +14,15 @@
 
 namespace stele::daemons {
 
+// The network a process is put into. Empty: a network namespace of its own where even the loopback is down. Sockets it is
+// handed keep the network they were made in, so a listener still serves; nothing else can be reached from inside. Root makes
+// the namespace directly; an ordinary user by way of a user namespace of its own, where the system permits that.
+enum class ProcessNetwork {
+  kShared,               // the supervisor's
+  kEmptyWherePermitted,  // else the supervisor's; the process reports which it sees (sandbox::Report)
+  kEmptyAlways,          // else it is not started
+};
+
 struct Process {
   pid_t pid = -1;
   UniqueFd control;  // our end; non-blocking
@@ -21,8 +30,10 @@ struct Process {
 
 // The process gets a session of its own (Ctrl-C reaches only the supervisor, which then stops everybody in order), default
 // signal handling with SIGPIPE ignored, an empty standard input, a short environment, and dies with the thread that started
-// it: a second supervisor never meets a leftover writer. kIo with the errno of exec when the file cannot be run.
-[[nodiscard]] Result<Process> StartProcess(const std::filesystem::path& executable);
+// it: a second supervisor never meets a leftover writer. kIo with the errno of exec when the file cannot be run; kDenied
+// when the network namespace it must have is not permitted.
+[[nodiscard]] Result<Process> StartProcess(const std::filesystem::path& executable,
+                                           ProcessNetwork network = ProcessNetwork::kShared);
 
 // How it ended, for people: "exit status 1", "signal 9 (Killed)". Empty while it runs.
 [[nodiscard]] std::optional<std::string> Ended(pid_t pid, std::chrono::milliseconds wait);

@@ -114,6 +114,7 @@ std::uint32_t LedgerLink::NewSource(std::size_t listener_index, const Listener& 
 std::uint32_t LedgerLink::SourceOf(std::size_t listener_index, Listener& listener, const record::Peer& peer,
                                    std::string_view identity, bool& overflow, std::string_view target) {
   overflow = false;
+  if (!gate_.Accepts(peer, identity)) return kRefusedSource;
   SourceKey key;
   key.listener = listener_index;
   std::copy_n(peer.begin(), key.address.size(), key.address.begin());
@@ -132,6 +133,11 @@ std::uint32_t LedgerLink::SourceOf(std::size_t listener_index, Listener& listene
   return number;
 }
 
+void LedgerLink::Refuse(Listener& listener, const record::Peer& peer, std::uint64_t count) {
+  listener.lost += count;
+  gate_.Refuse(listener.name, peer, count, clock_.WallNs());
+}
+
 void LedgerLink::StartFrame() {
   record::SaltKey key;
   entropy_.Fill(key);
@@ -141,6 +147,7 @@ void LedgerLink::StartFrame() {
 
 void LedgerLink::Add(Listener& listener, record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns,
                      const record::Peer& peer, ByteView payload) {
+  if (source == kRefusedSource) return Refuse(listener, peer, 1);
   if (!channel::FrameBuilder::FitsAlone(payload.size())) {
     Flush();
     record::SaltKey key;
@@ -188,6 +195,11 @@ void LedgerLink::Flush() {
 std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::uint32_t source, std::int64_t wall_ns,
                                   const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done,
                                   bool wants_leaves) {
+  if (source == kRefusedSource) {
+    Refuse(listener, peer, records.size());
+    boost::asio::post(context_, [done] { done({}); });
+    return 1;
+  }
   Flush();
   const auto wants = static_cast<std::uint8_t>(channel::kWantsAck | (wants_leaves ? channel::kWantsLeaves : 0));
   std::size_t frames = 0;

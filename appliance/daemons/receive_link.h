@@ -20,6 +20,7 @@
 #include "appliance/base/seams.h"
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/channel.h"
+#include "appliance/daemons/receive_gate.h"
 
 namespace stele::receive {
 
@@ -66,6 +67,9 @@ class LedgerLink {
   void Connect(UniqueFd descriptor);  // the first, and each that replaces it
   [[nodiscard]] bool Ready() const;   // there is credit: listeners may read
   void WhenReady(std::function<void()> resume);  // called once, when Ready() turns true
+
+  // Who may send. Under kRefusedSource everything is counted as lost and dropped.
+  [[nodiscard]] SourceGate& gate() { return gate_; }
 
   // The local number of a source, declared to the ledger before its first use. Listener by index into the caller's list.
   // `identity`: a JSON object as text (TlsIdentity::ToJson, {"sender":"name"}), or empty; `target`: what a request's path named. Another
@@ -127,6 +131,7 @@ class LedgerLink {
   void Finish(std::uint64_t frame_id, Outcome outcome);
   void Disconnect(std::string_view why);
   void MarkPossibleDuplicates();
+  void Refuse(Listener& listener, const record::Peer& peer, std::uint64_t count);
   std::uint32_t NewSource(std::size_t listener_index, const Listener& listener, std::string_view peer, std::string_view identity,
                           std::string_view target);
 
@@ -146,6 +151,7 @@ class LedgerLink {
   std::deque<OpenFrame> open_;
   std::size_t unsent_ = 0;  // frames at the back of open_ that are not wholly sent
 
+  SourceGate gate_;
   std::vector<std::string> declarations_;  // by local number - 1
   std::size_t declared_ = 0;               // how many of them this channel has been told
   std::unordered_map<SourceKey, std::uint32_t, SourceKeyHash> sources_;

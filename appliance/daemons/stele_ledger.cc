@@ -25,6 +25,7 @@ Result<Settings> ParseSettings(const std::string& text) {
     settings.heartbeat_interval_ms = object.value("heartbeat_interval_ms", settings.heartbeat_interval_ms);
     settings.commit_window_ms = object.value("commit_window_ms", settings.commit_window_ms);
     settings.config_sha256 = object.value("config_sha256", "");
+    STELE_TRY(settings.sources, channel::DecodeSourceRules(object.value("sources", json::object()).dump()));
     const std::string codec = object.value("codec", "auto");
     if (codec == "none") settings.codec = ledger::Codec::kNone;
     if (codec == "lz4") settings.codec = ledger::Codec::kLz4;

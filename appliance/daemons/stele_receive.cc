@@ -69,6 +69,12 @@ class Receiver {
     return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
   }
 
+  Result<void> UseRules(const json& configuration) {
+    STELE_TRY(channel::SourceRules rules, channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
+    link_.gate().Use(std::move(rules));
+    return {};
+  }
+
   void Start() {
     for (auto& one : ways_.udp) one->Start();
     for (auto& one : ways_.streams) one->Start();
@@ -218,6 +224,9 @@ class Receiver {
         link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
       }
     }
+    for (const std::string& entry : link_.gate().TakeEntries(clock_.WallNs(), stopping_)) {
+      link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
+    }
     link_.FlushSoon();
   }
 
@@ -238,7 +247,11 @@ class Receiver {
     }
     if (frame && frame->type == channel::Type::kConfigurePart) configuration_parts_ += AsText(frame->body);
     if (frame && frame->type == channel::Type::kConfigure) {
-      Reconfigure(AsBytes(configuration_parts_ += AsText(frame->body)));
+      configuration_parts_ += AsText(frame->body);
+      const json fresh = json::parse(configuration_parts_, nullptr, false);
+      const auto used = UseRules(fresh.is_object() ? fresh : json::object());
+      if (!used) LogError("the new configuration is not used: " + Describe(used.error()));
+      Reconfigure(AsBytes(configuration_parts_));
       configuration_parts_.clear();
     }
     if (frame && frame->type != channel::Type::kStop) return true;
@@ -288,7 +301,8 @@ Result<int> Main() {
   json configuration = json::parse(given->configuration_json, nullptr, false);
   if (!configuration.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
   boost::asio::io_context context(1);
-  Receiver receiver(context, std::move(configuration));
+  Receiver receiver(context, configuration);
+  STELE_TRY_VOID(receiver.UseRules(configuration));
   for (channel::GivenChannel& one : given->channels) STELE_TRY_VOID(receiver.Take(std::move(one)));
   STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::ReceiveProfile()));
   receiver.Start();

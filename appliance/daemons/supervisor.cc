@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -25,6 +26,7 @@
 #include "appliance/daemons/receive_resent.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
+#include "appliance/daemons/watches.h"
 
 namespace stele::daemons {
 namespace {
@@ -38,7 +40,9 @@ constexpr milliseconds kLedgerStopLimit{60'000};  // a last commit, checkpoint a
 constexpr std::uint64_t kStartAttempts = 4;       // of a member that was never ready: then the start has failed
 
 constexpr milliseconds kBetweenHandovers{1'000};  // of TPM connections: one that fails at once is not tried in a loop
-constexpr std::size_t kUnheardDeathsMax = 64;
+constexpr milliseconds kBetweenWatches{5'000};
+constexpr milliseconds kBetweenCertificateWatches{3'600'000};
+constexpr std::size_t kUnheardMax = 64;  // deaths and alarms while the ledger is down
 
 // Members by index, in the order they are started; links and stop order refer to it.
 enum MemberIndex : std::size_t { kAnchor, kLedger, kQuery, kReceive, kWeb, kMemberCount };
@@ -77,7 +81,7 @@ Result<void> CatchStopSignals() {
 }
 
 enum class Wish { kNone, kReload, kStop };
-// SIGHUP means "read the certificates again", unless it came because the terminal is gone.
+// SIGHUP means "read the configuration and the certificates again", unless it came because the terminal is gone.
 Wish TakeWish() {
   Wish wish = Wish::kNone;
   char byte = 0;
@@ -131,7 +135,7 @@ std::string UrlOf(const BoundListener& listener) {
 // What each process is told; the members are those of docs/processes.md.
 struct Parts {
   const Home& home;
-  const Config& config;
+  Config& config;  // the running one: a reload changes what may change
   const Identity& identity;
   const Listeners& listeners;
   const TpmSource& tpm;
@@ -159,6 +163,8 @@ OwnChannel DuplicateOf(const channel::TakeChannel& what, int fd) {
           }};
 }
 
+json SourcesJson(const Config& config) { return json::parse(channel::EncodeSourceRules(config.sources), nullptr, false); }
+
 std::string ReceiveConfiguration(const Config& config, const std::string& ingest_tls_json) {
   return json{{"zone", config.zone},
               {"message_bytes_max", config.message_bytes_max},
@@ -166,7 +172,8 @@ std::string ReceiveConfiguration(const Config& config, const std::string& ingest
               {"tls", json::parse(ingest_tls_json, nullptr, false)},
               {"tokens", config.tokens},
               {"senders", SendersJson(config.senders)},
-              {"keys", SourceKeysJson(config.keys)}}
+              {"keys", SourceKeysJson(config.keys)},
+              {"sources", SourcesJson(config)}}
       .dump();
 }
 
@@ -187,6 +194,7 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"heartbeat_interval_ms", config.heartbeat_interval_ms},
                   {"commit_window_ms", config.commit_window_ms},
                   {"config_sha256", HexOf(config.sha256)},
+                  {"sources", SourcesJson(config)},
                   {"codec", config.codec}}
           .dump();
     case kAnchor:
@@ -221,6 +229,11 @@ OwnChannel ListenerChannel(const BoundListener& listener) {
   return DuplicateOf({"listener", listener.name, listener.DetailJson()}, listener.descriptor.get());
 }
 
+ProcessNetwork NetworkOf(const Config& config) {
+  if (config.network_namespace == "off") return ProcessNetwork::kShared;
+  return config.network_namespace == "require" ? ProcessNetwork::kEmptyAlways : ProcessNetwork::kEmptyWherePermitted;
+}
+
 Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   std::vector<MemberSpec> members(kMemberCount);
   const std::array<const char*, kMemberCount> names{"stele-anchor", "stele-ledger", "stele-query", "stele-receive", "stele-web"};
@@ -232,6 +245,7 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
       return Fail(Code::kInvalid, std::string("the configuration of ") + names[i] + " takes more than 64 KiB");
     }
     members[i].stop_limit = i == kLedger ? kLedgerStopLimit : kStopLimit;
+    members[i].network = NetworkOf(parts.config);
   }
   members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
   for (const auto& listener : parts.listeners.ingest) members[kReceive].own.push_back(ListenerChannel(listener));
@@ -251,9 +265,11 @@ std::vector<LinkSpec> Links(const Config& config) {
 // One appliance while it runs.
 class Appliance {
  public:
-  Appliance(const Parts& parts, TpmSource& tpm, std::vector<MemberSpec> members)
+  using Reload = std::function<Result<Config>()>;
+  Appliance(const Parts& parts, TpmSource& tpm, std::vector<MemberSpec> members, Reload reload)
       : parts_(parts),
         tpm_(tpm),
+        reload_(std::move(reload)),
         family_(std::move(members), Links(parts.config), [this](const FamilyEvent& event) { On(event); }) {
     family_.LimitRestartDelay(std::chrono::milliseconds(parts.config.restart_delay_max_ms));
   }
@@ -265,10 +281,11 @@ class Appliance {
     }
     int exit_status = cli::kExitYes;
     for (Wish wish = Wish::kNone; wish != Wish::kStop; wish = TakeWish()) {
-      if (wish == Wish::kReload) Reload();
+      if (wish == Wish::kReload) ReadAgain();
       const std::array wake{g_stop_read.get(), tpm_.watch_fd()};
       family_.Pump(tpm_died_ ? milliseconds(250) : kRound, std::span(wake).first(tpm_.watch_fd() >= 0 ? 2 : 1));
       WatchTpm();
+      WatchMachine();
       if (const MemberStatus* stuck = family_.CannotStart(kStartAttempts)) {
         LogError(stuck->name + " cannot start; giving up");
         exit_status = cli::kExitCannotTell;
@@ -292,18 +309,6 @@ class Appliance {
       Say("  " + event.member.name + " is locked down and serving (pid " + std::to_string(event.member.pid) + ")");
     }
     TellLedger(event);
-  }
-
-  // The receiver's certificate and the authorities it trusts, from their files again. On any error everything stays as it is.
-  void Reload() {
-    const auto certificates = RenewCertificates(parts_.home, parts_.config);
-    if (!certificates) return LogError("certificates not reloaded: " + Describe(certificates.error()));
-    const auto tls = IngestTlsJson(parts_.home.dir, parts_.config, certificates->ingest);
-    if (!tls) return LogError("certificates not reloaded: " + Describe(tls.error()));
-    std::string configuration = ReceiveConfiguration(parts_.config, *tls);
-    if (configuration.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) return LogError("certificates not reloaded: too large");
-    (void)family_.Reconfigure(kReceive, std::move(configuration));  // down: it starts with the new one
-    LogInfo("certificates of the ingest listeners read again");
   }
 
   // A member's notice. stele-anchor says so when its connection to the TPM has failed: it gets a fresh one.
@@ -333,13 +338,13 @@ class Appliance {
     const bool ledger = event.member.name == "stele-ledger";
     if (ledger) ledger_hears_ = event.event == "ready";
     if (event.event == "died" && !ledger_hears_) {
-      if (unheard_deaths_.size() < kUnheardDeathsMax) unheard_deaths_.push_back(text);
+      if (unheard_.size() < kUnheardMax) unheard_.push_back(text);
       return;
     }
     last_notice_[event.member.name] = text;
     if (ledger && ledger_hears_) {
-      for (const auto& death : unheard_deaths_) (void)family_.Tell(kLedger, channel::Type::kNotice, death);  // best effort
-      unheard_deaths_.clear();
+      for (const auto& one : unheard_) (void)family_.Tell(kLedger, channel::Type::kNotice, one);  // best effort
+      unheard_.clear();
       for (const auto& [name, last] : last_notice_) (void)family_.Tell(kLedger, channel::Type::kNotice, last);
     } else if (ledger_hears_) {
       (void)family_.Tell(kLedger, channel::Type::kNotice, text);  // best effort: the status lags, nothing is lost
@@ -364,6 +369,66 @@ class Appliance {
     family_.Give(kAnchor, {{"tpm", tpm_.embedded() ? "swtpm" : "device", ""}, [this] { return tpm_.Connect(); }});
   }
 
+  // A file that is wrong changes nothing, and says so on the terminal and in the log.
+  void ReadAgain() {
+    const auto fresh = reload_();
+    if (!fresh) {
+      LogError("the configuration is not used, the old one stays: " + Describe(fresh.error()));
+      RaiseAlarm({"configuration_refused", "a changed configuration was refused, the old one stays: " + fresh.error().context});
+      return;
+    }
+    const std::vector<std::string> later = TakeLive(parts_.config, *fresh);
+    std::string waiting;
+    for (const auto& key : later) waiting += (waiting.empty() ? "" : ", ") + key;
+    LogInfo("configuration read again" + (waiting.empty() ? "" : "; these keys take effect at the next start: " + waiting));
+    ReloadCertificates();
+    json ledger = json::parse(ConfigurationOf(kLedger, parts_), nullptr, false);
+    family_.SetConfiguration(kLedger, ledger.dump());
+    if (!later.empty()) ledger["at_next_start"] = later;
+    (void)family_.Tell(kLedger, channel::Type::kConfigure, ledger.dump());  // one that is down records it when it starts
+  }
+
+  // The receiver's certificate and the authorities it trusts, from their files again; on any error those stay as they are.
+  void ReloadCertificates() {
+    const auto certificates = RenewCertificates(parts_.home, parts_.config);
+    auto tls = certificates ? IngestTlsJson(parts_.home.dir, parts_.config, certificates->ingest)
+                            : Result<std::string>(tl::unexpected(certificates.error()));
+    if (tls) {
+      parts_.ingest_tls_json = std::move(*tls);
+    } else {
+      LogError("certificates not reloaded: " + Describe(tls.error()));
+    }
+    std::string configuration = ConfigurationOf(kReceive, parts_);
+    if (configuration.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
+      return LogError("stele-receive keeps its configuration: the new one is too large");
+    }
+    (void)family_.Reconfigure(kReceive, std::move(configuration));  // down: it starts with the new one
+    if (tls) LogInfo("certificates of the ingest listeners read again");
+  }
+
+  void RaiseAlarm(const Alarm& alarm) {
+    LogWarning("alarm: " + alarm.text);
+    const json notice = {{"event", "alarm"}, {"alarm", {{"alarm", alarm.name}, {"text", alarm.text}}}};
+    const std::string text = notice.dump(-1, ' ', false, json::error_handler_t::replace);
+    if (ledger_hears_ && family_.Tell(kLedger, channel::Type::kNotice, text)) return;
+    if (unheard_.size() < kUnheardMax) unheard_.push_back(text);
+  }
+
+  // What no sandboxed process may ask: whether the clock is kept, when the certificates end.
+  void WatchMachine() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_watch_) return;
+    next_watch_ = now + kBetweenWatches;
+    SystemClock clock;
+    if (const auto alarm = time_watch_.Observe(KernelTimeIsSynchronised(), clock.BoottimeNs())) RaiseAlarm(*alarm);
+    if (now < next_certificates_) return;
+    next_certificates_ = now + kBetweenCertificateWatches;
+    constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+    for (const Alarm& alarm : certificate_watch_.Observe(CertificateEnds(parts_.home.Keys()), clock.WallNs() / kNsPerSecond)) {
+      RaiseAlarm(alarm);
+    }
+  }
+
   static bool Readable(int fd) {
     pollfd one{fd, POLLIN, 0};
     return ::poll(&one, 1, 0) == 1;
@@ -380,10 +445,13 @@ class Appliance {
     }
     json pids = {{"stele", ::getpid()}};
     json sandboxes = json::object();
+    std::string network = "empty namespace";  // of all, or not at all
     for (const auto& member : family_.Status()) {
       pids[member.name] = member.pid;
       const json detail = json::parse(member.detail_json, nullptr, false);
-      if (detail.is_object()) sandboxes[member.name] = detail;
+      if (!detail.is_object()) continue;
+      sandboxes[member.name] = detail;
+      if (detail.value("network", "") != network) network = "host";
     }
     if (tpm_.embedded()) pids["swtpm"] = tpm_.pid();
     const json ready = {{"version", kVersion},
@@ -396,6 +464,7 @@ class Appliance {
                         {"urls", urls},
                         {"pids", pids},
                         {"ready", sandboxes},
+                        {"network", network},
                         {"socket", parts_.home.QuerySocket().string()}};
     if (const auto written = WriteFileDurably(parts_.home.ReadyFile(), AsBytes(ready.dump(2) + "\n"), 0600); !written) {
       LogError(Describe(written.error()));
@@ -428,13 +497,18 @@ class Appliance {
   Parts parts_;
   TpmSource& tpm_;
   std::map<std::string, std::string> last_notice_;
-  std::vector<std::string> unheard_deaths_;
+  std::vector<std::string> unheard_;
   bool changed_ = true;
   bool announced_ = false;
   bool tpm_died_ = false;
   bool tpm_wanted_ = false;
   std::chrono::steady_clock::time_point next_handover_{};
   bool ledger_hears_ = false;
+  Reload reload_;
+  TimeSyncWatch time_watch_;
+  CertificateWatch certificate_watch_;
+  std::chrono::steady_clock::time_point next_watch_{};
+  std::chrono::steady_clock::time_point next_certificates_{};
   Family family_;
 };
 
@@ -448,7 +522,7 @@ Result<Config> ConfigOf(const Home& home, const UpOptions& options) {
   return config;
 }
 
-Result<int> Up(const Home& home, const Config& config) {
+Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   STELE_TRY_VOID(MakeHome(home));
   STELE_TRY(const UniqueFd lock, LockHome(home));
   std::error_code ignored;  // a leftover of a killed run, or nothing
@@ -465,7 +539,8 @@ Result<int> Up(const Home& home, const Config& config) {
   const Parts parts{home, config, identity, listeners, tpm, query_socket.get(), resent_page.get(), std::move(ingest_tls)};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
-  const int exit_status = Appliance(parts, tpm, std::move(members)).Run();
+  const auto reload = [&home, &options] { return ConfigOf(home, options); };
+  const int exit_status = Appliance(parts, tpm, std::move(members), reload).Run();
   std::filesystem::remove(home.QuerySocket(), ignored);
   return exit_status;
 }
@@ -478,7 +553,7 @@ int RunUp(const Home& home, const UpOptions& options) {
     (void)cli::Complain(config.error());
     return cli::kExitUsage;
   }
-  const auto exit_status = Up(home, *config);
+  const auto exit_status = Up(home, options, *config);
   return exit_status ? *exit_status : cli::Complain(exit_status.error());
 }
 

@@ -153,7 +153,8 @@ bool Matcher::TermHolds(const Test& test, RecordFields& fields) {
       if (source == nullptr) return text("");
       return text(std::to_string(source->id)) || text(source->listener) || text(source->zone) || text(source->transport) ||
              text(source->peer) || (!source->identity.empty() && text(source->identity)) ||
-             (!source->sender.empty() && text(source->sender)) || (!source->target.empty() && text(source->target));
+             (!source->sender.empty() && text(source->sender)) || (!source->target.empty() && text(source->target)) ||
+             (!source->name.empty() && text(source->name));
     }
     case Field::kJson: return JsonHolds(test, fields);
     case Field::kSd: return SdHolds(test, fields);

@@ -5,11 +5,13 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "appliance/query/identity.h"
 #include "appliance/query/render.h"
 #include "appliance/query/search.h"
+#include "appliance/record/habit.h"
 
 namespace stele::query {
 
@@ -31,7 +33,7 @@ struct ReadRequest {
   std::uint64_t sequence = 0;  // of /record/SEQ and /proof/SEQ
   std::map<std::string, std::string> parameters;
   Scope scope;
-  std::string status_json;  // the ledger's status: integrity shows parts of it
+  std::string status_json;  // the ledger's status: integrity and sources show parts of it
 };
 
 struct Answer {
@@ -121,7 +123,19 @@ class Reads {
     std::int64_t first_ns = 0;
     std::int64_t last_ns = 0;
     std::uint64_t events = 0;
+    record::Habit habit;             // over receive times
+    std::uint64_t gaps = 0;          // intervals far above its habit
+    std::int64_t minute = 0;         // of the newest event; the events in it, and in the one before
+    std::uint64_t in_minute = 0;
+    std::uint64_t in_minute_before = 0;
+    // Claimed minus receive time, of one event a second at most.
+    std::int64_t skew_sampled_ns = 0;
+    std::optional<std::int64_t> skew_ns, skew_ns_min, skew_ns_max;
+    bool skew_zone_known = false;
   };
+  void CountEvent(SourceTotals& totals, RecordFields& fields, std::uint64_t silence_messages, std::int64_t silence_factor,
+                  std::int64_t silence_min_ns);
+  [[nodiscard]] nlohmann::json SourceRow(std::uint32_t id, const SourceTotals& totals, const SourceNames* names) const;
 
   std::unique_ptr<DeviceShelf> shelf_;  // outlives the reader
   std::unique_ptr<store::LogReader> reader_;

@@ -1,6 +1,7 @@
 // What proves the log: checkpoints, anchors, consistency; and where its records came from.
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "appliance/base/text.h"
 #include "appliance/query/parameters.h"
@@ -12,6 +13,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 53U) - 1;
+constexpr std::int64_t kNsPerMs = 1'000'000;
+constexpr std::int64_t kMinuteNs = 60'000 * kNsPerMs;
+constexpr std::int64_t kSkewSampleNs = 1'000 * kNsPerMs;  // of one source: parsing every event would cost as much as a search
 
 // The qualifying data of a receipt (tpm.md, docs/format.md): what its TPM structures were signed over.
 //   SHA-256("stele/qd/v1" || purpose || log_id || anchor_number:u64 || digest || nonce), the nonce 32 zero bytes
@@ -145,26 +149,93 @@ Answer Reads::Consistency(const ReadRequest& request) {
   return answer;
 }
 
-// Counted once and then kept up to date; a long log is counted over several calls, and the answer says how far it got.
+void Reads::CountEvent(SourceTotals& totals, RecordFields& fields, std::uint64_t silence_messages, std::int64_t silence_factor,
+                       std::int64_t silence_min_ns) {
+  const RecordView& record = fields.record();
+  const std::int64_t now_ns = record.receive_wall_ns;
+  if (totals.events++ == 0) {
+    totals.first_sequence = record.sequence;
+    totals.first_ns = now_ns;
+  }
+  totals.last_sequence = record.sequence;
+  totals.last_ns = now_ns;
+  const std::int64_t silence_ns = totals.habit.SilenceNs(silence_messages, silence_factor, silence_min_ns);
+  if (silence_ns != 0 && now_ns - totals.habit.last_ns > silence_ns) ++totals.gaps;
+  totals.habit.Heard(now_ns);
+  const std::int64_t minute = now_ns / kMinuteNs;
+  if (minute != totals.minute) {
+    totals.in_minute_before = minute == totals.minute + 1 ? totals.in_minute : 0;
+    totals.in_minute = 0;
+    totals.minute = minute;
+  }
+  ++totals.in_minute;
+  if (record.kind != record::Kind::kSyslog || now_ns - totals.skew_sampled_ns < kSkewSampleNs) return;
+  totals.skew_sampled_ns = now_ns;
+  const ingest::ParsedMessage* parsed = fields.syslog();
+  if (parsed == nullptr || !parsed->claimed_ns) return;
+  const std::int64_t skew_ns = *parsed->claimed_ns - now_ns;
+  totals.skew_ns = skew_ns;
+  totals.skew_ns_min = std::min(totals.skew_ns_min.value_or(skew_ns), skew_ns);
+  totals.skew_ns_max = std::max(totals.skew_ns_max.value_or(skew_ns), skew_ns);
+  totals.skew_zone_known = !parsed->Has(ingest::kNoZone);
+}
+
+Json Reads::SourceRow(std::uint32_t id, const SourceTotals& totals, const SourceNames* names) const {
+  Json row = {{"id", id},
+              {"first_seq", totals.first_sequence},
+              {"first_time", FormatTime(totals.first_ns)},
+              {"last_seq", totals.last_sequence},
+              {"last_time", FormatTime(totals.last_ns)},
+              {"events", totals.events},
+              {"gaps", totals.gaps}};
+  row["zone"] = names != nullptr ? names->zone : "";
+  row["listener"] = names != nullptr ? names->listener : "";
+  row["transport"] = names != nullptr ? names->transport : "";
+  row["peer"] = names != nullptr ? names->peer : "";
+  if (names != nullptr) PutIdentity(*names, row);
+  if (names != nullptr && !names->name.empty()) row["name"] = names->name;
+  const std::int64_t minute = clock_.WallNs() / kMinuteNs;
+  row["rate_per_minute"] = minute == totals.minute       ? totals.in_minute_before
+                           : minute == totals.minute + 1 ? totals.in_minute
+                                                         : std::uint64_t{0};
+  if (totals.habit.intervals > 0) {
+    row["interval_ms"] = totals.habit.mean_interval_ns / kNsPerMs;
+    row["interval_ms_max"] = totals.habit.longest_interval_ns / kNsPerMs;
+  }
+  if (totals.skew_ns) {
+    row["skew_ms"] = *totals.skew_ns / kNsPerMs;
+    row["skew_ms_min"] = *totals.skew_ns_min / kNsPerMs;
+    row["skew_ms_max"] = *totals.skew_ns_max / kNsPerMs;
+    row["skew_zone_known"] = totals.skew_zone_known;
+  }
+  return row;
+}
+
+// Counted once and then kept up to date; a long log is counted over several calls, and the answer says how far it got. Who is
+// silent is the ledger's word: it alone knows what it could hear.
 Answer Reads::Sources(const ReadRequest& request, const std::atomic<bool>& cancelled) {
+  const Json status = Json::parse(request.status_json, nullptr, /*allow_exceptions=*/false);
+  const Json live = status.is_object() ? status.value("sources", Json::object()) : Json::object();
+  const std::int64_t silence_min_ns = live.value("silence_min_s", std::int64_t{300}) * 1'000 * kNsPerMs;
+  const auto silence_factor = std::max<std::int64_t>(1, live.value("silence_factor", std::int64_t{10}));
+  const auto silence_messages = live.value("silence_messages", std::uint64_t{100});
   const ScanRange range{totals_end_, reader_->size()};
   const ScanLimits scan_limits{clock_.BoottimeNs() + kSourcesTimeBoxNs, &cancelled};
   const Matcher everything{Node{}};
-  const auto outcome = scanner_.Scan(range, Order::kOldestFirst, everything, scan_limits, [this](RecordFields& fields) -> Result<bool> {
+  const auto outcome = scanner_.Scan(range, Order::kOldestFirst, everything, scan_limits, [&](RecordFields& fields) -> Result<bool> {
     const RecordView& record = fields.record();
-    if (record.source == 0 || record.kind == record::Kind::kSource) return true;  // its declaration is no event of it
-    SourceTotals& totals = totals_[record.source];
-    if (totals.events++ == 0) {
-      totals.first_sequence = record.sequence;
-      totals.first_ns = record.receive_wall_ns;
-    }
-    totals.last_sequence = record.sequence;
-    totals.last_ns = record.receive_wall_ns;
+    // What Stele writes about a source (its declaration, its losses, its silence) is no event of it.
+    if (record.source == 0 || (record.kind != record::Kind::kSyslog && record.kind != record::Kind::kJson)) return true;
+    CountEvent(totals_[record.source], fields, silence_messages, silence_factor, silence_min_ns);
     return true;
   });
   if (!outcome) return Refusal(503, "unavailable", Describe(outcome.error()));
   totals_end_ = std::max(totals_end_, outcome->resume_at);
 
+  std::set<std::uint64_t> silent;
+  for (const Json& number : live.value("silent_numbers", Json::array())) {
+    if (number.is_number_unsigned()) silent.insert(number.get<std::uint64_t>());
+  }
   const Matcher in_scope(request.scope.must);
   Json rows = Json::array();
   for (const auto& [id, totals] : totals_) {
@@ -173,18 +244,8 @@ Answer Reads::Sources(const ReadRequest& request, const std::atomic<bool>& cance
     like.sequence = totals.last_sequence;
     RecordFields fields(like, scanner_.sources(), scanner_.scratch());
     if (!request.scope.sources_all && !in_scope.Matches(fields)) continue;
-    Json row = {{"id", id},
-                {"first_seq", totals.first_sequence},
-                {"first_time", FormatTime(totals.first_ns)},
-                {"last_seq", totals.last_sequence},
-                {"last_time", FormatTime(totals.last_ns)},
-                {"events", totals.events}};
-    const SourceNames* names = fields.source();
-    row["zone"] = names != nullptr ? names->zone : "";
-    row["listener"] = names != nullptr ? names->listener : "";
-    row["transport"] = names != nullptr ? names->transport : "";
-    row["peer"] = names != nullptr ? names->peer : "";
-    if (names != nullptr) PutIdentity(*names, row);
+    Json row = SourceRow(id, totals, fields.source());
+    if (live.contains("silent_numbers")) row["silent"] = silent.contains(id);
     rows.push_back(std::move(row));
   }
   Answer answer;

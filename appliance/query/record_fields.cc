@@ -90,6 +90,7 @@ SourceNames ParseSourceNames(std::uint32_t id, std::string_view description_json
   take("peer", names.peer);
   take("identity", names.identity);
   take("target", names.target);
+  take("name", names.name);
   if (const auto at = object.find("identity"); at != object.end() && at->is_object()) {
     names.identity = at->dump();
     if (const auto sender = at->find("sender"); sender != at->end() && sender->is_string()) names.sender = sender->get<std::string>();

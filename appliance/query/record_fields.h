@@ -35,6 +35,7 @@ struct SourceNames {
   std::string target;    // what the request's path named: an index, a webhook
   std::string sender;    // the registered name in the identity
   std::string identity;  // of a client certificate, the JSON object as text; empty when there is none
+  std::string name;  // the operator's, where there is one
 };
 [[nodiscard]] SourceNames ParseSourceNames(std::uint32_t id, std::string_view description_json);
 

@@ -37,6 +37,7 @@ Json SourceJson(const SourceNames& source) {
               {"zone", source.zone}};
   if (!source.target.empty()) out["target"] = source.target;
   PutIdentity(source, out);
+  if (!source.name.empty()) out["name"] = source.name;
   return out;
 }
 

@@ -185,7 +185,7 @@ void Service::StartRead(const Key& key, Request request) {
   }
   const Call call = request.read.call;
   requests_.emplace(key, std::move(request));
-  if (call == Call::kStatus || call == Call::kIntegrity) return StartStatus(key);
+  if (call == Call::kStatus || call == Call::kIntegrity || call == Call::kSources) return StartStatus(key);
   RunRead(key);
 }
 

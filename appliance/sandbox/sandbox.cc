@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "appliance/sandbox/landlock.h"
+#include "appliance/sandbox/network.h"
 #include "appliance/sandbox/sanitizers.h"
 #include "appliance/sandbox/seccomp_filter.h"
 
@@ -55,8 +56,21 @@ Result<void> DropCapabilities() {
 
 }  // namespace
 
+const char* NetworkName(Network network) {
+  switch (network) {
+    case Network::kHost: return "host";
+    case Network::kEmptyNamespace: return "empty namespace";
+    case Network::kUnknown: break;
+  }
+  return "unknown";
+}
+
 std::string Report::ToJson() const {
-  return nlohmann::json{{"landlock_abi", landlock_abi}, {"complete", Complete()}, {"missing", missing}}.dump();
+  return nlohmann::json{{"landlock_abi", landlock_abi},
+                        {"complete", Complete()},
+                        {"missing", missing},
+                        {"network", NetworkName(network)}}
+      .dump();
 }
 
 Result<Report> Enter(const Profile& profile) {
@@ -64,6 +78,7 @@ Result<Report> Enter(const Profile& profile) {
     return Fail(Code::kInvalid, profile.name + ": the sandbox must be entered before the first thread is made");
   }
   Report report;
+  report.network = SeenNetwork();
   g_locked_down = true;
   STELE_TRY_VOID(SetLimit(RLIMIT_CORE, 0));
   if (profile.descriptors_max != 0) STELE_TRY_VOID(SetLimit(RLIMIT_NOFILE, profile.descriptors_max));

@@ -1,7 +1,7 @@
 // Locking a process down, once and for good, and proving it.
 //
 // Order in every daemon: open what is needed -> Enter() -> Prove() -> kReady -> serve. Enter() does, in this order:
-//   resource limits (no core dumps, bounded descriptors), no_new_privs, every capability dropped, Landlock (files, TCP
+//   looks at the network it was put in, resource limits (no core dumps, bounded descriptors), no_new_privs, every capability dropped, Landlock (files, TCP
 //   bind and connect, abstract sockets, signals: as much as the kernel knows), seccomp (an allow-list).
 // Privilege only decreases. Works as root and as an ordinary user; a weaker kernel gives a Report that says so, never
 // silence. Call it while the process has one thread: Landlock binds only the caller and threads it makes later.
@@ -49,12 +49,19 @@ struct Profile {
   std::size_t descriptors_max = 0;  // RLIMIT_NOFILE, 0 = as inherited
 };
 
+// What the process saw of the network when it locked itself down. Empty: no interface is up, not even the loopback, and there
+// is no route: what it inherited is its only way out, whatever it may still call.
+enum class Network { kUnknown, kHost, kEmptyNamespace };
+[[nodiscard]] const char* NetworkName(Network network);  // "unknown", "host", "empty namespace"
+
 struct Report {
   int landlock_abi = 0;             // 0: the kernel has none
   bool capabilities_dropped = false;
+  Network network = Network::kUnknown;
   std::vector<std::string> missing;  // what this kernel could not enforce, one clause each; empty = everything
   [[nodiscard]] bool Complete() const { return missing.empty(); }
-  [[nodiscard]] std::string ToJson() const;  // {"landlock_abi":N,"complete":bool,"missing":[...]}: the detail of kReady
+  // {"landlock_abi":N,"complete":bool,"missing":[...],"network":"empty namespace"}: the detail of kReady
+  [[nodiscard]] std::string ToJson() const;
 };
 
 // kIo with errno when a step fails: the caller must exit. kInvalid: more than one thread.

@@ -64,6 +64,25 @@ void PrintListeners(const json& listeners) {
   }
 }
 
+std::string SourcesText(const json& sources) {
+  std::string text = fmt::format("{} known, {} heard since the start, {} silent", NumberOf(sources, "known"),
+                                 NumberOf(sources, "heard"), NumberOf(sources, "silent"));
+  if (TextOf(sources, "unknown") == "refuse") text += "; strangers are refused";
+  return text;
+}
+
+void PrintSilent(const json& sources) {
+  const json& list = sources.value("silent_list", json::array());
+  if (!list.is_array() || list.empty()) return;
+  Print("\nsilent\n");
+  for (const auto& one : list) {
+    const std::string peer = TextOf(one, "peer");
+    const std::string last = TextOf(one, "last_time");
+    Print(fmt::format("  {}{}, last heard {}\n", TextOf(one, "name"),
+                      peer.empty() ? "" : " " + peer + " at " + TextOf(one, "listener"), last.empty() ? "never" : last));
+  }
+}
+
 void PrintProcesses(const json& processes) {
   if (!processes.is_array() || processes.empty()) return;
   Print(fmt::format("\n{:<15} {:>8} {:>9}\n", "process", "pid", "restarts"));
@@ -98,13 +117,16 @@ void PrintStatus(const json& status) {
       {"TPM", fmt::format("{} NV writes, budget {}", NumberOf(tpm, "nv_writes"), NumberOf(tpm, "nv_budget"))},
       {"store", StoreText(ObjectOf(status, "store"))},
       {"losses", TextOf(status, "losses")},
+      {"sources", SourcesText(ObjectOf(status, "sources"))},
       {"signing key", TextOf(status, "key")},
       {"sandbox", TextOf(status, "sandbox")},
+      {"network", TextOf(status, "network")},
       {"up for", DurationText(NumberOf(status, "uptime_ms"))},
       {"version", TextOf(status, "version")},
   };
   PrintPairs(pairs);
   PrintListeners(status.value("listeners", json()));
+  PrintSilent(ObjectOf(status, "sources"));
   PrintProcesses(status.value("processes", json()));
   PrintAlarms(status.value("alarms", json()));
 }

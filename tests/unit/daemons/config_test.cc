@@ -110,6 +110,22 @@ commit_window_ms = 20
 interval_ms = 60000
 pcr = 8
 tpm = "embedded"
+[processes]
+restart_delay_max_ms = 200
+network_namespace = "require"
+[sources]
+unknown = "refuse"
+silence_factor = 5
+silence_min_s = 60
+silence_messages = 50
+[[sources.named]]
+name = "core-switch"
+address = "192.0.2.1"
+silence_s = 600
+[[sources.named]]
+name = "lab"
+address = ["198.51.100.0/24", "2001:db8::/48"]
+identity = "agent"
 )";
 
 TEST(Config, EveryKeyIsRead) {
@@ -145,6 +161,17 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(config->anchor_interval_ms, 60'000);
   EXPECT_EQ(config->pcr, 8);
   EXPECT_EQ(config->tpm, TpmChoice::kEmbedded);
+  EXPECT_EQ(config->restart_delay_max_ms, 200);
+  EXPECT_EQ(config->network_namespace, "require");
+  EXPECT_TRUE(config->sources.refuse_unknown);
+  EXPECT_EQ(config->sources.silence_factor, 5);
+  EXPECT_EQ(config->sources.silence_min_s, 60);
+  EXPECT_EQ(config->sources.silence_messages, 50);
+  ASSERT_EQ(config->sources.named().size(), 2U);
+  EXPECT_EQ(config->sources.named()[0].name, "core-switch");
+  EXPECT_EQ(config->sources.named()[0].silence_s, 600);
+  EXPECT_EQ(config->sources.named()[1].addresses.size(), 2U);
+  EXPECT_EQ(config->sources.named()[1].identity, "agent");
   EXPECT_EQ(config->sha256, Sha256Of(AsBytes(kEverything)));
 }
 
@@ -196,6 +223,46 @@ TEST(Config, ClientAuthenticationIsWholeOrAnError) {
   const auto one = ParseConfig("[ingest]\ntls_client_auth = \"require\"\ntls_client_ca = \"ca.pem\"\n", "stele.toml");
   ASSERT_TRUE(one);
   EXPECT_EQ(one->tls_client_ca, std::vector<std::string>{"ca.pem"});
+}
+
+TEST(Config, ANamedSourceThatIsUnclearIsRefusedWithItsNumber) {
+  const auto named = [](std::string_view body) { return ErrorOf("[[sources.named]]\n" + std::string(body)); };
+  EXPECT_EQ(named("name = \"a\"\naddress = \"192.0.2.1\"\n"), "(accepted)");
+  EXPECT_NE(named("name = \"a\"\n").find("number 1: needs an address or an identity"), std::string::npos);
+  EXPECT_NE(named("name = \"a\"\naddress = \"192.0.2.1/24\"\n").find("number 1: address \"192.0.2.1/24\" has bits set"),
+            std::string::npos);
+  EXPECT_NE(named("name = \"a\"\naddres = \"192.0.2.1\"\n").find("number 1: unknown key addres"), std::string::npos);
+  EXPECT_NE(named("name = \"a\"\naddress = \"192.0.2.1\"\n[[sources.named]]\nname = \"a\"\naddress = \"192.0.2.2\"\n")
+                .find("number 2: the name \"a\" is given twice"),
+            std::string::npos);
+  EXPECT_NE(named("name = \"a\"\naddress = \"192.0.2.1\"\n[[sources.named]]\nname = \"b\"\naddress = \"192.0.2.1/32\"\n")
+                .find("number 2: 192.0.2.1 is \"a\" already"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("[sources]\nunknown = \"drop\"\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[sources]\nsilence_factor = 1\n"), "(accepted)");
+}
+
+TEST(Config, RulesThatDoNotFitIntoOneFrameAreRefused) {
+  std::string text;
+  for (int i = 0; i < 1'000; ++i) {
+    text += "[[sources.named]]\nname = \"a-rather-long-name-of-a-device-" + std::to_string(i) + "\"\naddress = \"10.0." +
+            std::to_string(i / 250) + "." + std::to_string(i % 250) + "\"\n";
+  }
+  EXPECT_NE(ErrorOf(text).find("too long"), std::string::npos);
+}
+
+TEST(Config, AReloadTakesTheSourcesAndNamesWhatMustWait) {
+  auto running = ParseConfig("[viewer]\nport = 443\n[sources]\nunknown = \"accept\"\n", "stele.toml");
+  const auto fresh = ParseConfig("[viewer]\nport = 444\n[ingest]\nzone = \"dmz\"\n[sources]\nunknown = \"refuse\"\n", "stele.toml");
+  ASSERT_TRUE(running);
+  ASSERT_TRUE(fresh);
+  EXPECT_EQ(TakeLive(*running, *fresh), (std::vector<std::string>{"viewer.port", "ingest.zone"}));
+  EXPECT_EQ(running->viewer_port, 443);
+  EXPECT_EQ(running->zone, "default");
+  EXPECT_TRUE(running->sources.refuse_unknown);
+  EXPECT_EQ(running->sha256, fresh->sha256);
+  const auto without = ParseConfig("", "stele.toml");
+  EXPECT_EQ(TakeLive(*running, *without), std::vector<std::string>{"viewer.port"});
 }
 
 TEST(Config, AMissingFileIsDefaultsUnlessItWasNamed) {

@@ -2,12 +2,16 @@
 // the file its configuration names.
 #include <dirent.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -106,6 +110,21 @@ int Member::Serve() {
   }
 }
 
+// The names of the interfaces it sees, those that are up with a '+'.
+std::vector<std::string> Interfaces() {
+  std::vector<std::string> names;
+  const UniqueFd probe(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  struct if_nameindex* all = ::if_nameindex();
+  for (const struct if_nameindex* at = all; at != nullptr && at->if_index != 0; ++at) {
+    ifreq request{};
+    std::strncpy(request.ifr_name, at->if_name, IFNAMSIZ - 1);
+    const bool up = ::ioctl(probe.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
+    names.push_back(at->if_name + std::string(up ? "+" : ""));
+  }
+  if (all != nullptr) ::if_freenameindex(all);
+  return names;
+}
+
 int Main() {
   auto start = channel::ReceiveStartUp(channel::kControlFd);
   if (!start) return EXIT_SUCCESS;
@@ -117,6 +136,7 @@ int Main() {
   json seen = {{"descriptors", OpenDescriptors().size() - start->channels.size()},
                {"own_session", ::getsid(0) == ::getpid()},
                {"signals_default", SignalsAreDefault()},
+               {"interfaces", Interfaces()},
                {"secret", std::getenv("STELE_TEST_SECRET") != nullptr}};
   for (auto& given : start->channels) {
     seen["channels"].push_back(given.what.role);

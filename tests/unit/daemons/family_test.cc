@@ -4,11 +4,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -151,6 +155,56 @@ TEST_F(FamilyTest, MembersStopInTheOrderGivenAndADeafOneIsKilled) {
   EXPECT_EQ(Count("c", "stop"), 1U);
   EXPECT_EQ(Count("a", "stop"), 1U);
   for (const auto& member : family.Status()) EXPECT_EQ(member.pid, -1);
+}
+
+TEST_F(FamilyTest, AMemberInAnEmptyNetworkSeesNoInterfaceThatIsUpAndStillServesWhatItInherited) {
+  auto specs = std::vector{Spec("a"), Spec("b")};
+  specs[0].network = ProcessNetwork::kEmptyWherePermitted;
+  Family family(std::move(specs), {Link(0, 1, "a", "b")}, Listener());
+  ASSERT_TRUE(family.Start());
+  ASSERT_TRUE(PumpUntil(family, [&] { return family.AllReady(); }));
+  const json alone = json::parse(family.Status()[0].detail_json)["interfaces"];
+  const json with_us = json::parse(family.Status()[1].detail_json)["interfaces"];
+  EXPECT_NE(std::find(with_us.begin(), with_us.end(), "lo+"), with_us.end()) << with_us;
+  if (::getuid() != 0 && alone == with_us) GTEST_SKIP() << "this system permits no network namespace to an ordinary user";
+  EXPECT_NE(std::find(alone.begin(), alone.end(), "lo"), alone.end()) << alone;
+  for (const json& name : alone) EXPECT_EQ(name.get<std::string>().find('+'), std::string::npos) << name;
+  ASSERT_TRUE(family.Tell(0, channel::Type::kNotice, "send b"));
+  EXPECT_TRUE(PumpUntil(family, [&] { return Count("b", "got from a") == 1; }));
+  EXPECT_TRUE(family.Stop(std::array<std::size_t, 2>{0, 1}));
+}
+
+// By way of a user namespace: what `stele up` does for everybody but root.
+TEST_F(FamilyTest, AnOrdinaryUserGetsAnEmptyNetworkTooOrAClearRefusal) {
+  if (::getuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
+  const auto executable = FindExecutable("family_member");
+  ASSERT_TRUE(executable);
+  const fs::path copy = dir_ / "family_member";
+  fs::copy_file(*executable, copy);
+  fs::permissions(dir_, fs::perms::all);
+  fs::permissions(copy, fs::perms::all);
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::setgid(65'534) != 0 || ::setuid(65'534) != 0) ::_exit(1);
+    (void)::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // a shell's child is; one that changed its user may not write its own maps
+    const auto process = StartProcess(copy, ProcessNetwork::kEmptyAlways);
+    if (!process) ::_exit(process.error().code == Code::kDenied ? 77 : 2);
+    std::error_code error;
+    const auto namespace_of = [&error](const std::string& who) { return fs::read_symlink("/proc/" + who + "/ns/net", error).string(); };
+    const std::string theirs = namespace_of(std::to_string(process->pid));
+    if (error || theirs.empty()) ::_exit(3);
+    if (theirs == namespace_of("self")) ::_exit(4);
+    struct stat owner {};
+    if (::stat(("/proc/" + std::to_string(process->pid)).c_str(), &owner) != 0 || owner.st_uid != 65'534) ::_exit(5);
+    KillProcess(process->pid);
+    ::_exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this system permits no user namespaces";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(FamilyTest, AnExecutableThatIsMissingIsAnErrorWithItsPath) {

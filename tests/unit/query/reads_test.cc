@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "appliance/base/text.h"
 #include "appliance/ledger/merkle.h"
 #include "tests/unit/query/query_fixture.h"
 
@@ -25,6 +26,7 @@ class ReadsTest : public ::testing::Test {
     request.sequence = sequence;
     request.parameters = std::move(parameters);
     request.scope = scope_;
+    request.status_json = status_json_;
     answer_ = reads_->Run(request, cancelled_);
     EXPECT_EQ(answer_.status, status) << answer_.body;
     return Json::parse(answer_.body, nullptr, false);
@@ -37,6 +39,7 @@ class ReadsTest : public ::testing::Test {
 
   QueryLog log_;
   Scope scope_;
+  std::string status_json_;
   std::atomic<bool> cancelled_{false};
   std::unique_ptr<Reads> reads_;
   Answer answer_;
@@ -148,6 +151,49 @@ TEST_F(ReadsTest, ScopeHidesRecordsEverywhereAlike) {
   EXPECT_EQ(sources["sources"][0]["listener"], "syslog-udp");
   scope_ = Scope{};
   EXPECT_EQ(Get(Call::kSources, {})["sources"].size(), 2U);
+}
+
+// One message a second, each claiming to be sent a minute and a half later than it came.
+TEST_F(ReadsTest, ASourceShowsItsNameItsHabitAndHowFarItsClockIsOff) {
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  log_.Add(record::Kind::kSource,
+           R"({"source":3,"name":"core-switch","zone":"dmz","listener":"syslog-udp","transport":"udp","peer":"192.0.2.9","identity":""})", 3);
+  const auto speak = [&] {
+    const std::string claimed = FormatTime(log_.clock.wall_ns + kSecond + 90 * kSecond);
+    log_.Add(record::Kind::kSyslog, "<13>1 " + claimed + " h app - - - kestrel", 3);
+  };
+  for (int i = 0; i < 120; ++i) speak();
+  log_.Add(record::Kind::kLoss, R"({"cause":"oversize"})", 3);     // ours, about it
+  log_.Add(record::Kind::kAlarm, R"({"alarm":"source_silent"})", 3);
+  log_.Checkpoint();
+  const auto row_of = [&](std::uint32_t id) {
+    const Json answer = Get(Call::kSources, {});
+    for (const Json& row : answer["sources"]) {
+      if (row["id"] == id) return row;
+    }
+    return Json();
+  };
+  Json row = row_of(3);
+  EXPECT_EQ(row["name"], "core-switch");
+  EXPECT_EQ(row["events"], 120);
+  EXPECT_EQ(row["interval_ms"], 1'000);
+  EXPECT_EQ(row["gaps"], 0);
+  EXPECT_EQ(row["skew_ms"], 90'000);
+  EXPECT_EQ(row["skew_zone_known"], true);
+  EXPECT_EQ(row["rate_per_minute"], 60);
+  EXPECT_FALSE(row.contains("silent"));  // the ledger did not say
+  log_.clock.wall_ns += 1'000 * kSecond;
+  speak();
+  log_.Checkpoint();
+  status_json_ = R"({"sources":{"silent_numbers":[3],"silence_min_s":300,"silence_factor":10,"silence_messages":100}})";
+  row = row_of(3);
+  EXPECT_EQ(row["events"], 121);
+  EXPECT_EQ(row["gaps"], 1);
+  EXPECT_EQ(row["interval_ms_max"], 1'004'000);
+  EXPECT_EQ(row["silent"], true);
+  const auto found = Get(Call::kSearch, {{"q", "source:core-switch kestrel"}});
+  EXPECT_EQ(found["rows"].size(), 100U);
+  EXPECT_EQ(found["rows"][0]["source"]["name"], "core-switch");
 }
 
 TEST_F(ReadsTest, OthersAccessEntriesAreForAuditorsOnly) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <linux/fs.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -369,6 +370,32 @@ TEST(Sandbox, ASecondThreadIsRefused) {
               return refused || kSanitized;  // a sanitizer's own thread counts too, so there the check is off
             }),
             0);
+}
+
+TEST(Sandbox, TheReportSaysWhichNetworkTheProcessSees) {
+  const auto seen_by = [](int namespaces, Network& network) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const UniqueFd in(ends[0]);
+    const UniqueFd out(ends[1]);
+    const int status = InChild([&] {
+      if (namespaces != 0 && ::unshare(namespaces) != 0) return false;
+      const auto report = LockDown(ReceiveProfile());
+      CHILD_CHECK(report.has_value());
+      CHILD_CHECK(report->ToJson().find(NetworkName(report->network)) != std::string::npos);
+      return ::write(out.get(), &report->network, sizeof report->network) == sizeof report->network;
+    });
+    if (namespaces != 0 && status != 0) GTEST_SKIP() << "no network namespace is permitted here";
+    ASSERT_EQ(status, 0);
+    ASSERT_EQ(::read(in.get(), &network, sizeof network), static_cast<ssize_t>(sizeof network));
+  };
+  Network network = Network::kUnknown;
+  ASSERT_NO_FATAL_FAILURE(seen_by(0, network));
+  EXPECT_EQ(network, Network::kHost);
+  network = Network::kUnknown;
+  ASSERT_NO_FATAL_FAILURE(seen_by(::getuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET, network));
+  if (::testing::Test::IsSkipped()) return;
+  EXPECT_EQ(network, Network::kEmptyNamespace);
 }
 
 TEST(Sandbox, AMissingPathIsAnError) {

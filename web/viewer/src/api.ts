@@ -54,6 +54,8 @@ export interface IntegrityAnswer {
 export interface Source {
   id: number; zone: string; listener: string; transport: string; peer: string;
   first_seq: number; first_time: string; last_seq: number; last_time: string; events: number;
+  name?: string; identity?: { cn?: string }; silent?: boolean; rate_per_minute?: number; interval_ms?: number; gaps?: number;
+  skew_ms?: number; skew_zone_known?: boolean;
 }
 
 export interface StatusAnswer {

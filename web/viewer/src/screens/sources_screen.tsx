@@ -21,21 +21,37 @@ function age(time: string): number {
   return Number.isNaN(at) ? NaN : Math.max(0, now.value - at);
 }
 
+/** How far the source's clock is off; what names no time zone is only good within the hour. */
+function skewText(source: Source): string {
+  if (source.skew_ms === undefined) return '';
+  const off = Math.abs(source.skew_ms);
+  const text = off < 2000 ? 'right' : `${formatDuration(off)} ${source.skew_ms < 0 ? 'behind' : 'ahead'}`;
+  return source.skew_zone_known === false ? `${text} (no zone)` : text;
+}
+
+function rateText(source: Source): string {
+  const gaps = source.gaps === undefined || source.gaps === 0 ? '' : `, ${formatCount(source.gaps)} ${source.gaps === 1 ? 'gap' : 'gaps'}`;
+  return source.rate_per_minute === undefined ? '' : `${formatCount(source.rate_per_minute)}/min${gaps}`;
+}
+
 function SourceRow({ source }: { source: Source }) {
   const quiet = age(source.last_time);
-  const silent = !(quiet < QUIET_MS);
+  const silent = source.silent ?? !(quiet < QUIET_MS);     // the ledger knows the source's habit
   return (
     <tr>
       <td class="number">{source.id}</td>
       <td><Hostile text={source.listener} limit={60} /></td>
       <td><Hostile text={source.transport} limit={20} />{UNAUTHENTICATED.has(source.transport)
         ? <span class="faint"> (unauthenticated)</span> : null}</td>
-      <td class="mono"><Hostile text={source.peer} limit={60} /></td>
+      <td class="mono">{source.name === undefined ? null : <><Hostile text={source.name} limit={64} />{' '}</>}
+        <Hostile text={source.peer} limit={60} />{source.identity?.cn === undefined ? null : <>{' '}<Hostile text={source.identity.cn} limit={60} /></>}</td>
       <td><Hostile text={source.zone} limit={30} /></td>
       <td class="mono">{source.first_time.slice(0, 19).replace('T', ' ')}</td>
       <td class="mono" title={source.last_time}>{Number.isNaN(quiet) ? '?' : formatDuration(quiet)} ago</td>
       <td class="number mono">{formatCount(source.events)}</td>
-      <td>{silent ? <span class="state silent">{'\u25b2'} quiet</span> : <span class="state ok">{'\u25cf'} active</span>}</td>
+      <td class="mono">{rateText(source)}</td>
+      <td class="mono">{skewText(source)}</td>
+      <td>{silent ? <span class="state silent">{'\u25b2'} {source.silent === true ? 'silent' : 'quiet'}</span> : <span class="state ok">{'\u25cf'} active</span>}</td>
       <td><button type="button" class="small" onClick={() => go(routeText('search', { q: `peer:"${source.peer}"`, last: 'all' }))}>Search</button></td>
     </tr>
   );
@@ -101,7 +117,7 @@ export function SourcesScreen() {
         <p class="muted">A source is a peer at a listener, as seen on the wire; the first sight of each is an entry of the log. Over UDP and plain TCP the address is what the network claims.</p>
         <table class="table">
           <thead><tr><th class="number">Id</th>{header('listener', 'Listener')}<th>Transport</th>{header('peer', 'Peer')}<th>Zone</th>
-            <th>First seen (UTC)</th>{header('last_time', 'Last seen')}{header('events', 'Events', true)}<th>State</th><th /></tr></thead>
+            <th>First seen (UTC)</th>{header('last_time', 'Last seen')}{header('events', 'Events', true)}<th>Rate</th><th>Clock</th><th>State</th><th /></tr></thead>
           <tbody>{[...(sources ?? [])].sort(compare(order)).slice(0, 2000).map((s) => <SourceRow key={s.id} source={s} />)}</tbody>
         </table>
         {sources !== null && sources.length === 0 ? <p class="empty">No source has sent anything yet.</p> : null}

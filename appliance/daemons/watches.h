@@ -1,0 +1,50 @@
+// What the supervisor keeps an eye on because nobody else may look: the kernel's time synchronisation and the certificates.
+// Each watch turns what it sees into alarms for the log, one when something turns and not one every time it is looked at.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "appliance/base/result.h"
+
+namespace stele::daemons {
+
+struct Alarm {
+  std::string name;  // stable: docs/entries.md
+  std::string text;
+};
+
+// Whether something (NTP, PTP) keeps the kernel's clock: adjtimex(2). Reading needs no privilege.
+[[nodiscard]] bool KernelTimeIsSynchronised();
+
+class TimeSyncWatch {
+ public:
+  static constexpr std::int64_t kFirstWaitNs = 600'000'000'000;  // after a start, until a clock that nobody sets is an alarm
+  [[nodiscard]] std::optional<Alarm> Observe(bool synchronised, std::int64_t boottime_ns);
+
+ private:
+  std::int64_t unsynchronised_since_ns_ = 0;
+  bool seen_ = false;
+  bool synchronised_ = false;
+  bool alarmed_ = false;
+};
+
+class CertificateWatch {
+ public:
+  static constexpr std::int64_t kDay = 86'400;
+  static constexpr std::int64_t kWarnSeconds = 30 * kDay;
+  // `end_s`: when each certificate ends, seconds since the epoch, by name. One alarm a day and certificate.
+  [[nodiscard]] std::vector<Alarm> Observe(const std::map<std::string, std::int64_t>& end_s, std::int64_t now_s);
+
+ private:
+  std::map<std::string, std::int64_t> told_s_;
+};
+
+// When the certificates of a folder end (NAME.pem, by NAME); what is no certificate is left out.
+[[nodiscard]] std::map<std::string, std::int64_t> CertificateEnds(const std::filesystem::path& keys_dir);
+
+}  // namespace stele::daemons
