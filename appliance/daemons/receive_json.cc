@@ -14,6 +14,7 @@ constexpr std::int64_t kAlarmEveryNs = 60'000'000'000;
 
 void SignatureAlarms::Note(const From& from, ByteView event, const ingest::SourceKeys& keys, std::uint64_t count,
                            std::int64_t now_ns) {
+  if (from.source == kRefusedSource) return;  // nothing of it is in the log
   Pending& pending = by_source_[from.source];
   if (pending.count == 0) {
     ingest::JwsVerdict verdict = ingest::JudgeJws(event, keys);

@@ -197,7 +197,9 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
                                   bool wants_leaves) {
   if (source == kRefusedSource) {
     Refuse(listener, peer, records.size());
-    boost::asio::post(context_, [done] { done({}); });
+    Outcome refused;
+    refused.count = static_cast<std::uint32_t>(records.size());
+    boost::asio::post(context_, [done, refused] { done(refused); });
     return 1;
   }
   Flush();
