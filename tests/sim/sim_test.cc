@@ -106,7 +106,9 @@ TEST(Simulation, AFullDiskLosesNothingAndTheLogGoesOn) {
     Live(m, 20, m.Draw(2) == 0 ? kStops : kErrors);
     full += m.shelf.refused_for_room();
   });
-  if (!FromEnvironment("STELE_SIM_SEED")) EXPECT_GT(full, 100U);
+  if (!FromEnvironment("STELE_SIM_SEED")) {
+    EXPECT_GT(full, 100U);
+  }
 }
 
 // The same short life, struck at each of its operations in turn: append, anchored checkpoint, a roll to the next unit, append.
