@@ -42,7 +42,7 @@ enum class Cause : std::uint8_t {
   kReceiverDied,         // taken by a receiver that died before it was committed
   kReceiverDiedUnknown,  // the same, when the ledger that would know is gone too: at most so many
   kConnectionsCut,       // open connections of a receiver that died: what they held is not known; counts connections
-  kRefusedSource,  // of a source whose messages are not taken; its entries are the gate's (receive_gate.h)
+  kRefusedSource,        // of a source whose messages are not taken; its entries are the gate's (receive_gate.h)
   kApplianceDied,        // the supervisor died, and the socket with it: not known
 };
 inline constexpr std::size_t kCauses = 9;
