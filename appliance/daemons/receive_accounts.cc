@@ -112,6 +112,7 @@ Result<Account*> Accounts::RowOf(std::string_view name, std::int64_t now_ns) {
 }
 
 void Accounts::Inherit(std::int64_t now_ns) {
+  inherited_loss_frame_ = page_->loss_frame;
   died_after_ns_ = page_->alive_ns == 0 ? now_ns : page_->alive_ns.load();
   for (std::size_t i = 0; i < page_->rows.size(); ++i) {
     Account& row = page_->rows[i];
@@ -139,7 +140,7 @@ void Accounts::Settle(std::uint64_t epoch, bool loss_frame_committed,
   if (inherited_) {
     // Another ledger than the frame was sent to cannot say whether it is in the log; an entry twice is better than
     // none, and its "total" shows it.
-    EndLossFrame(same_ledger && loss_frame_committed);
+    if (page_->loss_frame == inherited_loss_frame_) EndLossFrame(same_ledger && loss_frame_committed);
     for (std::size_t i = 0; i < page_->rows.size(); ++i) {
       Account& row = page_->rows[i];
       if (row.name[0] == '\0') continue;

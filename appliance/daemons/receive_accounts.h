@@ -136,6 +136,7 @@ class Accounts {
   };
   std::unique_ptr<AccountsPage, Unmap> page_;
   bool inherited_ = false;  // a dead receiver's records are not settled yet
+  std::uint64_t inherited_loss_frame_ = 0;  // 0: none was under way
   std::int64_t died_after_ns_ = 0;
   std::array<std::uint64_t, AccountsPage::kRows>
       inherited_kept_{};  // taken and not lost when it died: committed, or lost with it

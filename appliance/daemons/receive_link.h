@@ -128,6 +128,7 @@ class LedgerLink {
   void AddLosses(const std::vector<LossEntry>& entries, const Done& done);
 
   [[nodiscard]] Accounts& accounts() { return accounts_; }
+  [[nodiscard]] bool settled() const { return settled_; }
   // Quotas per source. A stream listener asks MayReadInNs() before it reads from a connection and waits so long (0: read now);
   // what it adds is charged by itself. Datagrams are taken or refused one by one.
   [[nodiscard]] SourceQuotas& quotas() { return quotas_; }

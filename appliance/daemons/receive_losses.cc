@@ -52,7 +52,8 @@ const char* CauseName(Cause cause) {
 }
 
 bool LossRecorder::Due(const std::vector<std::unique_ptr<Listener>>& listeners) {
-  if (!link_.Ready() || link_.accounts().loss_frame() != 0) return false;
+  // Not before what the receiver before this one wrote is known: it would be written twice.
+  if (!link_.Ready() || !link_.settled() || link_.accounts().loss_frame() != 0) return false;
   const std::int64_t now_ns = clock_.BoottimeNs();
   if (now_ns < next_ns_) return false;
   const bool full = std::any_of(listeners.begin(), listeners.end(), [](const auto& listener) {

@@ -192,6 +192,22 @@ TEST(Accounts, ALossEntryUnderWayIsNeitherForgottenNorWrittenTwice) {
   }
 }
 
+TEST(Accounts, TheAnswerDoesNotEndALossEntryThatItWasNotAskedAbout) {
+  Life life;
+  ASSERT_NO_FATAL_FAILURE(life.Begin(1));
+  life.Settle(0);
+  (void)life.accounts->NextFrame();
+  ASSERT_NO_FATAL_FAILURE(life.Begin(2));
+  life.udp->Lose(Cause::kKernelDrop, 5, 3);
+  life.udp->Of(Cause::kKernelDrop).snapshot = 5;
+  const std::uint64_t own = life.accounts->NextFrame();
+  life.accounts->BeginLossFrame(own);
+  life.Settle(0);
+  EXPECT_EQ(life.accounts->loss_frame(), own);
+  life.accounts->EndLossFrame(true);
+  EXPECT_EQ(life.udp->Of(Cause::kKernelDrop).recorded, 5U);
+}
+
 TEST(Accounts, OpenConnectionsOfADeadReceiverAreNoted) {
   Life life;
   ASSERT_NO_FATAL_FAILURE(life.Begin(1));
