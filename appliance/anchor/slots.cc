@@ -1,6 +1,9 @@
 #include "appliance/anchor/slots.h"
 
+#include <fcntl.h>
 #include <openssl/crypto.h>
+
+#include <cerrno>
 
 #include "appliance/base/hash.h"
 #include "appliance/base/system.h"
@@ -103,6 +106,17 @@ Result<Bytes> FileSlot::Load() {
   return ReadFile(path_, kSlotBytesMax + 1);
 }
 
-Result<void> FileSlot::Store(ByteView data) { return WriteFileDurably(path_, data, 0600); }
+// A full disk has no room for a second file; the slot's own sectors are still there. Written in place, a torn slot is recognised by
+// its MAC, and the other one, which is not touched, holds the state before.
+Result<void> FileSlot::Store(ByteView data) {
+  auto stored = WriteFileDurably(path_, data, 0600);
+  if (stored || stored.error().code != Code::kIo || stored.error().detail != ENOSPC) return stored;
+  const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return stored;
+  if (::pwrite(fd.get(), data.data(), data.size(), 0) != static_cast<ssize_t>(data.size())) return FailErrno("write " + path_.string());
+  if (::ftruncate(fd.get(), static_cast<off_t>(data.size())) != 0) return FailErrno("cut " + path_.string());
+  if (::fdatasync(fd.get()) != 0) return FailErrno("fdatasync " + path_.string());
+  return {};
+}
 
 }  // namespace stele::anchor

@@ -45,7 +45,7 @@ class DeviceShelf {
   virtual ~DeviceShelf() = default;
   [[nodiscard]] virtual Result<std::vector<std::uint32_t>> List() = 0;  // ascending
   [[nodiscard]] virtual Result<std::unique_ptr<Device>> Open(std::uint32_t unit, bool writable) = 0;
-  // A fresh unit full of zeros, durable in its directory. kUnavailable when there is no room.
+  // A fresh unit full of zeros, its room taken, durable in its directory; one never begun (first sector zero) anew. kIo: no room.
   [[nodiscard]] virtual Result<std::unique_ptr<Device>> Create(std::uint32_t unit, std::uint64_t size_bytes) = 0;
 };
 

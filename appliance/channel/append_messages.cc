@@ -12,6 +12,9 @@ using record::kPeerBytes;
 constexpr std::size_t kTypeBytes = 2;  // the frame's own type precedes every body
 constexpr std::size_t kBodyBytesMax = limits::kChannelFrameBytes - kTypeBytes;
 constexpr std::size_t kReasonBytesMax = limits::kKiB;
+constexpr std::size_t kListenersMax = 256;
+constexpr std::size_t kListenerNameBytesMax = 128;
+static_assert(16 + kListenersMax * (kListenerNameBytesMax + 12) < kBodyBytesMax);
 constexpr std::size_t kCommitmentAt = 1 + 2 + 4 + 8 + kPeerBytes;
 constexpr std::size_t kPeerAt = 1 + 2 + 4 + 8;
 constexpr std::size_t kLargeHeaderBytes = kRecordsHeaderBytes - 4 + kRecordHeaderBytes + 4 + 4;
@@ -265,6 +268,48 @@ Result<Refused> DecodeRefused(ByteView body) {
   refused.reason = std::string(AsText(in.Sized(kReasonBytesMax)));
   if (!in.AtEnd()) return Fail(Code::kInvalid, "refused: bad length");
   return refused;
+}
+
+Bytes EncodeSettle(const Settle& settle) {
+  Bytes body;
+  Writer(body).Int(settle.loss_frame_id);
+  return body;
+}
+
+Result<Settle> DecodeSettle(ByteView body) {
+  Reader in(body);
+  Settle settle;
+  settle.loss_frame_id = in.Int<std::uint64_t>();
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "settle: bad length");
+  return settle;
+}
+
+Bytes EncodeSettled(const Settled& settled) {
+  Bytes body;
+  Writer w(body);
+  w.Int(settled.epoch);
+  w.Int(static_cast<std::uint8_t>(settled.loss_frame_committed ? 1 : 0));
+  w.Int(static_cast<std::uint32_t>(settled.committed.size()));
+  for (const auto& [listener, records] : settled.committed) {
+    w.Sized(AsBytes(listener));
+    w.Int(records);
+  }
+  return body;
+}
+
+Result<Settled> DecodeSettled(ByteView body) {
+  Reader in(body);
+  Settled settled;
+  settled.epoch = in.Int<std::uint64_t>();
+  settled.loss_frame_committed = in.Int<std::uint8_t>() != 0;
+  const auto count = in.Int<std::uint32_t>();
+  if (!in.ok() || count > kListenersMax) return Fail(Code::kInvalid, "settled: bad header");
+  for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
+    const std::string listener(AsText(in.Sized(kListenerNameBytesMax)));
+    settled.committed[listener] = in.Int<std::uint64_t>();
+  }
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "settled: bad length");
+  return settled;
 }
 
 Bytes EncodePosition(const Position& position) {

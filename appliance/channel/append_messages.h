@@ -5,16 +5,20 @@
 //   record         := kind:u8 flags:u16 source_local:u32 receive_wall_ns:i64 peer[18] commitment[32] length:u32 payload
 //   kLargeRecord   := frame_id:u64 salt_key[16] wants:u8 record-header total_length:u32 offset:u32 part   in order, one at a time
 //   kCounters      := JSON {"listeners":[...]}               for status
+//   kSettle        := loss_frame_id:u64                       first on a receiver's channel; nothing of it is committed before the answer
 //   kReceipt       := frame_id:u64 first:u32 leaf_hash[32]*  of records first, first + 1, ... of a frame that wants them; in order, all
 //                                                            before the frame's kCommitted
 //   kCommitted     := frame_id:u64 first_sequence:u64 count:u32
 //   kRefused       := frame_id:u64 reason:sized               nothing of the frame was stored
 //   kCheckpointNote := note                                   the newest signed note, once it is in the log; to receivers
+//   kSettled       := epoch:u64 loss_frame_committed:u8 count:u32 { listener:sized records:u64 }*count
+//                     records nobody waited for, committed from this receiver's earlier channels since the ledger's start `epoch`
 //
 // Record i of a frame has the salt AES-128(salt_key, i). Source 0 is "no source" (Stele's own entries). Frames are
 // committed in order; at most `credits` are open. The kinds a channel may append are fixed when the channel is made.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -124,6 +128,21 @@ struct Refused {
 };
 [[nodiscard]] Bytes EncodeRefused(const Refused& refused);
 [[nodiscard]] Result<Refused> DecodeRefused(ByteView body);
+
+// What became of a receiver's earlier channels, so that the next receiver can say what was lost with the one before.
+struct Settle {
+  std::uint64_t loss_frame_id = 0;  // 0: none was under way
+};
+[[nodiscard]] Bytes EncodeSettle(const Settle& settle);
+[[nodiscard]] Result<Settle> DecodeSettle(ByteView body);
+
+struct Settled {
+  std::uint64_t epoch = 0;  // of this start of the ledger, never 0
+  bool loss_frame_committed = false;
+  std::map<std::string, std::uint64_t> committed;  // by listener; loss entries not counted
+};
+[[nodiscard]] Bytes EncodeSettled(const Settled& settled);
+[[nodiscard]] Result<Settled> DecodeSettled(ByteView body);
 
 // ledger -> query after each commit (coalesced): how far readers may read.
 struct Position {

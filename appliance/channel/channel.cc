@@ -45,7 +45,8 @@ Result<std::size_t> ReceiveMessage(int fd, msghdr& message, bool wait) {
     message.msg_controllen = control_bytes;
     const ssize_t size_bytes = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
     if (size_bytes > 0) return static_cast<std::size_t>(size_bytes);
-    if (size_bytes == 0 || errno == ECONNRESET) return Fail(Code::kNotFound, "the peer closed the channel");
+    if (size_bytes == 0) return Fail(Code::kNotFound, "the peer closed the channel");
+    if (errno == ECONNRESET) return Fail(Code::kNotFound, "the peer closed the channel, and had not read all of it", ECONNRESET);
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return FailErrno("receive on a channel");
     if (!wait) return Fail(Code::kUnavailable, "no frame yet");

@@ -27,11 +27,13 @@ enum class Type : std::uint16_t {
   kRecords = 11,
   kLargeRecord = 12,
   kCounters = 13,
+  kSettle = 16,  // receive only, first on each channel
   // ledger -> appenders
   kCommitted = 20,
   kRefused = 21,
   kReceipt = 22,         // before its kCommitted, for frames that asked
   kCheckpointNote = 23,  // to receivers, after each checkpoint
+  kSettled = 26,
   // ledger -> query
   kPosition = 30,
   kStatusAnswer = 31,
@@ -79,7 +81,8 @@ struct Frame {
 // The body in several parts, without copying.
 [[nodiscard]] Result<void> SendParts(int fd, Type type, std::span<const ByteView> parts);
 
-// Receives one frame. kUnavailable: would block. kNotFound: the peer closed. kInvalid: not a frame (too long, too short).
+// Receives one frame. kUnavailable: would block. kNotFound: the peer closed; with detail ECONNRESET it left frames of ours unread,
+// and what it had sent before is still to be received. kInvalid: not a frame (too long, too short).
 [[nodiscard]] Result<Frame> Receive(int fd, bool wait, bool with_descriptors = false);
 // The same into a buffer of limits::kChannelFrameBytes that the caller keeps: the hot path. The body views into it.
 struct FrameView {

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #define TOML_EXCEPTIONS 0
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <map>
@@ -21,6 +22,8 @@ namespace {
 
 constexpr std::size_t kConfigBytesMax = 1 * limits::kMiB;
 constexpr std::size_t kListMax = 256;
+constexpr std::uint64_t kReserveBytesDefaultMax = 64 * limits::kMiB;
+constexpr std::uint64_t kReserveBytesMin = 256 * limits::kKiB;
 
 // A value's reader puts it into the Config, or says in one clause what it should have been.
 using Problem = std::optional<std::string>;
@@ -258,6 +261,8 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"zone", TakeText(config.zone)},
         {"message_bytes_max",
          TakeNumberInto(config.message_bytes_max, 1'024, static_cast<std::int64_t>(limits::kMessageBytesCeiling))},
+        {"source_records_per_s", TakeNumberInto(config.source_records_per_s, 0, 1'000'000'000)},
+        {"source_bytes_per_s", TakeNumberInto(config.source_bytes_per_s, 0, std::int64_t{1} << 40U)},
         {"tokens", TakeTexts(config.tokens, kTokenCharacters)},
         {"senders", [&config](const toml::node& node) { return ReadSenders(node, config.senders); }},
         {"keys", [&config](const toml::node& node) { return ReadSourceKeys(node, config.keys); }}}},
@@ -267,6 +272,8 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"hosts", TakeTexts(config.hosts, 1)}}},
       {"store",
        {{"segment_bytes", TakeNumberInto(config.segment_bytes, static_cast<std::int64_t>(limits::kSegmentBytesMin),
+                                         std::int64_t{1} << 40U)},
+        {"reserve_bytes", TakeNumberInto(config.reserve_bytes, static_cast<std::int64_t>(kReserveBytesMin),
                                          std::int64_t{1} << 40U)},
         {"codec", TakeWord(config.codec, {"auto", "zstd", "lz4", "none"})}}},
       {"checkpoint",
@@ -345,6 +352,9 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
   if (!parsed) return reader.At(parsed.error().source(), std::string(parsed.error().description()));
   STELE_TRY_VOID(reader.Read(parsed.table()));
   STELE_TRY_VOID(CheckTogether(config, name));
+  if (config.reserve_bytes == 0) {
+    config.reserve_bytes = std::clamp(config.segment_bytes / 4, kReserveBytesMin, kReserveBytesDefaultMax);
+  }
   config.sha256 = Sha256Of(AsBytes(text));
   for (const auto& [section, node] : parsed.table()) {
     for (const auto& [key, value] : *node.as_table()) {  // the reader has accepted only sections

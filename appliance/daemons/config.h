@@ -7,11 +7,13 @@
 //                 relp_refusal = "close" | "answer"
 //                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
 //                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
+//                 source_records_per_s = 0       source_bytes_per_s = 0            quotas of each source; 0: none
 //                 tls_certificate = ""           tls_key = ""                      tls_min = "1.3" | "1.2"
 //                 tls_client_auth = "none" | "request" | "require"
 //                 tls_client_ca = ["file.pem"]   tls_client_fingerprints = ["sha256:..."]
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
 //   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
+//                 reserve_bytes = a quarter of a segment, 256 KiB to 64 MiB
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
 //   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded"
 //
@@ -76,12 +78,15 @@ struct Config {
   std::vector<std::string> tokens;
   std::vector<SenderConfig> senders;
   std::vector<SourceKeyConfig> keys;
+  std::uint64_t source_records_per_s = 0;
+  std::uint64_t source_bytes_per_s = 0;
 
   std::string viewer_address = "127.0.0.1";
   std::uint16_t viewer_port = 9443;
   std::vector<std::string> hosts;  // beside localhost and the address itself
 
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
+  std::uint64_t reserve_bytes = 0;  // never 0 once parsed
   std::string codec = "auto";
 
   std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;

@@ -23,11 +23,12 @@ void Service::MaybeCheckpoint() {
   if (now < retry_boottime_ns_) return;
   const bool news = ordinary_total_ > ordinary_signed_;
   const std::int64_t since_ns = now - last_checkpoint_boottime_ns_;
-  const bool due = news && (since_ns >= settings_.checkpoint_interval_ms * kNsPerMs || want_anchor_);
+  const bool due = news && (since_ns >= CheckpointIntervalMs() * kNsPerMs || want_anchor_);
   if (!due && !(want_anchor_ && !gathering_.batch.empty())) {
     // Sizes strictly increase: an idle heartbeat, or an anchor wanted while nothing happened, first appends a clock entry.
-    const bool heartbeat = since_ns >= settings_.heartbeat_interval_ms * kNsPerMs;
+    const bool heartbeat = since_ns >= HeartbeatIntervalMs() * kNsPerMs;
     if (news || (!heartbeat && !want_anchor_) || !gathering_.batch.empty() || writer_->busy()) return;
+    if (!want_anchor_ && !Admits(store::Need::kRoutine, 1, 256)) return;
     (void)AppendOwn(Kind::kClock, json{{"reason", "heartbeat"},
                                        {"realtime_ns", clock_.WallNs()},
                                        {"boottime_ns", now},

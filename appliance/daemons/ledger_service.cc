@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "appliance/base/text.h"
 #include "appliance/store/lookup.h"
@@ -26,6 +27,17 @@ constexpr std::uint64_t kAnchorEvent = 3;
 constexpr int kFramesPerTurn = 32;  // of one channel before the others get theirs
 constexpr std::size_t kAlarmsKept = 64;
 constexpr std::int64_t kSourcesWatchNs = 1'000'000'000;
+constexpr std::size_t kOwnKept = 256;  // entries of our own that are appended again after a failed commit
+
+// What is in a listener's balance; loss entries and alarms are about others.
+bool Counts(Kind kind) { return kind == Kind::kSyslog || kind == Kind::kJson; }
+
+// A number that no other start of the ledger had; never 0.
+std::uint64_t EpochOf(Entropy& entropy) {
+  std::array<std::byte, 8> random{};
+  entropy.Fill(random);
+  return LoadLittle<std::uint64_t>(random.data()) | 1U;
+}
 
 }  // namespace
 
@@ -33,7 +45,7 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
                  Entropy& entropy)
     : settings_(std::move(settings)), recovered_(std::move(recovered)), writer_(std::move(writer)), shelf_(shelf),
       clock_(clock), entropy_(entropy), epoll_(::epoll_create1(EPOLL_CLOEXEC)), receive_buffer_(limits::kChannelFrameBytes),
-      sources_(recovered_.landmarks.next_source) {
+      sources_(recovered_.landmarks.next_source), tallies_(EpochOf(entropy)) {
   STELE_CHECK(epoll_.valid());
   size_ = recovered_.size;
   frontier_ = recovered_.frontier;
@@ -99,11 +111,13 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
   if (appender.role == Role::kReceive && !note_.empty()) {
     (void)channel::Send(appender.fd.get(), Type::kCheckpointNote, AsBytes(note_));  // likewise
   }
-  // The same role and name again: the peer was restarted.
+  // The same role and name again: the peer was restarted. What a dead receiver had sent is still in its channel and is read to
+  // the end; it is dropped then.
   for (auto at = appenders_.begin(); at != appenders_.end();) {
-    const bool replaced = at->second.role == appender.role && at->second.name == appender.name;
+    const bool replaced = at->second.role == Role::kQuery && appender.role == Role::kQuery && at->second.name == appender.name;
     at = replaced ? appenders_.erase(at) : std::next(at);
   }
+  if (appender.role == Role::kReceive) tallies_.Opened(appender.id, appender.name);
   appenders_.emplace(appender.id, std::move(appender));
 }
 
@@ -150,13 +164,14 @@ int Service::WaitMs() const {
     wait_ms = std::min(wait_ms, std::max<std::int64_t>(0, left / kNsPerMs + 1));
   }
   if (flow_ == Flow::kIdle && ordinary_total_ > ordinary_signed_) {
-    const std::int64_t left = last_checkpoint_boottime_ns_ + settings_.checkpoint_interval_ms * kNsPerMs - now;
+    const std::int64_t left = last_checkpoint_boottime_ns_ + CheckpointIntervalMs() * kNsPerMs - now;
     wait_ms = std::min(wait_ms, std::max<std::int64_t>(1, left / kNsPerMs + 1));
   }
   return static_cast<int>(wait_ms);
 }
 
 bool Service::StopDone() const {
+  if (cannot_begin_) return true;
   if (!stopping_) return false;
   if (clock_.BoottimeNs() - stop_boottime_ns_ > kStopLimitNs) return true;
   const bool quiet = gathering_.batch.empty() && !writer_->busy() && flow_ == Flow::kIdle;
@@ -224,6 +239,8 @@ void Service::HandleAppender(Appender& appender) {
     const auto frame = channel::ReceiveInto(appender.fd.get(), receive_buffer_, false);
     if (!frame) {
       if (frame.error().code == Code::kUnavailable) return;
+      // A peer that died with acknowledgements unread: the kernel says so once, and what it had sent is still to be read.
+      if (frame.error().code == Code::kNotFound && frame.error().detail == ECONNRESET) continue;
       DropAppender(id, frame.error().code == Code::kNotFound ? "closed" : Describe(frame.error()));
       return;
     }
@@ -243,6 +260,16 @@ bool Service::HandleFrame(Appender& appender, const channel::FrameView& frame) {
     case Type::kDeclareSource: done = DeclareSource(appender, frame.body); break;
     case Type::kRecords: done = AppendRecords(appender, frame.body); break;
     case Type::kLargeRecord: done = AppendLarge(appender, frame.body); break;
+    case Type::kSettle: {
+      const auto question = channel::DecodeSettle(frame.body);
+      if (!question || appender.role != Role::kReceive) {
+        done = Fail(Code::kInvalid, "settle: not a question for here");
+        break;
+      }
+      tallies_.Ask(appender.id, *question);
+      AnswerSettled();
+      break;
+    }
     case Type::kCounters: {
       json counters = json::parse(AsText(frame.body), nullptr, false);
       if (counters.is_object()) listeners_[appender.name] = std::move(counters);
@@ -266,6 +293,17 @@ void Service::DropAppender(std::uint64_t id, std::string_view why) {
   if (at == appenders_.end()) return;
   if (why != "closed") LogWarning("channel to " + at->second.name + ": " + std::string(why));
   appenders_.erase(at);
+  tallies_.Ended(id);
+  AnswerSettled();
+}
+
+void Service::AnswerSettled() {
+  while (const auto answer = tallies_.TakeAnswer()) {
+    const auto at = appenders_.find(answer->channel);
+    if (at == appenders_.end()) continue;
+    const auto sent = channel::Send(at->second.fd.get(), Type::kSettled, channel::EncodeSettled(answer->settled));
+    if (!sent) LogWarning("channel to " + at->second.name + ": " + Describe(sent.error()));  // its end of file follows
+  }
 }
 
 bool Service::HasRoom() const {
@@ -301,12 +339,24 @@ Result<std::uint32_t> Service::GlobalSource(Appender& appender, std::uint32_t lo
   return at->second;
 }
 
+// The tallies' number of the listener a source came by.
+std::uint32_t Service::ListenerOf(std::uint32_t source) const {
+  const auto at = source_listeners_.find(source);
+  return at == source_listeners_.end() ? 0 : at->second;
+}
+
 Result<void> Service::DeclareSource(Appender& appender, ByteView body) {
   STELE_TRY(const channel::DeclareSource declared, channel::DecodeDeclareSource(body));
   if (declared.local == 0) return Fail(Code::kInvalid, "declare source: not a description");
   if (appender.sources.size() > 16 * limits::kSourcesPerListener) return Fail(Code::kInvalid, "declare source: too many");
   STELE_TRY(const std::uint32_t number, sources_.NumberOf(declared.description));
   appender.sources[declared.local] = number;
+  if (appender.role == Role::kReceive && !source_listeners_.contains(number)) {
+    const json description = json::parse(declared.description, nullptr, false);
+    const auto listener = description.is_object() ? description.find("listener") : description.end();
+    const bool named = description.is_object() && listener != description.end() && listener->is_string();
+    source_listeners_[number] = named ? tallies_.ListenerOf(listener->get<std::string>()) : 0;
+  }
   return {};
 }
 
@@ -314,11 +364,22 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
   STELE_TRY_VOID(channel::DecodeRecords(body, records_frame_));
   const channel::RecordsFrame& frame = records_frame_;
   if (frame.records.empty()) return Fail(Code::kInvalid, "records: an empty frame");
+  store::Need need = store::Need::kRoutine;
+  std::size_t payload_bytes = 0;
+  for (const channel::AppendRecord& r : frame.records) {
+    if (!MayAppend(appender.role, r.kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
+    if (r.kind == Kind::kAccess) need = store::Need::kAccess;
+    if (Counts(r.kind)) need = store::Need::kPayload;
+    payload_bytes += r.payload.size();
+  }
+  if (!Admits(need, frame.records.size(), payload_bytes)) {
+    RefuseFrame(appender, frame.frame_id, static_cast<std::uint32_t>(frame.records.size()));
+    return {};
+  }
   // Sources first: their entries must not stand between the records of a frame.
   std::uint32_t last_local = 0;
   std::uint32_t last_global = 0;
   for (const channel::AppendRecord& r : frame.records) {
-    if (!MayAppend(appender.role, r.kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
     if (r.source_local == last_local) continue;
     STELE_TRY(last_global, GlobalSource(appender, r.source_local));
     last_local = r.source_local;
@@ -334,12 +395,16 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
     if (last_global != 0 && run > 0) sources_.Heard(last_global, run, stamp.first);
     run = 0;
   };
+  Tallies::Shares shares;
+  std::uint32_t listener = 0;
   for (const channel::AppendRecord& r : frame.records) {
     if (r.source_local != last_local) {
       heard();
       STELE_TRY(last_global, GlobalSource(appender, r.source_local));
       last_local = r.source_local;
+      listener = frame.wants_ack ? 0 : ListenerOf(last_global);
     }
+    if (Counts(r.kind)) Tallies::Count(shares, listener, 1);
     if (r.receive_wall_ns != last_stamp || last_stamp == 0) stamp = Stamp(r.receive_wall_ns);
     last_stamp = r.receive_wall_ns;
     if (r.kind == Kind::kAlarm) NoteAlarm(AsText(r.payload));
@@ -348,7 +413,8 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
   }
   heard();
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), count, 0, frame.salt_key});
-  gathering_.frames.push_back({appender.id, frame.frame_id, first, count, frame.wants_leaves});
+  gathering_.frames.push_back({appender.id, frame.frame_id, first, count, frame.wants_leaves, std::move(shares)});
+  tallies_.FrameRead(appender.id);
   gathering_.somebody_waits = gathering_.somebody_waits || frame.wants_ack;
   return {};
 }
@@ -366,6 +432,11 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   Append(appender.large_payload, part.header.payload);
   if (appender.large_payload.size() < part.total_length) return {};
   const channel::LargePart whole = *std::exchange(appender.large, std::nullopt);
+  if (!Admits(whole.header.kind == Kind::kAccess ? store::Need::kAccess : store::Need::kPayload, 1, appender.large_payload.size())) {
+    appender.large_payload = Bytes();
+    RefuseFrame(appender, whole.frame_id, 1);
+    return {};
+  }
   STELE_TRY(const std::uint32_t source, GlobalSource(appender, whole.header.source_local));
   const std::size_t first = gathering_.batch.size();
   const auto [wall_ns, flag] = Stamp(whole.header.receive_wall_ns);
@@ -374,6 +445,8 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   if (source != 0 && whole.header.kind != Kind::kLoss) sources_.Heard(source, 1, wall_ns);
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(first), 1, 0, whole.salt_key});
   gathering_.frames.push_back({appender.id, whole.frame_id, first, 1, whole.wants_leaves});
+  if (!whole.wants_ack && Counts(whole.header.kind)) Tallies::Count(gathering_.frames.back().shares, ListenerOf(source), 1);
+  tallies_.FrameRead(appender.id);
   gathering_.somebody_waits = gathering_.somebody_waits || whole.wants_ack;
   appender.large_payload = Bytes();
   return {};
@@ -389,6 +462,8 @@ std::size_t Service::AppendOwn(Kind kind, std::string_view payload, std::uint32_
   AppendOne(kind, 0, source, clock_.WallNs(), nobody, commitment, AsBytes(payload));
   gathering_.batch.salt_runs.push_back({static_cast<std::uint32_t>(index), 1, 0, key});
   if (kind != Kind::kSource) gathering_.somebody_waits = true;
+  const bool again = kind == Kind::kEpoch || kind == Kind::kLifecycle || kind == Kind::kPolicy || kind == Kind::kAlarm;
+  if (again && gathering_.own.size() < kOwnKept) gathering_.own.push_back({index, kind, std::string(payload)});
   if (kind == Kind::kAlarm) NoteAlarm(payload);
   return index;
 }
@@ -449,8 +524,9 @@ void Service::CarrySources() {
 void Service::MaybeCommit() {
   if (writer_->busy() || StoreRetryInNs() > 0) return;
   const bool idle_cut = cut_wanted_ && gathering_.batch.empty();
-  if (gathering_.batch.empty() && !idle_cut) return;
-  if (!idle_cut && !gathering_.somebody_waits && HasRoom() && !cut_wanted_) {
+  const bool prepare = PrepareDue();
+  if (gathering_.batch.empty() && !idle_cut && !prepare) return;
+  if (!idle_cut && !prepare && !gathering_.somebody_waits && HasRoom() && !cut_wanted_) {
     const std::int64_t age_ns = clock_.BoottimeNs() - gathering_.oldest_boottime_ns;
     if (age_ns < settings_.commit_window_ms * kNsPerMs && !stopping_) return;
   }
@@ -462,6 +538,8 @@ void Service::MaybeCommit() {
   for (const OpenFrame& frame : gathering_.frames) {
     if (frame.wants_leaves) job.leaf_ranges.emplace_back(frame.first, frame.first + frame.count);
   }
+  job.prepare_bytes = prepare ? PrepareBytes() : 0;
+  writing_bytes_ = ledger::BlockEncoder::SizeBound(job.batch.size(), job.batch.payloads.size(), job.batch.salt_runs.size());
   job.cut_range = std::exchange(cut_wanted_, false);
   writing_ = std::move(gathering_);
   gathering_ = Gathered();
@@ -478,25 +556,29 @@ void Service::Announce() {
   }
 }
 
-void Service::Acknowledge(const Gathered& gathered, const WriteDone& done) {
+void Service::Acknowledge(const Gathered& gathered, std::size_t committed, const WriteDone& done) {
   std::size_t leaf = 0;
   for (const OpenFrame& frame : gathered.frames) {
+    if (frame.first + frame.count > committed) break;  // in the order of the batch
     std::span<const Hash> leaves;
     if (frame.wants_leaves) {
       leaves = std::span(done.leaves).subspan(leaf, frame.count);
       leaf += frame.count;
     }
+    tallies_.FrameDone(frame.appender, frame.frame_id, frame.shares, true);
     const auto at = appenders_.find(frame.appender);
     if (at == appenders_.end()) continue;
     const int fd = at->second.fd.get();
-    bool sent = true;
+    Result<void> sent;
     for (const Bytes& part : channel::EncodeReceipts(frame.frame_id, leaves)) {
-      sent = sent && channel::Send(fd, Type::kReceipt, part).has_value();
+      if (sent) sent = channel::Send(fd, Type::kReceipt, part);
     }
-    const channel::Committed committed{frame.frame_id, done.first_sequence + frame.first, frame.count};
-    sent = sent && channel::Send(fd, Type::kCommitted, channel::EncodeCommitted(committed)).has_value();
-    if (!sent) DropAppender(frame.appender, "does not take its acknowledgements");
+    const channel::Committed answer{frame.frame_id, done.first_sequence + frame.first, frame.count};
+    if (sent) sent = channel::Send(fd, Type::kCommitted, channel::EncodeCommitted(answer));
+    // One that has died is dropped at the end of its channel, when all it had sent is read.
+    if (!sent && sent.error().code == Code::kUnavailable) DropAppender(frame.appender, "does not take its acknowledgements");
   }
+  AnswerSettled();
 }
 
 // The checkpoint's entry is in the log: senders may have the note.
@@ -510,33 +592,55 @@ void Service::PublishNote() {
   }
 }
 
-void Service::Refuse(const Gathered& gathered, const Error& error) {
+void Service::Refuse(const Gathered& gathered, std::size_t committed, const Error& error) {
   for (const OpenFrame& frame : gathered.frames) {
+    if (frame.first + frame.count <= committed) continue;
     const auto at = appenders_.find(frame.appender);
     refused_records_ += frame.count;
+    tallies_.FrameDone(frame.appender, frame.frame_id, frame.shares, false);
     if (at == appenders_.end()) continue;
     (void)channel::Send(at->second.fd.get(), Type::kRefused,
                         channel::EncodeRefused({frame.frame_id, error.context}));  // a dead peer shows as end of file
   }
+  AnswerSettled();
 }
 
-// Nothing of the batch counts. What others sent is refused; the anchor's own entries must get into the log all the same, or it
+// Nothing of the batch behind `committed` counts. What others sent is refused; the anchor's own entries must get into the log all the same, or it
 // would wait for them for ever: they are appended again.
-void Service::HandleFailure(const Gathered& gathered, const Error& error) {
+void Service::HandleFailure(const Gathered& gathered, std::size_t committed, const Error& error) {
   if (store_error_.empty()) LogError("the store cannot be written: " + Describe(error));
   store_error_ = Describe(error);
   retry_boottime_ns_ = clock_.BoottimeNs() + kStoreRetryNs;
-  Refuse(gathered, error);
+  Refuse(gathered, committed, error);
+  cannot_begin_ = size_ == 0;
+  for (const Gathered::Own& own : gathered.own) {
+    if (own.index < committed) continue;
+    (void)AppendOwn(own.kind, own.payload);
+    if (own.kind == Kind::kAlarm) alarms_.pop_back();  // it is on the list already
+  }
   if (flow_ == Flow::kCutting) flow_ = Flow::kIdle;
-  if (gathered.intent && intent_) {
+  if (gathered.intent && *gathered.intent >= committed && intent_) {
     gathering_.intent = AppendOwn(Kind::kCheckpoint, intent_->payload);
     if (intent_->anchor != 0) gathering_.anchored_intent = gathering_.intent;
   }
-  if (gathered.receipt) gathering_.receipt = AppendOwn(Kind::kAnchor, receipt_payload_);
+  if (gathered.receipt && *gathered.receipt >= committed) gathering_.receipt = AppendOwn(Kind::kAnchor, receipt_payload_);
 }
 
 std::int64_t Service::StoreRetryInNs() const {
   return store_error_.empty() ? 0 : std::max<std::int64_t>(0, retry_boottime_ns_ - clock_.BoottimeNs());
+}
+
+// What the writer cut since the last time, for the next request to the anchor.
+void Service::TakeRange(const WriteDone& done) {
+  if (!done.range) return;
+  if (rebuild_range_) {
+    rebuild_range_ = false;
+    auto range = store::RangeOf(shelf_, signed_size_, done.size);
+    if (!range) LogError("the anchor cannot be shown where the log stands: " + Describe(range.error()));
+    unsigned_range_ = range ? std::optional(std::move(*range)) : std::nullopt;
+  } else if (unsigned_range_ && !unsigned_range_->Extend(*done.range)) {
+    unsigned_range_.reset();
+  }
 }
 
 void Service::HandleDone(WriteDone done) {
@@ -547,32 +651,26 @@ void Service::HandleDone(WriteDone done) {
   frontier_ = done.frontier;
   landmarks_ = done.landmarks;
   position_bytes_ = done.position_bytes;
+  writing_bytes_ = 0;
+  NoteRoom(done);
   if (done.unit != unit_ || !done.result) {
     unit_ = done.unit;
     sources_.NewUnit();  // a segment declares the sources it uses; what failed has declared none
   }
-  if (!done.result) {
-    HandleFailure(gathered, done.result.error());
-    return;
-  }
-  if (!gathered.frames.empty() || done.record_count > 0) store_error_.clear();
+  const std::size_t committed = done.result ? done.record_count : done.committed_count;
+  if (!done.result) HandleFailure(gathered, committed, done.result.error());
+  TakeRange(done);  // whatever became of the batch: a range that is dropped would be missing in every later one
+  if (!done.result && committed == 0) return;
+  if (done.result && done.record_count > 0) store_error_.clear();
   if (done.spent.payloads.capacity() > spare_.payloads.capacity()) spare_ = std::move(done.spent);
   ordinary_total_ += gathered.ordinary_records;
-  Acknowledge(gathered, done);
+  Acknowledge(gathered, committed, done);
   Announce();
-  if (done.range) {
+  if (done.range && flow_ == Flow::kCutting) {
     ordinary_at_request_ = ordinary_total_;
-    if (rebuild_range_) {
-      rebuild_range_ = false;
-      auto range = store::RangeOf(shelf_, signed_size_, done.size);
-      if (!range) LogError("the anchor cannot be shown where the log stands: " + Describe(range.error()));
-      unsigned_range_ = range ? std::optional(std::move(*range)) : std::nullopt;
-    } else if (unsigned_range_ && !unsigned_range_->Extend(*done.range)) {
-      unsigned_range_.reset();
-    }
-    if (flow_ == Flow::kCutting) RequestCheckpoint();
+    RequestCheckpoint();
   }
-  if (gathered.intent && intent_) {
+  if (gathered.intent && *gathered.intent < committed && intent_) {
     PublishNote();
     channel::AnchorRequest request;
     request.op = "confirmed";
@@ -580,7 +678,7 @@ void Service::HandleDone(WriteDone done) {
     flow_ = Flow::kConfirmed;
     SendAnchor(request);
   }
-  if (gathered.receipt) {
+  if (gathered.receipt && *gathered.receipt < committed) {
     channel::AnchorRequest request;
     request.op = "receipt";
     SendAnchor(request);

@@ -15,8 +15,10 @@
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/ledger_sources.h"
+#include "appliance/daemons/ledger_tally.h"
 #include "appliance/daemons/ledger_writer.h"
 #include "appliance/ledger/codec.h"
+#include "appliance/store/admission.h"
 #include "appliance/store/source_table.h"
 
 namespace stele::ledger_daemon {
@@ -24,6 +26,7 @@ namespace stele::ledger_daemon {
 struct Settings {
   std::string store_dir;
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
+  std::uint64_t reserve_bytes = 0;  // of the store's room, for access entries and Stele's own (appliance/store/admission.h)
   std::string genesis_payload;
   std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;
   std::int64_t heartbeat_interval_ms = limits::kHeartbeatIntervalMs;
@@ -77,6 +80,7 @@ class Service {
     std::size_t first = 0;       // in its batch
     std::uint32_t count = 0;
     bool wants_leaves = false;
+    Tallies::Shares shares = {};  // of records nobody waits for
   };
   struct Gathered {
     ledger::Batch batch;
@@ -87,6 +91,12 @@ class Service {
     std::uint64_t ordinary_records = 0;  // neither checkpoint nor anchor entries
     std::optional<std::size_t> intent;   // index of our checkpoint entry
     std::optional<std::size_t> receipt;  // index of our anchor entry
+    struct Own {
+      std::size_t index = 0;
+      record::Kind kind = record::Kind::kLifecycle;
+      std::string payload;
+    };
+    std::vector<Own> own;  // to be appended again should the commit fail
   };
 
   // channels
@@ -96,13 +106,24 @@ class Service {
   void DropAppender(std::uint64_t id, std::string_view why);
   void HandleNotice(ByteView body);
   void Reconfigure(ByteView body);
+  void AnswerSettled();
 
   // appending
   [[nodiscard]] bool HasRoom() const;
+  // The disk (ledger_room.cc)
+  [[nodiscard]] bool Admits(store::Need need, std::size_t records, std::size_t payload_bytes);
+  void RefuseFrame(Appender& appender, std::uint64_t frame_id, std::uint32_t count);
+  [[nodiscard]] std::uint64_t PrepareBytes() const;
+  [[nodiscard]] bool PrepareDue() const;
+  void NoteRoom(const WriteDone& done);
+  void NoteRefusing(bool refusing);
+  [[nodiscard]] std::int64_t CheckpointIntervalMs() const;
+  [[nodiscard]] std::int64_t HeartbeatIntervalMs() const;
   Result<void> AppendRecords(Appender& appender, ByteView body);
   Result<void> AppendLarge(Appender& appender, ByteView body);
   Result<void> DeclareSource(Appender& appender, ByteView body);
   Result<std::uint32_t> GlobalSource(Appender& appender, std::uint32_t local);
+  [[nodiscard]] std::uint32_t ListenerOf(std::uint32_t source) const;
   std::size_t AppendOwn(record::Kind kind, std::string_view payload, std::uint32_t source = 0);
   void AppendReceipt(const std::string& payload);
   void NoteAlarm(std::string_view payload);
@@ -117,8 +138,9 @@ class Service {
   // committing
   void MaybeCommit();
   void HandleDone(WriteDone done);
-  void Refuse(const Gathered& gathered, const Error& error);
-  void HandleFailure(const Gathered& gathered, const Error& error);
+  void Refuse(const Gathered& gathered, std::size_t committed, const Error& error);
+  void HandleFailure(const Gathered& gathered, std::size_t committed, const Error& error);
+  void TakeRange(const WriteDone& done);
   [[nodiscard]] std::int64_t StoreRetryInNs() const;  // 0: the store may be tried now
   void Announce();
   void Acknowledge(const Gathered& gathered, const WriteDone& done);
@@ -159,6 +181,8 @@ class Service {
   std::optional<Gathered> writing_;
   SourceRegistry sources_;
   std::int64_t sources_watched_ns_ = 0;
+  Tallies tallies_;
+  std::map<std::uint32_t, std::uint32_t> source_listeners_;  // global number -> the tallies' number of its listener
   std::uint32_t unit_ = 0;
 
   std::uint64_t size_ = 0;  // committed
@@ -167,7 +191,14 @@ class Service {
   std::uint64_t position_bytes_ = 0;
   std::optional<std::uint64_t> store_bytes_;   // of the segments that were there when it was measured
   std::uint64_t measured_segments_ = 0;
+  std::uint64_t measured_room_bytes_ = 0;
   std::string store_error_;
+  std::uint64_t room_bytes_ = 0;         // after the last commit
+  std::uint64_t writing_bytes_ = 0;      // at most, of the batch being written
+  bool disk_full_ = false;               // no further unit can be had
+  bool refusing_ = false;                // payload is refused
+  std::int64_t next_prepare_boottime_ns_ = 0;
+  bool cannot_begin_ = false;            // the first commit of a fresh log failed
   std::int64_t clock_offset_ns_ = 0;
   std::int64_t started_boottime_ns_ = 0;
 

@@ -37,11 +37,13 @@ std::string Service::StatusJson() {
   status["size"] = size_ + gathering_.batch.size() + (writing_ ? writing_->batch.size() : 0);
   status["committed_size"] = size_;
   status["uptime_ms"] = (clock_.BoottimeNs() - started_boottime_ns_) / kNsPerMs;
-  status["store"] = {{"segments", unit_ + 1}, {"position_bytes", position_bytes_}, {"error", store_error_}};
-  if (measured_segments_ != unit_ + 1) {  // a segment has its full size from the start
+  status["store"] = {{"segments", unit_ + 1}, {"position_bytes", position_bytes_}, {"error", store_error_},
+                     {"room_bytes", room_bytes_}, {"reserve_bytes", settings_.reserve_bytes}, {"full", refusing_}};
+  if (measured_segments_ != unit_ + 1 || room_bytes_ > measured_room_bytes_) {  // a segment has its full size from the start
     measured_segments_ = unit_ + 1;
     store_bytes_ = FileBytes(settings_.store_dir);
   }
+  measured_room_bytes_ = room_bytes_;
   if (store_bytes_) status["store"]["bytes"] = *store_bytes_;
   std::error_code failed;
   if (const auto space = std::filesystem::space(settings_.store_dir, failed); !failed) {
@@ -76,16 +78,20 @@ std::string Service::StatusJson() {
   status["sandbox"] = "same-uid";
   json listeners = json::array();
   std::uint64_t losses = 0;
+  std::uint64_t unknown_losses = 0;
   for (const auto& [name, counters] : listeners_) {
     const auto list = counters.find("listeners");
     if (list == counters.end() || !list->is_array()) continue;
     for (const json& listener : *list) {
       listeners.push_back(listener);
-      if (listener.is_object()) losses += NumberOf(listener, "lost");
+      if (!listener.is_object()) continue;
+      losses += NumberOf(listener, "lost");
+      unknown_losses += NumberOf(listener, "unknown_losses");
     }
   }
   status["listeners"] = listeners;
   status["losses"] = losses;
+  status["unknown_losses"] = unknown_losses;
   status["refused_records"] = refused_records_;
   status["alarms"] = alarms_;
   status["sources"] = sources_.ToJson();

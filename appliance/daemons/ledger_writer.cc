@@ -85,6 +85,8 @@ WriteDone Writer::Work(WriteJob job) {
     sequencer_.StartRange();
   }
   done.landmarks = landmarks_;
+  if (job.prepare_bytes > 0) done.prepared = store_->Prepare(job.prepare_bytes);
+  done.room_bytes = store_->RoomBytes();
   done.unit = store_->unit();
   done.position_bytes = store_->position_bytes();
   done.spent = std::move(sequenced_.batch);
@@ -96,7 +98,6 @@ WriteDone Writer::Work(WriteJob job) {
 // only before a batch, so that its records keep consecutive numbers.
 Result<void> Writer::CommitAll(WriteJob& job, WriteDone& done) {
   bool first_part = true;
-  std::size_t done_records = 0;
   std::optional<std::size_t> anchored = job.anchored_intent;
   while (!job.batch.empty()) {
     const std::size_t fits = store_->Fits(job.batch, sequencer_.size());
@@ -109,12 +110,13 @@ Result<void> Writer::CommitAll(WriteJob& job, WriteDone& done) {
     }
     std::uint64_t first_sequence = 0;
     const bool whole = fits == job.batch.size();
+    if (!whole) STELE_TRY_VOID(store_->PrepareRoll());  // half a batch is committed only if there is a place for the rest
     const bool anchored_here = anchored && *anchored < fits;
     STELE_TRY_VOID(CommitPart(whole ? std::move(job.batch) : job.batch.TakeFirst(fits), first_sequence,
                               anchored_here ? anchored : std::nullopt));
     if (first_part) done.first_sequence = first_sequence;
-    CollectLeaves(job, done_records, done.leaves);
-    done_records += fits;
+    CollectLeaves(job, done.committed_count, done.leaves);
+    done.committed_count += fits;
     first_part = false;
     if (whole) return {};
     if (anchored) anchored = anchored_here ? std::nullopt : std::optional(*anchored - fits);
@@ -158,6 +160,7 @@ Result<void> Writer::CommitPart(ledger::Batch part, std::uint64_t& first_sequenc
 }
 
 Result<void> Writer::PadAndRoll() {
+  STELE_TRY_VOID(store_->PrepareRoll());  // before anything is written that only the end of a unit needs
   const std::size_t pad = store::Store::PadCount(sequencer_.size());
   if (pad > 0) {
     constexpr std::string_view kPayload = R"({"event":"segment_pad"})";

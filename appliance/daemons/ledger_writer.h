@@ -21,6 +21,7 @@ struct WriteJob {
   std::optional<std::size_t> anchored_intent;  // index in the batch of a checkpoint entry that carries an anchor number
   std::uint32_t next_source = 1;
   std::vector<std::pair<std::size_t, std::size_t>> leaf_ranges;  // [begin, end) of the batch: whose leaf hashes are wanted
+  std::uint64_t prepare_bytes = 0;     // make spare units until there is so much room; 0: do not try
   bool cut_range = false;              // return the compact range since the last cut, and start a new one
 };
 
@@ -28,6 +29,7 @@ struct WriteDone {
   Result<void> result;
   std::uint64_t first_sequence = 0;    // of the batch's records, pads not counted
   std::size_t record_count = 0;
+  std::size_t committed_count = 0;     // of them, from the first on; fewer than record_count only after an error
   std::uint64_t size = 0;              // of the log now
   std::vector<Hash> frontier;
   std::optional<ledger::CompactRange> range;
@@ -35,6 +37,8 @@ struct WriteDone {
   ledger::Landmarks landmarks;
   std::uint32_t unit = 0;
   std::uint64_t position_bytes = 0;
+  std::uint64_t room_bytes = 0;        // store::Store::RoomBytes()
+  std::optional<Result<void>> prepared;  // where it was tried
   ledger::Batch spent;                 // the batch's buffers, to be used again
 };
 

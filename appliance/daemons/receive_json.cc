@@ -95,6 +95,10 @@ void JsonSink::Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOu
   bool overflow = false;
   const std::uint32_t source =
       link_.SourceOf(index_, listener_, batch.peer, SenderIdentity(batch.identity), overflow, batch.target);
+  if (link_.MayReadInNs(source) > 0) {  // above its quota: nothing is stored, and the sender is told so
+    done({});
+    return;
+  }
   std::vector<LedgerLink::WaitedRecord> records;
   records.reserve(batch.events.size());
   for (const ingest::JsonSlice& event : batch.events) {

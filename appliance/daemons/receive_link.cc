@@ -12,6 +12,9 @@ namespace stele::receive {
 namespace {
 
 using channel::Type;
+// What is in a listener's balance; loss entries and alarms are about others.
+bool Counts(record::Kind kind) { return kind == record::Kind::kSyslog || kind == record::Kind::kJson; }
+
 constexpr std::size_t kFlagsAt = 1;  // in a record header: kind:u8 flags:u16
 constexpr std::size_t kLengthAt = channel::kRecordHeaderBytes - 4;
 
@@ -21,12 +24,14 @@ void SetFlag(std::byte* header, std::uint16_t flag) {
 
 }  // namespace
 
-void Listener::Lose(const std::string& cause, std::uint64_t count, std::int64_t now_ns) {
-  lost += count;
-  Pending& pending = losses[cause];
-  if (pending.count == 0) pending.from_ns = now_ns;
-  pending.count += count;
-  pending.to_ns = now_ns;
+void Listener::LoseOf(Cause cause, std::uint32_t source, const record::Peer& peer, std::uint64_t count, std::int64_t now_ns) {
+  account->Lose(cause, count, now_ns);
+  auto at = losers.find({cause, source});
+  if (at == losers.end()) {
+    if (losers.size() >= kLosersMax) return;
+    at = losers.try_emplace({cause, source}, Loser{0, record::PeerAddressText(peer)}).first;
+  }
+  at->second.count += count;
 }
 
 void Listener::HandshakeFailed(const record::Peer& peer, const std::string& why, std::int64_t now_ns) {
@@ -58,6 +63,8 @@ void LedgerLink::Connect(UniqueFd descriptor) {
   }
   (void)channel::SendHello(fd_.get(), {channel::Role::kReceive, static_cast<std::uint32_t>(limits::kChannelFrameBytes),
                                        limits::kChannelCredits});  // likewise
+  (void)channel::Send(fd_.get(), Type::kSettle, channel::EncodeSettle({accounts_.loss_frame()}));  // likewise
+  settled_ = false;
   declared_ = 0;
   MarkPossibleDuplicates();
   unsent_ = open_.size();
@@ -134,30 +141,42 @@ std::uint32_t LedgerLink::SourceOf(std::size_t listener_index, Listener& listene
 }
 
 void LedgerLink::Refuse(Listener& listener, const record::Peer& peer, std::uint64_t count) {
-  listener.lost += count;
+  if (!listener.counts_its_batches) listener.account->taken += count;
+  listener.Lose(Cause::kRefusedSource, count, clock_.WallNs());
   gate_.Refuse(listener.name, peer, count, clock_.WallNs());
 }
 
 void LedgerLink::StartFrame() {
   record::SaltKey key;
   entropy_.Fill(key);
-  builder_.Start(next_frame_++, key);
+  builder_.Start(accounts_.NextFrame(), key);
   builder_shares_.clear();
+}
+
+void LedgerLink::Share(std::vector<std::pair<Listener*, std::uint32_t>>& shares, Listener& listener, record::Kind kind) {
+  if (!Counts(kind)) return;
+  if (!listener.counts_its_batches) ++listener.account->taken;
+  if (shares.empty() || shares.back().first != &listener) shares.emplace_back(&listener, 0);
+  ++shares.back().second;
 }
 
 void LedgerLink::Add(Listener& listener, record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns,
                      const record::Peer& peer, ByteView payload) {
-  if (source == kRefusedSource) return Refuse(listener, peer, 1);
+  if (source == kRefusedSource) {
+    if (Counts(kind)) Refuse(listener, peer, 1);
+    return;
+  }
+  if (quotas_.limited() && !listener.counts_its_batches) quotas_.Charge(source, payload.size(), clock_.BoottimeNs());
   if (!channel::FrameBuilder::FitsAlone(payload.size())) {
     Flush();
     record::SaltKey key;
     entropy_.Fill(key);
     OpenFrame frame;
-    frame.id = next_frame_++;
+    frame.id = accounts_.NextFrame();
     frame.type = Type::kLargeRecord;
     frame.bodies = channel::CutLargeRecord(frame.id, key, 0, kind, flags, source, wall_ns, peer, payload);
     frame.count = 1;
-    frame.shares.emplace_back(&listener, 1);
+    Share(frame.shares, listener, kind);
     Queue(std::move(frame));
     return;
   }
@@ -167,8 +186,7 @@ void LedgerLink::Add(Listener& listener, record::Kind kind, std::uint16_t flags,
     StartFrame();
     STELE_CHECK(builder_.Add(kind, flags, source, wall_ns, peer, payload));
   }
-  if (builder_shares_.empty() || builder_shares_.back().first != &listener) builder_shares_.emplace_back(&listener, 0);
-  ++builder_shares_.back().second;
+  Share(builder_shares_, listener, kind);
 }
 
 void LedgerLink::FlushSoon() {
@@ -204,6 +222,7 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
   }
   Flush();
   const auto wants = static_cast<std::uint8_t>(channel::kWantsAck | (wants_leaves ? channel::kWantsLeaves : 0));
+  listener.account->waited_taken += records.size();
   std::size_t frames = 0;
   std::size_t taken = 0;  // records in frames already queued
   const auto flush_waited = [&] {
@@ -221,12 +240,13 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
     Queue(std::move(frame));
   };
   for (const WaitedRecord& r : records) {
+    if (quotas_.limited()) quotas_.Charge(source, r.payload.size(), clock_.BoottimeNs());
     if (!channel::FrameBuilder::FitsAlone(r.payload.size())) {
       flush_waited();
       record::SaltKey key;
       entropy_.Fill(key);
       OpenFrame frame;
-      frame.id = next_frame_++;
+      frame.id = accounts_.NextFrame();
       frame.type = Type::kLargeRecord;
       frame.bodies = channel::CutLargeRecord(frame.id, key, wants, kind, r.flags, source, wall_ns, peer, r.payload);
       frame.count = 1;
@@ -248,15 +268,31 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
   return frames;
 }
 
+void LedgerLink::AddLosses(const std::vector<LossEntry>& entries, const Done& done) {
+  Flush();
+  StartFrame();
+  for (const LossEntry& entry : entries) {
+    STELE_CHECK(builder_.Add(record::Kind::kLoss, 0, entry.source, clock_.WallNs(), record::Peer{}, AsBytes(entry.payload)));
+  }
+  OpenFrame frame;
+  frame.id = builder_.frame_id();
+  frame.count = builder_.count();
+  frame.bodies.push_back(ToBytes(builder_.Finish(channel::kWantsAck)));
+  frame.done = done;
+  builder_.Start(0, record::SaltKey{});
+  accounts_.BeginLossFrame(frame.id);
+  Queue(std::move(frame));
+}
+
 void LedgerLink::Queue(OpenFrame frame) {
   open_.push_back(std::move(frame));
   ++unsent_;
   Pump();
 }
 
-// Sends what it can: declarations first, then frames in order, never more open on the channel than there is credit.
+// Sends what it can, once the ledger has said what became of the channels before: declarations first, then frames in order, never more open on the channel than there is credit.
 void LedgerLink::Pump() {
-  if (!fd_.valid() || waiting_writable_) return;
+  if (!fd_.valid() || waiting_writable_ || !settled_) return;
   const auto send = [&](Type type, ByteView body) {
     const auto sent = channel::Send(fd_.get(), type, body);
     if (sent) return true;
@@ -320,13 +356,31 @@ void LedgerLink::HandleReadable() {
     } else if (frame->type == Type::kRefused) {
       const auto refused = channel::DecodeRefused(frame->body);
       if (refused) Finish(refused->frame_id, {});
+    } else if (frame->type == Type::kSettled) {
+      HandleSettled(frame->body);
     }
   }
   Pump();
-  if (!Ready()) return;
-  std::vector<std::function<void()>> resume;
-  resume.swap(when_ready_);
-  for (auto& one : resume) one();
+  Resume();
+}
+
+void LedgerLink::HandleSettled(ByteView body) {
+  const auto answer = channel::DecodeSettled(body);
+  if (!answer) {
+    Disconnect(Describe(answer.error()));
+    return;
+  }
+  accounts_.Settle(answer->epoch, answer->loss_frame_committed, answer->committed, clock_.WallNs());
+  settled_ = true;
+}
+
+// Those who waited longest first; who takes the last credit leaves the others at the front, so that nobody starves.
+void LedgerLink::Resume() {
+  for (std::size_t left = when_ready_.size(); left > 0 && Ready(); --left) {
+    const std::function<void()> resume = std::move(when_ready_.front());
+    when_ready_.pop_front();
+    resume();
+  }
 }
 
 void LedgerLink::TakeReceipt(channel::Receipt receipt) {
@@ -345,10 +399,12 @@ void LedgerLink::Finish(std::uint64_t frame_id, Outcome outcome) {
     OpenFrame frame = std::move(*at);
     open_.erase(at);
     for (const auto& [listener, count] : frame.shares) {
-      if (outcome.committed) {
-        listener->stored += count;
-      } else if (!frame.done) {
-        listener->Lose("store_full", count, clock_.WallNs());
+      if (frame.done) {
+        if (outcome.committed) listener->account->waited_stored += count;
+      } else if (outcome.committed) {
+        listener->account->stored += count;
+      } else {
+        listener->Lose(Cause::kStoreFull, count, clock_.WallNs());
       }
     }
     if (frame.done) {

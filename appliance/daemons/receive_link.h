@@ -6,6 +6,7 @@
 // Thread safety: everything on the io_context's one thread.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <deque>
@@ -20,35 +21,60 @@
 #include "appliance/base/seams.h"
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/channel.h"
+#include "appliance/daemons/receive_accounts.h"
 #include "appliance/daemons/receive_gate.h"
+#include "appliance/daemons/receive_quota.h"
 
 namespace stele::receive {
 
-// One way in, as configured; counters for the status. reached the socket = stored + lost, per listener.
+// How many are open now, seen by the receiver that follows should this one die.
+class Gauge {
+ public:
+  void Mirror(std::atomic<std::uint64_t>* mirror) { mirror_ = mirror; }
+  Gauge& operator=(std::uint64_t value) {
+    value_ = value;
+    if (mirror_ != nullptr) *mirror_ = value;
+    return *this;
+  }
+  Gauge& operator++() { return *this = value_ + 1; }
+  Gauge& operator--() { return *this = value_ - 1; }
+  operator std::uint64_t() const { return value_; }  // NOLINT(google-explicit-constructor)  // it is a number
+
+ private:
+  std::uint64_t value_ = 0;
+  std::atomic<std::uint64_t>* mirror_ = nullptr;
+};
+
+// One way in, as configured, and its account.
 struct Listener {
   std::string name;
   std::string zone;
   std::string transport;
   std::string address;
-  std::uint64_t received = 0;  // records taken off the socket
-  std::uint64_t stored = 0;    // committed
-  std::uint64_t lost = 0;      // counted losses: kernel drops, refusals of the store
+  std::uint64_t received = 0;  // kept by the listener itself; the account has the number that is shown
   std::uint64_t refused = 0;   // connections and requests turned away
-  std::uint64_t connections = 0;
+  Gauge connections;
   std::uint64_t sources = 0;
   std::uint64_t handshakes_failed = 0;  // TLS; counted in `refused` too
   std::string handshake_failure;        // the last one: peer and reason
   std::int64_t handshake_failure_ns = 0;
   std::int64_t certificate_not_after_s = 0;  // of our TLS certificate; 0: no TLS
   void HandshakeFailed(const record::Peer& peer, const std::string& why, std::int64_t now_ns);
-  // Losses not yet recorded as an entry.
-  struct Pending {
+  Account own_account{};
+  Account* account = &own_account;  // or a row of the page, from before the listener is opened
+  bool counts_its_batches = false;  // `taken` is counted as the kernel hands the records over, not by LedgerLink::Add()
+
+  // Losses whose source is known, of those not yet recorded; bounded, the rest is recorded without a source.
+  static constexpr std::size_t kLosersMax = 256;
+  struct Loser {
     std::uint64_t count = 0;
-    std::int64_t from_ns = 0;
-    std::int64_t to_ns = 0;
+    std::string peer;
   };
-  std::map<std::string, Pending> losses;  // by cause
-  void Lose(const std::string& cause, std::uint64_t count, std::int64_t now_ns);
+  using Losers = std::map<std::pair<Cause, std::uint32_t>, Loser>;  // by cause and local source
+  Losers losers;
+
+  void Lose(Cause cause, std::uint64_t count, std::int64_t now_ns) { account->Lose(cause, count, now_ns); }
+  void LoseOf(Cause cause, std::uint32_t source, const record::Peer& peer, std::uint64_t count, std::int64_t now_ns);
 };
 
 class LedgerLink {
@@ -94,6 +120,19 @@ class LedgerLink {
                         const record::Peer& peer, const std::vector<WaitedRecord>& records, const Done& done, bool wants_leaves = false);
   [[nodiscard]] const std::string& newest_note() const { return newest_note_; }  // of the ledger's checkpoints; empty: none yet
 
+  // Loss entries, which belong to no listener's balance, as one frame; its number goes into the page before it is sent.
+  struct LossEntry {
+    std::uint32_t source = 0;
+    std::string payload;
+  };
+  void AddLosses(const std::vector<LossEntry>& entries, const Done& done);
+
+  [[nodiscard]] Accounts& accounts() { return accounts_; }
+  [[nodiscard]] bool settled() const { return settled_; }
+  // Quotas per source. A stream listener asks MayReadInNs() before it reads from a connection and waits so long (0: read now);
+  // what it adds is charged by itself. Datagrams are taken or refused one by one.
+  [[nodiscard]] SourceQuotas& quotas() { return quotas_; }
+  [[nodiscard]] std::int64_t MayReadInNs(std::uint32_t source) { return quotas_.WaitNs(source, clock_.BoottimeNs()); }
   void SendCounters(const std::string& json_text);
   [[nodiscard]] bool connected() const { return fd_.valid(); }
   [[nodiscard]] bool idle() const { return open_.empty() && builder_.count() == 0; }
@@ -122,10 +161,13 @@ class LedgerLink {
   };
 
   void StartFrame();
+  void Share(std::vector<std::pair<Listener*, std::uint32_t>>& shares, Listener& listener, record::Kind kind);
   void Queue(OpenFrame frame);
   void Pump();
   void WaitReadable();
   void WaitWritable();
+  void Resume();
+  void HandleSettled(ByteView body);
   void HandleReadable();
   void TakeReceipt(channel::Receipt receipt);
   void Finish(std::uint64_t frame_id, Outcome outcome);
@@ -138,16 +180,18 @@ class LedgerLink {
   boost::asio::io_context& context_;
   Clock& clock_;
   Entropy& entropy_;
+  Accounts accounts_;
+  SourceQuotas quotas_;
   boost::asio::posix::stream_descriptor fd_wait_;
   UniqueFd fd_;
   std::uint64_t generation_ = 0;
   bool waiting_writable_ = false;
+  bool settled_ = false;  // the ledger has answered kSettle: records may be sent
   Bytes receive_buffer_;
 
   channel::FrameBuilder builder_;
   std::vector<std::pair<Listener*, std::uint32_t>> builder_shares_;
   bool flush_posted_ = false;
-  std::uint64_t next_frame_ = 1;
   std::deque<OpenFrame> open_;
   std::size_t unsent_ = 0;  // frames at the back of open_ that are not wholly sent
 
@@ -156,7 +200,7 @@ class LedgerLink {
   std::size_t declared_ = 0;               // how many of them this channel has been told
   std::unordered_map<SourceKey, std::uint32_t, SourceKeyHash> sources_;
   std::map<std::size_t, std::uint32_t> overflow_sources_;
-  std::vector<std::function<void()>> when_ready_;
+  std::deque<std::function<void()>> when_ready_;
   std::string newest_note_;
 };
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 
 #include "appliance/daemons/receive_peer.h"
@@ -34,7 +35,8 @@ struct StreamListener::Connection final : StreamPeer {
     kLingering,  // everything is sent and our side is closed; the peer's end is awaited
   };
 
-  Connection(StreamListener& listener, UniqueFd fd) : owner(listener), socket(listener.context_) {
+  Connection(StreamListener& listener, UniqueFd fd)
+      : owner(listener), socket(listener.context_), quota_timer(listener.context_) {
     boost::system::error_code ignored;
     socket.assign(fd.release(), ignored);
   }
@@ -66,6 +68,7 @@ struct StreamListener::Connection final : StreamPeer {
 
   StreamListener& owner;
   boost::asio::posix::stream_descriptor socket;
+  boost::asio::steady_timer quota_timer;
   std::optional<TlsStream> tls;
   std::optional<ingest::TlsIdentity> certificate;
   std::unique_ptr<StreamSession> session;
@@ -85,7 +88,7 @@ struct StreamListener::Connection final : StreamPeer {
   bool turn_posted = false;
   bool waiting_read = false;
   bool waiting_write = false;
-  bool waiting_link = false;
+  bool waiting_link = false;  // for credit, or for its quota
 };
 
 StreamListener::StreamListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, StreamBudget& budget,
@@ -218,7 +221,8 @@ bool StreamListener::Step(Connection& connection) {
     Open(connection);
   }
   if (!Write(connection)) return false;
-  if (connection.state == State::kOpen && !connection.session->closing() && !Read(connection)) return false;
+  const bool within_quota = link_.MayReadInNs(connection.source) == 0;
+  if (connection.state == State::kOpen && !connection.session->closing() && within_quota && !Read(connection)) return false;
   if (!Write(connection)) return false;
   if (!connection.session->closing() || connection.unsent_bytes() != 0) return true;
 
@@ -342,8 +346,23 @@ void StreamListener::Wait(Connection& connection) {
     });
     return;
   }
+  if (const std::int64_t wait_ns = link_.MayReadInNs(connection.source); wait_ns > 0) return WaitForQuota(connection, wait_ns);
   if (connection.more_waiting) return connection.Turn();
   WaitFor(connection, /*write=*/false);
+}
+
+// Above its quota: it is not read until its time has come, and its window fills.
+void StreamListener::WaitForQuota(Connection& connection, std::int64_t wait_ns) {
+  if (connection.waiting_link) return;
+  connection.waiting_link = true;
+  connection.quota_timer.expires_after(std::chrono::nanoseconds(wait_ns));
+  connection.quota_timer.async_wait([this, id = connection.id](const boost::system::error_code& error) {
+    const auto at = connections_.find(id);
+    if (error || at == connections_.end()) return;
+    at->second->waiting_link = false;
+    if (at->second->half_since_ns != 0) at->second->half_since_ns = clock_.BoottimeNs();  // the wait was ours
+    Serve(id);
+  });
 }
 
 void StreamListener::WaitFor(Connection& connection, bool write) {

@@ -119,6 +119,7 @@ class StreamListener final : public StreamDirectory {
   [[nodiscard]] bool Discard(Connection& connection);
   void Wait(Connection& connection);
   void WaitFor(Connection& connection, bool write);
+  void WaitForQuota(Connection& connection, std::int64_t wait_ns);
   [[nodiscard]] bool Overdue(const Connection& connection, std::int64_t now_ns) const;
   void Close(Connection& connection);
 

@@ -6,6 +6,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <memory>
 
+#include "appliance/daemons/receive_fair.h"
 #include "appliance/daemons/receive_link.h"
 #include "appliance/daemons/receive_stream.h"
 #include "appliance/ingest/framing.h"
@@ -18,19 +19,32 @@ struct SyslogOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
 };
 
+inline constexpr std::size_t kUdpWaitingBytes = 16 * limits::kMiB;  // datagrams of one listener that wait for credit
+
 class UdpListener {
  public:
   UdpListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, Listener& listener, std::size_t index,
               UniqueFd socket, SyslogOptions options);
   ~UdpListener();
   void Start();
+  void Stop();             // what has arrived is read to its end
+  [[nodiscard]] bool idle() const { return waiting_.empty(); }
   void PollKernelDrops();  // once a second: SO_RXQ_OVFL misses the tail of a burst
 
  private:
   struct Buffers;
+  struct Datagram {
+    std::uint32_t source = 0;
+    bool overflow = false;
+    std::int64_t wall_ns = 0;
+    record::Peer peer{};
+    Bytes payload;
+  };
   void Wait();
-  void Drain();
-  void TakeDatagram(std::size_t i, std::int64_t now_ns);
+  bool ReadSome();
+  void TakeDatagram(std::size_t i, std::int64_t now_ns, std::int64_t boottime_ns);
+  void SendWaiting();
+  void Send(std::uint32_t source, bool overflow, std::int64_t wall_ns, const record::Peer& peer, ByteView payload);
   void NoteDrops(std::uint32_t total, std::int64_t now_ns);
 
   boost::asio::posix::stream_descriptor socket_;
@@ -40,7 +54,10 @@ class UdpListener {
   std::size_t index_;
   SyslogOptions options_;
   std::unique_ptr<Buffers> buffers_;
-  std::uint32_t drops_seen_ = 0;
+  FairQueue<Datagram> waiting_{kUdpWaitingBytes};
+  bool resume_wanted_ = false;
+  bool read_wanted_ = false;
+  bool stopped_ = false;
 };
 
 // Sessions of RFC 6587 (Framing::kAuto on plain TCP) and RFC 5425 (Framing::kCounted on TLS). Everything given outlives them.

@@ -12,8 +12,10 @@
 namespace stele::receive {
 namespace {
 
-constexpr std::size_t kBatch = 64;            // datagrams a call
+constexpr std::size_t kBatch = Account::kBatch;  // datagrams a call
 constexpr int kCallsPerTurn = 16;             // before other listeners get theirs
+constexpr int kSendsPerTurn = 1'024;
+constexpr int kTurnsAtStop = 256;             // what a buffer of any usual size holds
 constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(std::uint32_t));
 
 }  // namespace
@@ -23,9 +25,8 @@ struct UdpListener::Buffers {
   std::array<iovec, kBatch> vectors{};
   std::array<sockaddr_in6, kBatch> peers{};
   std::array<std::array<std::byte, kControlBytes>, kBatch> controls{};
-  std::array<mmsghdr, kBatch> messages{};
 
-  void Reset() {
+  void Reset(std::array<mmsghdr, kBatch>& messages) {
     for (std::size_t i = 0; i < kBatch; ++i) {
       vectors[i] = {space.data() + i * limits::kUdpDatagramBytes, limits::kUdpDatagramBytes};
       messages[i].msg_hdr = {};
@@ -48,6 +49,7 @@ UdpListener::UdpListener(boost::asio::io_context& context, LedgerLink& link, Clo
     LogWarning(listener.name + ": this kernel does not count drops per socket");
   }
   (void)::shutdown(socket.get(), SHUT_WR);  // answers ENOTCONN and works: nothing can be sent from here
+  listener_.counts_its_batches = true;
   boost::system::error_code ignored;
   socket_.assign(socket.release(), ignored);
 }
@@ -56,31 +58,58 @@ UdpListener::~UdpListener() = default;
 
 void UdpListener::Start() { Wait(); }
 
+// The socket is read whether there is credit or not: what waits, waits here, fairly, and not in the one queue of the kernel, where
+// a flood leaves no room for others.
 void UdpListener::Wait() {
-  if (!link_.Ready()) {
-    link_.WhenReady([this] { Drain(); });
-    return;
+  if (!waiting_.empty() && !resume_wanted_) {
+    resume_wanted_ = true;
+    link_.WhenReady([this] {
+      resume_wanted_ = false;
+      SendWaiting();
+      link_.FlushSoon();
+      if (!waiting_.empty()) Wait();
+    });
   }
+  if (stopped_ || read_wanted_) return;
+  read_wanted_ = true;
   socket_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
-    if (!error) Drain();
+    read_wanted_ = false;
+    if (error) return;
+    (void)ReadSome();
+    link_.FlushSoon();
+    Wait();
   });
 }
 
-void UdpListener::Drain() {
-  for (int call = 0; call < kCallsPerTurn && link_.Ready(); ++call) {
-    buffers_->Reset();
-    const int count = ::recvmmsg(socket_.native_handle(), buffers_->messages.data(), kBatch, MSG_DONTWAIT, nullptr);
-    if (count <= 0) break;  // nothing left; a transient error of one datagram is gone with the next call
-    const std::int64_t now_ns = clock_.WallNs();
-    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) TakeDatagram(i, now_ns);
-    if (static_cast<std::size_t>(count) < kBatch) break;
+void UdpListener::Stop() {
+  stopped_ = true;
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+  for (int turn = 0; turn < kTurnsAtStop && ReadSome(); ++turn) {
   }
-  link_.FlushSoon();
+  PollKernelDrops();
   Wait();
 }
 
-void UdpListener::TakeDatagram(std::size_t i, std::int64_t now_ns) {
-  mmsghdr& message = buffers_->messages[i];
+// True when there is more to read.
+bool UdpListener::ReadSome() {
+  for (int call = 0; call < kCallsPerTurn; ++call) {
+    Account& account = *listener_.account;
+    buffers_->Reset(account.batch);
+    account.BeginBatch();
+    const int count = ::recvmmsg(socket_.native_handle(), account.batch.data(), kBatch, MSG_DONTWAIT, nullptr);
+    if (count <= 0) return false;  // nothing left; a transient error of one datagram is gone with the next call
+    account.EndBatch(static_cast<std::uint64_t>(count));
+    const std::int64_t now_ns = clock_.WallNs();
+    const std::int64_t boottime_ns = clock_.BoottimeNs();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) TakeDatagram(i, now_ns, boottime_ns);
+    if (static_cast<std::size_t>(count) < kBatch) return false;
+  }
+  return true;
+}
+
+void UdpListener::TakeDatagram(std::size_t i, std::int64_t now_ns, std::int64_t boottime_ns) {
+  mmsghdr& message = listener_.account->batch[i];
   for (cmsghdr* c = CMSG_FIRSTHDR(&message.msg_hdr); c != nullptr; c = CMSG_NXTHDR(&message.msg_hdr, c)) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
       std::uint32_t total = 0;
@@ -91,26 +120,44 @@ void UdpListener::TakeDatagram(std::size_t i, std::int64_t now_ns) {
   const record::Peer peer = PeerOf(buffers_->peers[i]);
   bool overflow = false;
   const std::uint32_t source = link_.SourceOf(index_, listener_, peer, "", overflow);
-  ByteView payload = ByteView(buffers_->space).subspan(i * limits::kUdpDatagramBytes, message.msg_len);
-  std::uint16_t flags = overflow ? record::kFlagOverflowSource : std::uint16_t{0};
-  ++listener_.received;
-  if (payload.size() > options_.message_bytes_max) {
-    flags |= record::kFlagTruncated;
-    link_.Add(listener_, record::Kind::kSyslog, flags, source, now_ns, peer, payload.first(options_.message_bytes_max));
-    link_.Add(listener_, record::Kind::kLoss, 0, source, now_ns, peer,
-              AsBytes(OversizeEntry(listener_.name, payload.size(), WholeHashOf(payload), now_ns)));
-    ++listener_.received;
+  const ByteView payload = ByteView(buffers_->space).subspan(i * limits::kUdpDatagramBytes, message.msg_len);
+  if (source != kRefusedSource && !link_.quotas().Take(source, payload.size(), boottime_ns)) {
+    listener_.LoseOf(Cause::kQuota, source, peer, 1, now_ns);
     return;
   }
-  link_.Add(listener_, record::Kind::kSyslog, flags, source, now_ns, peer, payload);
+  if (waiting_.empty() && link_.Ready()) {
+    Send(source, overflow, now_ns, peer, payload);
+  } else if (!waiting_.Push(source, payload.size(), {source, overflow, now_ns, peer, ToBytes(payload)})) {
+    listener_.LoseOf(Cause::kOverload, source, peer, 1, now_ns);
+  }
 }
 
-// The kernel's counter of this socket only grows, modulo 2^32.
+// So many, and then others get their turn: what was sent is acknowledged, and that is the next.
+void UdpListener::SendWaiting() {
+  for (int i = 0; i < kSendsPerTurn && !waiting_.empty() && link_.Ready(); ++i) {
+    const Datagram datagram = waiting_.Pop();
+    Send(datagram.source, datagram.overflow, datagram.wall_ns, datagram.peer, datagram.payload);
+  }
+}
+
+void UdpListener::Send(std::uint32_t source, bool overflow, std::int64_t wall_ns, const record::Peer& peer, ByteView payload) {
+  std::uint16_t flags = overflow ? record::kFlagOverflowSource : std::uint16_t{0};
+  if (payload.size() <= options_.message_bytes_max) {
+    link_.Add(listener_, record::Kind::kSyslog, flags, source, wall_ns, peer, payload);
+    return;
+  }
+  flags |= record::kFlagTruncated;
+  link_.Add(listener_, record::Kind::kSyslog, flags, source, wall_ns, peer, payload.first(options_.message_bytes_max));
+  link_.Add(listener_, record::Kind::kLoss, 0, source, wall_ns, peer,
+            AsBytes(OversizeEntry(listener_.name, payload.size(), WholeHashOf(payload), wall_ns)));
+}
+
+// The kernel's counter of this socket only grows, modulo 2^32, from the day the supervisor made the socket: the account holds
+// the same number in 64 bits.
 void UdpListener::NoteDrops(std::uint32_t total, std::int64_t now_ns) {
-  const std::uint32_t fresh = total - drops_seen_;
+  const std::uint32_t fresh = total - static_cast<std::uint32_t>(listener_.account->Of(Cause::kKernelDrop).counted);
   if (fresh == 0 || fresh > (1U << 31U)) return;
-  drops_seen_ = total;
-  listener_.Lose("kernel_drop", fresh, now_ns);
+  listener_.Lose(Cause::kKernelDrop, fresh, now_ns);
 }
 
 void UdpListener::PollKernelDrops() {

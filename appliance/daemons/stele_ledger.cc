@@ -18,6 +18,7 @@ Result<Settings> ParseSettings(const std::string& text) {
   try {
     settings.store_dir = object.at("store_dir").get<std::string>();
     settings.segment_bytes = object.value("segment_bytes", settings.segment_bytes);
+    settings.reserve_bytes = object.value("reserve_bytes", settings.reserve_bytes);
     const auto genesis = ParseBase64(object.at("genesis_payload_b64").get<std::string>(), limits::kMiB);
     if (!genesis) return Fail(Code::kInvalid, "configuration: genesis_payload_b64");
     settings.genesis_payload = std::string(AsText(*genesis));

@@ -11,6 +11,7 @@
 #include "appliance/channel/control.h"
 #include "appliance/daemons/receive_json.h"
 #include "appliance/daemons/receive_json_lines.h"
+#include "appliance/daemons/receive_losses.h"
 #include "appliance/daemons/receive_relp.h"
 #include "appliance/daemons/receive_syslog.h"
 #include "appliance/ingest/tls.h"
@@ -48,8 +49,11 @@ struct Ways {
 class Receiver {
  public:
   Receiver(boost::asio::io_context& context, json configuration)
-      : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), timer_(context),
-        control_(context), signature_alarms_(link_, loss_account_) {}
+      : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), losses_(link_, clock_),
+        timer_(context), control_(context), signature_alarms_(link_, loss_account_) {
+    const auto number = [this](const char* name) { return configuration_.value(name, std::uint64_t{0}); };
+    link_.quotas().Limit({number("source_records_per_s"), number("source_bytes_per_s")});
+  }
 
   Result<void> Take(channel::GivenChannel given) {
     if (given.what.role == "ledger") {
@@ -57,6 +61,11 @@ class Receiver {
       return {};
     }
     if (given.what.role == "resent-page") return resent_.UsePage(std::move(given.descriptor));
+    if (given.what.role == "accounts") {
+      STELE_TRY_VOID(link_.accounts().Map(given.descriptor));
+      link_.accounts().Inherit(clock_.WallNs());
+      return {};
+    }
     if (given.what.role != "listener") return Fail(Code::kInvalid, "unknown role " + given.what.role);
     const json detail = json::parse(given.what.detail_json, nullptr, false);
     if (!detail.is_object()) return Fail(Code::kInvalid, "listener " + given.what.name + ": no detail");
@@ -65,6 +74,9 @@ class Receiver {
     listener->zone = configuration_.value("zone", "default");
     listener->transport = detail.value("transport", "");
     listener->address = detail.value("address", "");
+    STELE_TRY(listener->account, link_.accounts().RowOf(listener->name, clock_.WallNs()));
+    // A connection whose sender waits for answers loses nothing unseen when the receiver dies.
+    if (listener->transport == "tcp" || listener->transport == "tls") listener->connections.Mirror(&listener->account->connections);
     listeners_.push_back(std::move(listener));
     return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
   }
@@ -174,18 +186,6 @@ class Receiver {
     LogInfo("new connections use the certificate that ends at " + std::to_string(tls_->not_after_s()));
   }
 
-  static json CountersOf(const Listener& l) {
-    json counters = {{"name", l.name},         {"transport", l.transport}, {"address", l.address},
-                     {"received", l.received}, {"stored", l.stored},       {"lost", l.lost},
-                     {"refused", l.refused},   {"connections", l.connections}, {"sources", l.sources}};
-    if (l.certificate_not_after_s == 0) return counters;
-    counters["tls"] = {{"not_after_s", l.certificate_not_after_s}, {"handshakes_failed", l.handshakes_failed}};
-    if (l.handshakes_failed != 0 && l.handshake_failure_ns != 0) {
-      counters["tls"]["last_failure"] = {{"text", l.handshake_failure}, {"at_ns", l.handshake_failure_ns}};
-    }
-    return counters;
-  }
-
   // Once a second: stalled connections, kernel drops, loss entries, counters for the status.
   void Tick() {
     for (auto& one : ways_.udp) one->PollKernelDrops();
@@ -196,14 +196,18 @@ class Receiver {
       https_listeners_[i]->handshakes_failed = c.handshakes_failed;
       https_listeners_[i]->refused = c.connections_refused + c.requests_refused + c.handshakes_failed + c.events_refused;
     }
-    RecordLosses();
+    link_.accounts().Alive(clock_.WallNs());
+    losses_.Tick(listeners_);
+    RecordRefused();
     signature_alarms_.Tick(clock_.WallNs());
     json list = json::array();
-    for (const auto& l : listeners_) list.push_back(CountersOf(*l));
+    for (const auto& l : listeners_) list.push_back(ListenerCounters(*l));
     link_.SendCounters(json{{"listeners", list}}.dump(-1, ' ', false, json::error_handler_t::replace));
     // Answers to what was committed last still go out.
-    const bool answered = std::all_of(ways_.streams.begin(), ways_.streams.end(), [](const auto& one) { return one->idle(); });
-    if (stopping_ && ((link_.idle() && answered) || --stop_turns_left_ <= 0)) {
+    const auto idle = [](const auto& one) { return one->idle(); };
+    const bool answered = std::all_of(ways_.streams.begin(), ways_.streams.end(), idle);
+    const bool taken = std::all_of(ways_.udp.begin(), ways_.udp.end(), idle);
+    if (stopping_ && ((link_.idle() && answered && taken) || --stop_turns_left_ <= 0)) {
       context_.stop();
       return;
     }
@@ -213,17 +217,8 @@ class Receiver {
     });
   }
 
-  void RecordLosses() {
+  void RecordRefused() {
     if (!link_.Ready()) return;  // counted further; recorded when there is room
-    for (auto& l : listeners_) {
-      for (auto& [cause, pending] : l->losses) {
-        if (pending.count == 0) continue;
-        const std::string entry = json{{"listener", l->name}, {"source", nullptr}, {"cause", cause}, {"count", pending.count},
-                                       {"from_ns", pending.from_ns}, {"to_ns", pending.to_ns}}.dump();
-        pending = {};
-        link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
-      }
-    }
     for (const std::string& entry : link_.gate().TakeEntries(clock_.WallNs(), stopping_)) {
       link_.Add(loss_account_, record::Kind::kLoss, 0, 0, clock_.WallNs(), record::Peer{}, AsBytes(entry));
     }
@@ -256,6 +251,7 @@ class Receiver {
     }
     if (frame && frame->type != channel::Type::kStop) return true;
     stopping_ = true;
+    for (auto& one : ways_.udp) one->Stop();
     for (auto& one : ways_.streams) one->Stop();
     for (auto& one : ways_.https) one->Stop();
     link_.Flush();
@@ -273,6 +269,7 @@ class Receiver {
   SystemEntropy entropy_;
   LedgerLink link_;
   StreamBudget budget_;
+  LossRecorder losses_;
   ResentMemory resent_{entropy_};
   boost::asio::steady_timer timer_;
   boost::asio::posix::stream_descriptor control_;
@@ -303,6 +300,9 @@ Result<int> Main() {
   boost::asio::io_context context(1);
   Receiver receiver(context, configuration);
   STELE_TRY_VOID(receiver.UseRules(configuration));
+  // The accounts come before the listeners that are entered in them.
+  std::stable_partition(given->channels.begin(), given->channels.end(),
+                        [](const channel::GivenChannel& one) { return one.what.role == "accounts"; });
   for (channel::GivenChannel& one : given->channels) STELE_TRY_VOID(receiver.Take(std::move(one)));
   STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::ReceiveProfile()));
   receiver.Start();

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,6 +24,7 @@
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/ingest_tls.h"
 #include "appliance/daemons/listeners.h"
+#include "appliance/daemons/receive_accounts.h"
 #include "appliance/daemons/receive_resent.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
@@ -142,6 +144,7 @@ struct Parts {
   int query_socket;
   int resent_page;
   std::string ingest_tls_json;
+  int accounts;  // the receiver's page, docs/processes.md
 };
 
 // Outlives every receiver: what clients may send again after one has died (receive_resent.h).
@@ -171,6 +174,8 @@ std::string ReceiveConfiguration(const Config& config, const std::string& ingest
               {"relp_refusal", config.relp_refusal},
               {"tls", json::parse(ingest_tls_json, nullptr, false)},
               {"tokens", config.tokens},
+              {"source_records_per_s", config.source_records_per_s},
+              {"source_bytes_per_s", config.source_bytes_per_s},
               {"senders", SendersJson(config.senders)},
               {"keys", SourceKeysJson(config.keys)},
               {"sources", SourcesJson(config)}}
@@ -189,6 +194,7 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
     case kLedger:
       return json{{"store_dir", parts.home.Store().string()},
                   {"segment_bytes", config.segment_bytes},
+                  {"reserve_bytes", config.reserve_bytes},
                   {"genesis_payload_b64", Base64Of(AsBytes(identity.genesis_payload))},
                   {"checkpoint_interval_ms", config.checkpoint_interval_ms},
                   {"heartbeat_interval_ms", config.heartbeat_interval_ms},
@@ -248,6 +254,7 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
     members[i].network = NetworkOf(parts.config);
   }
   members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
+  members[kReceive].own.push_back(DuplicateOf({"accounts", "accounts", ""}, parts.accounts));
   for (const auto& listener : parts.listeners.ingest) members[kReceive].own.push_back(ListenerChannel(listener));
   members[kWeb].own.push_back(ListenerChannel(parts.listeners.viewer));
   members[kReceive].own.push_back(DuplicateOf({"resent-page", "resent", ""}, parts.resent_page));
@@ -522,9 +529,18 @@ Result<Config> ConfigOf(const Home& home, const UpOptions& options) {
   return config;
 }
 
+// run/ready.json goes when the appliance stops. Where it is still there, the run before was cut off: its sockets and what was in
+// them are gone, uncounted. The file's time is the last at which everything is known to have served; 0: nothing was cut off.
+std::int64_t DiedSinceNs(const Home& home) {
+  struct stat status {};
+  if (::stat(home.ReadyFile().c_str(), &status) != 0) return 0;
+  return status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
 Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   STELE_TRY_VOID(MakeHome(home));
   STELE_TRY(const UniqueFd lock, LockHome(home));
+  const std::int64_t died_since_ns = DiedSinceNs(home);
   std::error_code ignored;  // a leftover of a killed run, or nothing
   std::filesystem::remove(home.ReadyFile(), ignored);
   STELE_TRY_VOID(CatchStopSignals());
@@ -536,7 +552,8 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
   STELE_TRY(const UniqueFd resent_page, MakeResentPage());
   STELE_TRY(std::string ingest_tls, IngestTlsJson(home.dir, config, identity.certificates.ingest));
-  const Parts parts{home, config, identity, listeners, tpm, query_socket.get(), resent_page.get(), std::move(ingest_tls)};
+  STELE_TRY(const UniqueFd accounts, receive::MakeAccountsPage(died_since_ns));
+  const Parts parts{home,  config, identity, listeners, tpm, query_socket.get(), resent_page.get(), std::move(ingest_tls), accounts.get()};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const auto reload = [&home, &options] { return ConfigOf(home, options); };

@@ -125,6 +125,16 @@ class FileDevice final : public Device {
   std::uint64_t zeroed_to_ = 0;
 };
 
+// An existing file may be made anew only if nothing was ever written to it: a unit begins with its superblock.
+Result<void> NeverBegun(int fd, const std::string& name) {
+  Bytes sector(limits::kSectorBytes);
+  const ssize_t n = ::pread(fd, sector.data(), sector.size(), 0);
+  if (n < 0) return FailErrno("pread " + name);
+  if (std::all_of(sector.begin(), sector.end(), [](std::byte b) { return b == std::byte{0}; })) return {};
+  errno = EEXIST;
+  return FailErrno("create " + name);
+}
+
 }  // namespace
 
 std::string FileShelf::NameOf(std::uint32_t unit) {
@@ -173,9 +183,15 @@ Result<std::unique_ptr<Device>> FileShelf::Open(std::uint32_t unit, bool writabl
 Result<std::unique_ptr<Device>> FileShelf::Create(std::uint32_t unit, std::uint64_t size_bytes) {
   const std::string name = NameOf(unit);
   if (!directory_fd_.valid()) return Fail(Code::kIo, "create in " + directory_.string() + ": no such directory");
-  const UniqueFd fd(::openat(directory_fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const UniqueFd fd(::openat(directory_fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return FailErrno("create " + name);
+  STELE_TRY_VOID(NeverBegun(fd.get(), name));
   if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) return FailErrno("ftruncate " + name);
+  if (::fallocate(fd.get(), 0, 0, static_cast<off_t>(size_bytes)) != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+    const auto failed = FailErrno("take the room of " + name);
+    (void)!::ftruncate(fd.get(), 0);  // what was taken of it may be needed elsewhere; the name stays for the next try
+    return failed;
+  }
   if (::fsync(fd.get()) != 0) return FailErrno("fsync " + name);
   if (::fsync(directory_fd_.get()) != 0) return FailErrno("fsync of the store's directory");
   return Open(unit, true);

@@ -13,6 +13,7 @@ using limits::kSectorBytes;
 using limits::kTileLeaves;
 
 constexpr std::size_t kPadPayloadBytes = 64;  // at most, per pad record
+constexpr std::size_t kSparesMax = 64;
 
 // Kept free in every unit: enough to pad to the boundary and to seal.
 std::uint64_t ReserveBytes() {
@@ -53,7 +54,8 @@ struct LastUnit {
   Hash mac_digest{};
 };
 
-// The highest unit with a superblock; units above it whose superblock never reached the medium are abandoned whole.
+// The highest unit with a superblock. Units above it that are spare (no superblock, and none above them that was touched) are used
+// next; others are abandoned whole.
 Result<std::optional<LastUnit>> FindLastUnit(DeviceShelf& shelf, const std::vector<std::uint32_t>& units, Tail& tail) {
   for (auto unit = units.rbegin(); unit != units.rend(); ++unit) {
     STELE_TRY(auto device, shelf.Open(*unit, false));
@@ -64,7 +66,12 @@ Result<std::optional<LastUnit>> FindLastUnit(DeviceShelf& shelf, const std::vect
         ledger::Frontier::FromHashes(0, superblock->first_sequence, superblock->frontier)) {
       return LastUnit{std::move(device), std::move(*superblock), SuperblockMacDigest(sector)};
     }
-    if (superblock || superblock.error().code != Code::kNotFound) {
+    const bool never_begun = !superblock && superblock.error().code == Code::kNotFound;
+    if (never_begun && tail.abandons.empty()) {
+      tail.spares.insert(tail.spares.begin(), *unit);
+      continue;
+    }
+    if (!never_begun) {
       tail.damaged = true;
       tail.detail = "unit " + std::to_string(*unit) + ": " +
                     (superblock ? std::string("superblock of another unit") : superblock.error().context);
@@ -94,8 +101,8 @@ Result<Tail> ReadTail(DeviceShelf& shelf) {
   }
   STELE_TRY(std::optional<LastUnit> last, FindLastUnit(shelf, units, tail));
   if (!last) {
-    // Only a first unit that never got its superblock may be started again; it holds nothing.
-    if (units.size() == 1 && !tail.damaged) return tail;
+    // Units that never got their superblock hold nothing: the log may begin with them.
+    if (tail.spares.size() == units.size() && tail.spares.front() == 0 && !tail.damaged) return tail;
     return Fail(Code::kCorrupt, "store: no unit has a valid superblock");
   }
   tail.fresh = false;
@@ -181,12 +188,20 @@ Result<std::unique_ptr<Store>> Store::Open(DeviceShelf& shelf, Clock& clock, con
   store->log_id_ = log_id;
   store->abandons_ = tail.abandons;
   store->next_unit_ = tail.next_unit;
+  for (const std::uint32_t unit : tail.spares) {
+    auto device = shelf.Create(unit, options.segment_bytes);  // made again: its room may not have been taken
+    if (!device) {
+      store->next_unit_ = unit;  // it and those above are tried again when they are needed
+      break;
+    }
+    store->spares_.push_back({unit, std::move(*device)});
+  }
   if (tail.fresh) {
     STELE_TRY_VOID(store->OpenUnit(0, log_id, {}));
     return store;
   }
   store->landmarks_ = tail.landmarks();
-  const bool unit_usable = !tail.sealed && tail.next_unit == tail.unit + 1 && !tail.damaged;
+  const bool unit_usable = !tail.sealed && tail.next_unit == tail.unit + 1 + tail.spares.size() && !tail.damaged;
   if (!unit_usable) {
     STELE_TRY_VOID(store->OpenUnit(tail.size(), tail.head(), tail.frontier().Hashes()));
     return store;
@@ -203,13 +218,11 @@ Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::ve
   if (abandons_.size() > kSuperblockAbandonsMax) {
     return Fail(Code::kCorrupt, "store: more units were given up in a row than a superblock can name");
   }
-  if (unstarted_ == nullptr) {
-    STELE_TRY(unstarted_, shelf_.Create(next_unit_, options_.segment_bytes));
-    ++next_unit_;
-  }
+  if (spares_.empty()) STELE_TRY_VOID(MakeSpare());
+  Spare& next = spares_.front();
   Superblock superblock;
-  superblock.unit = next_unit_ - 1;
-  superblock.size_bytes = options_.segment_bytes;
+  superblock.unit = next.unit;
+  superblock.size_bytes = next.device->size_bytes();
   superblock.log_id = log_id_;
   superblock.first_sequence = size;
   superblock.head = head;
@@ -219,10 +232,11 @@ Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::ve
   superblock.abandons = abandons_;
   // A write that failed leaves a unit that was never begun, and it is tried again: a full disk must not eat unit numbers. A sync
   // that failed ends it.
-  STELE_TRY_VOID(unstarted_->Write(0, EncodeSuperblock(superblock, mac_)));
-  auto device = std::move(unstarted_);
+  STELE_TRY_VOID(next.device->Write(0, EncodeSuperblock(superblock, mac_)));
+  auto device = std::move(next.device);
+  spares_.pop_front();
   if (auto synced = device->Sync(); !synced) {
-    abandons_.push_back({superblock.unit, 0, options_.segment_bytes});
+    abandons_.push_back({superblock.unit, 0, device->size_bytes()});
     return synced;
   }
   abandons_.clear();
@@ -233,7 +247,33 @@ Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::ve
   return {};
 }
 
+Result<void> Store::MakeSpare() {
+  STELE_TRY(auto device, shelf_.Create(next_unit_, options_.segment_bytes));
+  spares_.push_back({next_unit_, std::move(device)});
+  ++next_unit_;
+  return {};
+}
+
 std::uint64_t Store::RoomBytes() const {
+  const std::uint64_t taken = kSectorBytes + ReserveBytes();
+  std::uint64_t room = unit_dead_ ? 0 : RoomInUnitBytes();
+  for (const Spare& spare : spares_) {
+    room += spare.device->size_bytes() > taken ? spare.device->size_bytes() - taken : 0;
+  }
+  return room;
+}
+
+Result<void> Store::Prepare(std::uint64_t room_bytes) {
+  while (RoomBytes() < room_bytes && spares_.size() < kSparesMax) STELE_TRY_VOID(MakeSpare());
+  return {};
+}
+
+Result<void> Store::PrepareRoll() {
+  if (spares_.empty()) STELE_TRY_VOID(MakeSpare());
+  return {};
+}
+
+std::uint64_t Store::RoomInUnitBytes() const {
   const std::uint64_t used = position_bytes_ + ReserveBytes();
   return device_->size_bytes() > used ? device_->size_bytes() - used : 0;
 }
@@ -243,7 +283,7 @@ std::size_t Store::PadCount(std::uint64_t size) {
 }
 
 std::size_t Store::Fits(const ledger::Batch& batch, std::uint64_t size) const {
-  const std::uint64_t room = RoomBytes();
+  const std::uint64_t room = RoomInUnitBytes();
   if (ledger::BlockEncoder::SizeBound(batch.size(), batch.payloads.size(), batch.salt_runs.size()) <= room) {
     return batch.size();
   }
@@ -259,6 +299,7 @@ std::size_t Store::Fits(const ledger::Batch& batch, std::uint64_t size) const {
 }
 
 Result<void> Store::Roll(std::uint64_t size, const Hash& head, const ledger::Frontier& frontier) {
+  STELE_TRY_VOID(PrepareRoll());
   if (!unit_dead_) {
     ledger::BlockPlace place{unit_, position_bytes_, clock_.WallNs(), landmarks_, abandons_};
     auto sealed = Apply(encoder_.EncodeSeal(size, head, frontier.Hashes(), place, mac_));

@@ -4,6 +4,7 @@
 // never written again: its successor's superblock abandons what lies behind the last whole block.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -32,6 +33,7 @@ struct Tail {
   std::vector<TailBlock> blocks;
   bool sealed = false;
   std::uint64_t end_bytes = 0;    // where the next block of this unit goes
+  std::vector<std::uint32_t> spares;      // units behind it that were made and never begun: they come next
   std::vector<ledger::Abandon> abandons;  // to be named by the next block or superblock
   bool damaged = false;           // something is wrong that no crash explains
   std::uint64_t quarantined_records = 0;  // whole blocks that nobody authenticated, now abandoned
@@ -78,6 +80,13 @@ class Store {
   // Encodes, writes and syncs one block. After an error the unit is dead; the same batch is committed to a fresh unit; if
   // that fails too the error is returned and nothing of the batch may be acknowledged.
   Result<void> Commit(const ledger::SequencedBatch& batch, const ledger::Landmarks& landmarks);
+  // Room for blocks to come that no other program can take: the rest of the unit and the spare units, less what ends them.
+  [[nodiscard]] std::uint64_t RoomBytes() const;
+  // Makes spare units until there is so much room, or none more can be had. kIo with ENOSPC: the disk is full.
+  Result<void> Prepare(std::uint64_t room_bytes);
+  // A spare unit, so that this one can be ended. Without one it stays open for what still fits.
+  Result<void> PrepareRoll();
+
   void UseCodec(ledger::Codec codec) { options_.codec = codec; }
 
   [[nodiscard]] std::uint32_t unit() const { return unit_; }
@@ -88,7 +97,8 @@ class Store {
       : shelf_(shelf), clock_(clock), options_(options), mac_(std::move(mac)) {}
   Result<void> OpenUnit(std::uint64_t size, const Hash& head, const std::vector<Hash>& frontier);
   Result<void> Apply(ByteView block);
-  [[nodiscard]] std::uint64_t RoomBytes() const;
+  Result<void> MakeSpare();
+  [[nodiscard]] std::uint64_t RoomInUnitBytes() const;
 
   DeviceShelf& shelf_;
   Clock& clock_;
@@ -96,7 +106,11 @@ class Store {
   ledger::MacChain mac_;
   ledger::BlockEncoder encoder_;
   std::unique_ptr<Device> device_;
-  std::unique_ptr<Device> unstarted_;  // made, but its superblock could not be written (a full disk): tried again, not another
+  struct Spare {
+    std::uint32_t unit = 0;
+    std::unique_ptr<Device> device;
+  };
+  std::deque<Spare> spares_;  // made and not begun; also one whose superblock could not be written: tried again, not another
   Hash log_id_{};
   std::uint32_t unit_ = 0;
   std::uint32_t next_unit_ = 0;

@@ -150,7 +150,9 @@ Result<std::vector<ledger::Abandon>> AbandonsIn(Device& device, std::uint32_t un
   Bytes region(kSectorBytes);
   if (device.size_bytes() < kSectorBytes) return abandons;
   STELE_TRY_VOID(device.Read(0, region));
-  if (const auto superblock = DecodeSuperblock(region)) abandons = superblock->abandons;
+  const auto superblock = DecodeSuperblock(region);
+  if (superblock) abandons = superblock->abandons;
+  if (!superblock && superblock.error().code == Code::kNotFound) return abandons;  // never begun: the superblock comes first
   std::uint64_t at = kSectorBytes;
   while (true) {
     const auto header = NextHeader(device, unit, at);

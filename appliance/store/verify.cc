@@ -191,10 +191,7 @@ bool Verifier::CheckSuperblock(Device& device, std::uint32_t unit, bool last, By
   const auto superblock = DecodeSuperblock(sector);
   const Place place{"superblock", unit, 0, report_.records, report_.records};
   if (!superblock) {
-    if (superblock.error().code == Code::kNotFound && last) {
-      torn_end_ = true;  // made, and cut off before its superblock reached the medium
-      return false;
-    }
+    if (superblock.error().code == Code::kNotFound && last) return false;  // made and not begun: a spare
     return Bad(place, superblock.error().context, false);
   }
   if (superblock->unit != unit) return Bad(place, "superblock of unit " + std::to_string(superblock->unit), true);

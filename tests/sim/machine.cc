@@ -11,6 +11,7 @@ using record::Kind;
 constexpr std::string_view kOrigin = "stele.invalid/log/simulation";
 constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr int kBootsMax = 200;
+constexpr std::uint64_t kAheadBytes = Machine::kSegmentBytes / 3;
 
 anchor::AnchorKeys Keys() {
   auto keys = anchor::DeriveKeys(anchor::Secret(Sha256Of(AsBytes("a seed for the simulation"))), kOrigin);
@@ -210,6 +211,7 @@ Result<void> Machine::CommitAll(ledger::Batch batch, std::optional<std::size_t> 
     STELE_TRY_VOID(CommitPart(batch.TakeFirst(fits), anchored_here ? anchored_intent : std::nullopt));
     if (anchored_intent) anchored_intent = anchored_here ? std::nullopt : std::optional(*anchored_intent - fits);
   }
+  (void)store_->Prepare(kAheadBytes);  // as the writer does after a job: a full disk shows again when a unit is needed
   return {};
 }
 
@@ -242,6 +244,7 @@ Result<void> Machine::CommitPart(ledger::Batch part, std::optional<std::size_t> 
 
 // ledger_writer.cc: PadAndRoll
 Result<void> Machine::PadAndRoll() {
+  STELE_TRY_VOID(store_->PrepareRoll());
   const std::size_t pad = store::Store::PadCount(sequencer_->size());
   if (pad > 0) {
     ledger::Batch pads;
@@ -327,6 +330,7 @@ void Machine::WriteReceipt(const std::optional<std::string>& receipt) {
 void Machine::SettleAndCheck() {
   faults.Clear();
   tpm.ClearFaults();
+  shelf.units_max = ~std::size_t{0};  // room again
   if (intent_lost_ || !up()) {
     Down(Crash::kProcesses);
     BootThrough();

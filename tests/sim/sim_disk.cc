@@ -101,7 +101,17 @@ Result<std::unique_ptr<Device>> SimShelf::Create(std::uint32_t unit, std::uint64
   const DiskFault fault = Fault("create");
   if (fault == DiskFault::kCrashBefore) throw SimCrash();
   if (fault == DiskFault::kError) return Fail(Code::kIo, "simulated create error", 28);
-  if (units_.count(unit) != 0) return Fail(Code::kIo, "simulated create: exists", 17);
+  if (const auto at = units_.find(unit); at != units_.end()) {
+    const auto zero = [](std::byte b) { return b == std::byte{0}; };
+    const Bytes& image = at->second->volatile_image;
+    if (!std::all_of(image.begin(), image.begin() + kSectorBytes, zero)) return Fail(Code::kIo, "simulated create: exists", 17);
+    if (fault == DiskFault::kCrashAfter) throw SimCrash();
+    return Open(unit, true);
+  }
+  if (units_.size() >= units_max) {
+    ++refused_for_room_;
+    return Fail(Code::kIo, "simulated: no room", 28);
+  }
   auto made = std::make_shared<DiskUnit>();
   made->durable.assign(size_bytes, std::byte{0});
   made->volatile_image = made->durable;

@@ -55,6 +55,8 @@ class SimShelf final : public DeviceShelf {
   [[nodiscard]] std::uint64_t misuse() const { return misuse_; }
   void NoteMisuse() { ++misuse_; }
 
+  std::size_t units_max = ~std::size_t{0};  // the disk's room, in units
+  [[nodiscard]] std::uint64_t refused_for_room() const { return refused_for_room_; }
   bool can_refuse_writes = false;  // MakeReadOnly() works; off by default, as stele-ledger runs: it must not rely on it
 
   DiskFault Fault(std::string_view operation) { return plan_ ? plan_(operation) : DiskFault::kNone; }
@@ -63,6 +65,7 @@ class SimShelf final : public DeviceShelf {
   std::map<std::uint32_t, std::shared_ptr<DiskUnit>> units_;
   FaultPlan plan_;
   std::uint64_t misuse_ = 0;
+  std::uint64_t refused_for_room_ = 0;
 };
 
 class SimClock final : public Clock {

@@ -98,6 +98,19 @@ TEST(Simulation, ErrorsAloneLoseNothing) {
   ForSeeds(20'001, 200, [](Machine& m) { Live(m, 14, kErrors); });
 }
 
+// Room for a few units only: what does not fit is refused, what was there stays, and when there is room the log goes on.
+TEST(Simulation, AFullDiskLosesNothingAndTheLogGoesOn) {
+  std::uint64_t full = 0;
+  ForSeeds(30'001, 150, [&](Machine& m) {
+    m.shelf.units_max = 1 + m.Draw(3);
+    Live(m, 20, m.Draw(2) == 0 ? kStops : kErrors);
+    full += m.shelf.refused_for_room();
+  });
+  if (!FromEnvironment("STELE_SIM_SEED")) {
+    EXPECT_GT(full, 100U);
+  }
+}
+
 // The same short life, struck at each of its operations in turn: append, anchored checkpoint, a roll to the next unit, append.
 TEST(Simulation, EveryOperationOfAShortLifeMayBeTheLast) {
   if (FromEnvironment("STELE_SIM_SEED")) GTEST_SKIP() << "one seed was asked for";

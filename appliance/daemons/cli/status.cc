@@ -1,6 +1,8 @@
 // stele status.
 #include <fmt/format.h>
 
+#include <map>
+
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
@@ -49,7 +51,24 @@ std::string StoreText(const json& store) {
   for (const auto& [name, unit] : {std::pair{"bytes", ""}, std::pair{"free_bytes", " free"}}) {
     if (const auto bytes = NumberOf(store, name, -1); bytes >= 0) text += ", " + SizeText(static_cast<std::uint64_t>(bytes)) + unit;
   }
+  if (store.value("full", json(false)) == json(true)) {
+    text += ", FULL: records are refused, " + SizeText(static_cast<std::uint64_t>(NumberOf(store, "room_bytes"))) + " kept in reserve";
+  }
   if (const auto error = TextOf(store, "error"); !error.empty()) text += ", error: " + error;
+  return text;
+}
+
+// The counted ones by cause, and whether there were any that nobody could count.
+std::string LossText(const json& status) {
+  std::string text = fmt::format("{}", NumberOf(status, "losses"));
+  std::map<std::string, std::int64_t> causes;
+  const json listeners = status.value("listeners", json::array());
+  for (const auto& listener : listeners) {
+    const json& losses = ObjectOf(listener, "losses");
+    for (const auto& [cause, count] : losses.items()) causes[cause] += count.is_number_integer() ? count.get<std::int64_t>() : 0;
+  }
+  for (const auto& [cause, count] : causes) text += fmt::format(", {} {}", Safe(cause), count);
+  if (NumberOf(status, "unknown_losses") > 0) text += ", and some whose number is not known (stele search kind:loss)";
   return text;
 }
 
@@ -116,7 +135,7 @@ void PrintStatus(const json& status) {
       {"unanchored, across boots", WindowText(ObjectOf(window, "across_boot"))},
       {"TPM", fmt::format("{} NV writes, budget {}", NumberOf(tpm, "nv_writes"), NumberOf(tpm, "nv_budget"))},
       {"store", StoreText(ObjectOf(status, "store"))},
-      {"losses", TextOf(status, "losses")},
+      {"losses", LossText(status)},
       {"sources", SourcesText(ObjectOf(status, "sources"))},
       {"signing key", TextOf(status, "key")},
       {"sandbox", TextOf(status, "sandbox")},

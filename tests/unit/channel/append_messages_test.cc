@@ -173,6 +173,14 @@ TEST(AppendMessages, TheSmallMessagesAreExact) {
   ExpectStrict(EncodeCommitted({1, 2, 3}), [](const Bytes& b) { return DecodeCommitted(b); });
   ExpectStrict(EncodeRefused({1, "store full"}), [](const Bytes& b) { return DecodeRefused(b); });
   ExpectStrict(EncodePosition({9}), [](const Bytes& b) { return DecodePosition(b); });
+  ExpectStrict(EncodeSettle({7}), [](const Bytes& b) { return DecodeSettle(b); });
+  const Settled settled{5, true, {{"syslog-udp", 17}, {"syslog-tcp", 0}}};
+  ExpectStrict(EncodeSettled(settled), [](const Bytes& b) { return DecodeSettled(b); });
+  const auto again = DecodeSettled(EncodeSettled(settled));
+  EXPECT_EQ(again->epoch, 5U);
+  EXPECT_TRUE(again->loss_frame_committed);
+  EXPECT_EQ(again->committed, settled.committed);
+  EXPECT_EQ(DecodeSettle(EncodeSettle({7}))->loss_frame_id, 7U);
   const auto committed = DecodeCommitted(EncodeCommitted({1, 2, 3}));
   EXPECT_EQ(committed->frame_id, 1U);
   EXPECT_EQ(committed->first_sequence, 2U);

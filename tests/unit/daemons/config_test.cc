@@ -31,6 +31,9 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->tls_client_auth, "none");
   EXPECT_EQ(config->viewer_port, 9443);
   EXPECT_EQ(config->segment_bytes, limits::kSegmentBytesDefault);
+  EXPECT_EQ(config->reserve_bytes, 64 * limits::kMiB);
+  EXPECT_EQ(config->source_records_per_s, 0U);
+  EXPECT_EQ(config->source_bytes_per_s, 0U);
   EXPECT_EQ(config->checkpoint_interval_ms, 500);
   EXPECT_EQ(config->heartbeat_interval_ms, 60'000);
   EXPECT_EQ(config->anchor_interval_ms, 3'600'000);
@@ -95,12 +98,15 @@ tls_client_fingerprints = ["sha256:00112233445566778899aabbccddeeff0011223344556
 zone = "dmz"
 message_bytes_max = 65536
 tokens = ["0123456789abcdef"]
+source_records_per_s = 500
+source_bytes_per_s = 100000
 [viewer]
 address = "192.0.2.1"
 port = 443
 hosts = ["stele.example.org"]
 [store]
 segment_bytes = 1048576
+reserve_bytes = 524288
 codec = "lz4"
 [checkpoint]
 interval_ms = 100
@@ -153,7 +159,10 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(config->viewer_address, "192.0.2.1");
   EXPECT_EQ(config->viewer_port, 443);
   EXPECT_EQ(config->hosts, std::vector<std::string>{"stele.example.org"});
+  EXPECT_EQ(config->source_records_per_s, 500U);
+  EXPECT_EQ(config->source_bytes_per_s, 100'000U);
   EXPECT_EQ(config->segment_bytes, 1'048'576U);
+  EXPECT_EQ(config->reserve_bytes, 524'288U);
   EXPECT_EQ(config->codec, "lz4");
   EXPECT_EQ(config->checkpoint_interval_ms, 100);
   EXPECT_EQ(config->heartbeat_interval_ms, 5'000);
@@ -173,6 +182,12 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(config->sources.named()[1].addresses.size(), 2U);
   EXPECT_EQ(config->sources.named()[1].identity, "agent");
   EXPECT_EQ(config->sha256, Sha256Of(AsBytes(kEverything)));
+}
+
+TEST(Config, TheReserveIsAQuarterOfASegmentWithinBounds) {
+  EXPECT_EQ(ParseConfig("[store]\nsegment_bytes = 1048576\n", "stele.toml")->reserve_bytes, 256 * limits::kKiB);
+  EXPECT_EQ(ParseConfig("[store]\nsegment_bytes = 16777216\n", "stele.toml")->reserve_bytes, 4 * limits::kMiB);
+  EXPECT_EQ(ParseConfig("[store]\nsegment_bytes = 1073741824\n", "stele.toml")->reserve_bytes, 64 * limits::kMiB);
 }
 
 TEST(Config, UnknownKeysAndSectionsNameTheLine) {
@@ -206,6 +221,8 @@ TEST(Config, ValuesOutOfRangeSayWhatTheyShouldBe) {
             "stele.toml:2: ingest.tokens holds a string of fewer than 16 characters");
   EXPECT_NE(ErrorOf("[log]\norigin = \"two words\"\n"), "(accepted)");
   EXPECT_NE(ErrorOf("[store]\nsegment_bytes = 1048575\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[store]\nreserve_bytes = 262143\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[ingest]\nsource_records_per_s = -1\n"), "(accepted)");
   EXPECT_NE(ErrorOf("[checkpoint]\ninterval_ms = 500.5\n"), "(accepted)");
 }
 

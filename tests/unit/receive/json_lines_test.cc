@@ -221,7 +221,7 @@ TEST(JsonLines, AnAnswerForAConnectionThatIsGoneHarmsNobody) {
   }
   ASSERT_TRUE(rig.Eventually([&] { return rig.listener.connections == 0; }));
   rig.ledger->Hold(false);
-  EXPECT_TRUE(rig.Eventually([&] { return rig.listener.stored == 1; }));
+  EXPECT_TRUE(rig.Eventually([&] { return rig.listener.account->waited_stored == 1; }));
 }
 
 TEST(JsonLines, WhereATokenIsAskedForTheFirstLineIsTheLoginAndIsNotStored) {

@@ -29,6 +29,10 @@ void KeepingLedger::Take(const channel::Frame& frame) {
     records_.push_back({r.kind, r.flags, sources_.at(r.source_local - 1), std::string(AsText(payload))});
   };
   OpenFrame open;
+  if (frame.type == channel::Type::kSettle) {
+    (void)channel::Send(channel_.get(), channel::Type::kSettled, channel::EncodeSettled({1, false, {}}));
+    return;
+  }
   if (frame.type == channel::Type::kDeclareSource) {
     const auto declared = channel::DecodeDeclareSource(frame.body);
     STELE_CHECK(declared.has_value() && declared->local == sources_.size() + 1);
