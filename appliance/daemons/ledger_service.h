@@ -143,7 +143,7 @@ class Service {
   void TakeRange(const WriteDone& done);
   [[nodiscard]] std::int64_t StoreRetryInNs() const;  // 0: the store may be tried now
   void Announce();
-  void Acknowledge(const Gathered& gathered, const WriteDone& done);
+  void Acknowledge(const Gathered& gathered, std::size_t committed, const WriteDone& done);
   void PublishNote();
 
   // checkpoints (ledger_checkpoints.cc)
