@@ -145,6 +145,7 @@ ask /webhook/turnstile "${a[@]}" -H 'Content-Type: application/json' --data-bina
 found 'wren-hook' 1
 
 # 6. Hostile: nothing of these is stored, nobody dies.
+sleep 1.2  # the counters are told once a second
 before=$(stored_by https-json)
 receiver=$(pid_of stele-receive)
 memory=$(awk '/^VmHWM/ { print $2 }' "/proc/$receiver/status")

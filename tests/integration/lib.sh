@@ -153,11 +153,11 @@ tls_client() {
 # acknowledged.
 json_lines() {
   local file=$1 count=$2 end=$((SECONDS + 60)) pid acked=0; shift 2
+  rm -f "$work/lines.done"
   : >"$work/lines.answer"
   { cat "$file"; until [ -e "$work/lines.done" ]; do sleep 0.05; done; } |
     tls_client json-lines-tls -no_ign_eof "$@" >"$work/lines.answer" 2>"$work/lines.err" &
   pid=$!
-  rm -f "$work/lines.done"
   while [ "$acked" -lt "$count" ] && [ "$SECONDS" -lt "$end" ]; do
     sleep 0.1
     acked=$(tail -n 1 "$work/lines.answer" | jq -r '.ack // 0' 2>/dev/null) || true
