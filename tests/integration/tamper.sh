@@ -31,18 +31,21 @@ names_a_place() {
   jq -e '.first_bad.what != null and .first_bad.offset != null' "$work/verify.json" >/dev/null || fail 'the verdict names no place'
 }
 
-mapfile -t segments < <(ls "$work/s/store")
-[ ${#segments[@]} -ge 4 ] || fail "only ${#segments[@]} segments: too few for this test"
-last=$((${#segments[@]} - 1))
-used_of() {  # bytes up to the last one that is not zero, in whole sectors
+used_of() {  # bytes of a segment up to the last one that is not zero, in whole sectors
   local end
-  end=$(cmp -l "$work/s/store/${segments[$1]}" /dev/zero 2>/dev/null | tail -n 1 | awk '{ print $1 }' || true)
+  end=$(cmp -l "$work/s/store/$1" /dev/zero 2>/dev/null | tail -n 1 | awk '{ print $1 }' || true)
   echo $(((${end:-0} + 4095) / 4096 * 4096))
 }
+segments=()  # without the spare ones made ahead, which hold nothing
+for segment in $(ls "$work/s/store"); do
+  if [ "$(used_of "$segment")" != 0 ]; then segments+=("$segment"); fi
+done
+[ ${#segments[@]} -ge 4 ] || fail "only ${#segments[@]} segments: too few for this test"
+last=$((${#segments[@]} - 1))
 number=0
 for i in $(seq "${STELE_FLIPS:-24}"); do  # any byte that was written: in turn in each segment, the last up to its end
   number=$((i % ${#segments[@]})) limit=$(stat -c %s "$work/s/store/${segments[$((i % ${#segments[@]}))]}")
-  [ "$number" != "$last" ] || limit=$(used_of "$last")
+  [ "$number" != "$last" ] || limit=$(used_of "${segments[$last]}")
   case "$i" in 1) number=0 offset=0 ;; 2) number=0 offset=$((RANDOM % 4096)) ;; *) offset=$(((RANDOM * 32768 + RANDOM) % limit)) ;; esac
   file="$work/s/store/${segments[$number]}"
   cp -a "$file" "$work/whole"
@@ -54,7 +57,7 @@ for i in $(seq "${STELE_FLIPS:-24}"); do  # any byte that was written: in turn i
 done
 verify_says "$good_words" "$work/s"
 
-segment=${segments[$last]} used=$(used_of "$last")
+segment=${segments[$last]} used=$(used_of "$segment")
 copy; dd if=/dev/zero of="$work/x/store/$segment" bs=4096 seek=$((used / 8192)) count=$((used / 4096)) conv=notrunc status=none
 verify_says "$bad" "$work/x"; pass 'the second half of the last segment wiped with zeros'
 copy; truncate -s $((used / 2 / 4096 * 4096)) "$work/x/store/$segment"
