@@ -24,6 +24,9 @@ as_root() {
     die "this step needs root: $*"; fi
 }
 
+# The programs alone: what running and measuring need; tests stay unbuilt.
+programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-bench-send stele-store-payloads)
+
 # configure_and_build PRESET [TARGET...]: quiet unless it fails; the log stays in build/PRESET/build.log.
 configure_and_build() {
   local preset=$1 log; shift
