@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::size_t kBatch = Account::kBatch;  // datagrams a call
 constexpr int kCallsPerTurn = 16;             // before other listeners get theirs
-constexpr int kSendsPerTurn = 1'024;
 constexpr int kTurnsAtStop = 256;             // what a buffer of any usual size holds
 constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(std::uint32_t));
 
@@ -132,9 +131,10 @@ void UdpListener::TakeDatagram(std::size_t i, std::int64_t now_ns, std::int64_t 
   }
 }
 
-// So many, and then others get their turn: what was sent is acknowledged, and that is the next.
+// As much as there is credit for: less would leave the ledger waiting for its commit window with a batch half full. Who else waits
+// for credit is in front at the next acknowledgement (LedgerLink::Resume).
 void UdpListener::SendWaiting() {
-  for (int i = 0; i < kSendsPerTurn && !waiting_.empty() && link_.Ready(); ++i) {
+  while (!waiting_.empty() && link_.Ready()) {
     const Datagram datagram = waiting_.Pop();
     Send(datagram.source, datagram.overflow, datagram.wall_ns, datagram.peer, datagram.payload);
   }
