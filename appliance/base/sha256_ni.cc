@@ -88,24 +88,23 @@ class Blocks {
   explicit Blocks(const HashJob& job) : job_(job) {
     const std::size_t total = job.prefix.size() + job.body.size();
     whole_ = total / kBlock;
-    if (whole_ > 0 && !job.prefix.empty()) {
-      std::copy(job.prefix.begin(), job.prefix.end(), head_);
-      std::copy_n(job.body.begin(), kBlock - job.prefix.size(), head_ + job.prefix.size());
-    }
     const std::size_t rest = total % kBlock;
-    if (whole_ == 0) {
-      auto* at = std::copy(job.prefix.begin(), job.prefix.end(), tail_);
-      std::copy(job.body.begin(), job.body.end(), at);
-    } else {
-      std::copy(job.body.end() - static_cast<std::ptrdiff_t>(rest), job.body.end(), tail_);
-    }
     tail_blocks_ = rest + 9 > kBlock ? 2 : 1;
-    tail_[rest] = std::byte{0x80};
-    std::fill(tail_ + rest + 1, tail_ + tail_blocks_ * kBlock, std::byte{0});
-    const std::uint64_t bits = std::uint64_t{total} * 8;
-    for (std::size_t i = 0; i < 8; ++i) {
-      tail_[tail_blocks_ * kBlock - 1 - i] = static_cast<std::byte>(bits >> (8 * i) & 0xffU);
+    std::memset(tail_ + (tail_blocks_ - 1) * kBlock, 0, kBlock);  // of fixed size: a few stores
+    if (whole_ == 0) {
+      Copy(job.prefix, tail_);
+      Copy(job.body, tail_ + job.prefix.size());
+    } else {
+      if (!job.prefix.empty()) {
+        Copy(job.prefix, head_);
+        Copy(job.body.first(kBlock - job.prefix.size()), head_ + job.prefix.size());
+      }
+      Copy(job.body.last(rest), tail_);
     }
+    tail_[rest] = std::byte{0x80};
+    if (tail_blocks_ == 2) std::memset(tail_ + rest + 1, 0, kBlock - 1 - rest);
+    const std::uint64_t bits = __builtin_bswap64(std::uint64_t{total} * 8);
+    std::memcpy(tail_ + tail_blocks_ * kBlock - sizeof bits, &bits, sizeof bits);
   }
   [[nodiscard]] std::size_t count() const { return whole_ + tail_blocks_; }
   [[nodiscard]] const std::byte* At(std::size_t i) const {
@@ -115,6 +114,10 @@ class Blocks {
   }
 
  private:
+  static void Copy(ByteView from, std::byte* to) {
+    if (!from.empty()) std::memcpy(to, from.data(), from.size());
+  }
+
   const HashJob& job_;
   std::size_t whole_ = 0;
   std::size_t tail_blocks_ = 1;

@@ -1,6 +1,7 @@
 #include "appliance/channel/append_messages.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "appliance/base/limits.h"
 
@@ -25,30 +26,31 @@ void WriteRecordHeader(Bytes& out, const AppendRecord& r, std::uint32_t length) 
   StoreLittle(raw.data() + 1, r.flags);
   StoreLittle(raw.data() + 3, r.source_local);
   StoreLittle(raw.data() + 7, r.receive_wall_ns);
-  std::copy(r.peer.begin(), r.peer.end(), raw.data() + kPeerAt);
-  std::copy(r.commitment.begin(), r.commitment.end(), raw.data() + kCommitmentAt);
+  std::memcpy(raw.data() + kPeerAt, r.peer.data(), kPeerBytes);
+  std::memcpy(raw.data() + kCommitmentAt, r.commitment.data(), kHashBytes);
   StoreLittle(raw.data() + kCommitmentAt + kHashBytes, length);
   Append(out, raw);
 }
 
-// The record header at the reader's place; the length is returned apart.
+// The record header at the reader's place; the length is returned apart. Once per record of a flood: one test of the length.
 Result<std::uint32_t> ReadRecordHeader(Reader& in, AppendRecord& out) {
-  const auto kind = in.Int<std::uint8_t>();
+  const ByteView header = in.Raw(kRecordHeaderBytes);
+  if (!in.ok()) return Fail(Code::kInvalid, "records: frame cut short");
+  const std::byte* const at = header.data();
+  const auto kind = LoadLittle<std::uint8_t>(at);
   if (!record::IsKind(kind)) return Fail(Code::kInvalid, "records: unknown kind");
   out.kind = static_cast<record::Kind>(kind);
-  out.flags = in.Int<std::uint16_t>();
-  out.source_local = in.Int<std::uint32_t>();
-  out.receive_wall_ns = in.Int<std::int64_t>();
-  const ByteView peer = in.Raw(kPeerBytes);
-  std::copy(peer.begin(), peer.end(), out.peer.begin());
-  out.commitment = in.ReadHash();
-  return in.Int<std::uint32_t>();
+  out.flags = LoadLittle<std::uint16_t>(at + 1);
+  out.source_local = LoadLittle<std::uint32_t>(at + 3);
+  out.receive_wall_ns = LoadLittle<std::int64_t>(at + 7);
+  std::memcpy(out.peer.data(), at + kPeerAt, kPeerBytes);
+  std::memcpy(out.commitment.data(), at + kCommitmentAt, kHashBytes);
+  return LoadLittle<std::uint32_t>(at + kCommitmentAt + kHashBytes);
 }
 
 }  // namespace
 
 FrameBuilder::FrameBuilder() {
-  body_.reserve(limits::kChannelFrameBytes);
   offsets_.reserve(limits::kChannelFrameRecords);
   salts_.reserve(limits::kChannelFrameRecords);
 }
@@ -58,6 +60,7 @@ void FrameBuilder::Start(std::uint64_t frame_id, const record::SaltKey& salt_key
   salt_key_ = salt_key;
   count_ = 0;
   offsets_.clear();
+  body_.reserve(limits::kChannelFrameBytes);
   body_.assign(kRecordsHeaderBytes, std::byte{0});
 }
 
@@ -83,7 +86,7 @@ bool FrameBuilder::Add(record::Kind kind, std::uint16_t flags, std::uint32_t sou
   return true;
 }
 
-ByteView FrameBuilder::Finish(std::uint8_t wants) {
+Bytes FrameBuilder::Finish(std::uint8_t wants) {
   StoreLittle(body_.data(), frame_id_);
   std::copy(salt_key_.begin(), salt_key_.end(), body_.data() + 8);
   StoreLittle(body_.data() + 24, wants);
@@ -111,7 +114,14 @@ ByteView FrameBuilder::Finish(std::uint8_t wants) {
     store(k, second);
     store(i, first);
   }
-  return body_;
+  count_ = 0;
+  // A full frame leaves in the buffer it was built in; a small one must not hold a large buffer while it waits for its answer.
+  if (body_.size() > limits::kChannelFrameBytes / 2) return std::exchange(body_, {});
+  return ToBytes(body_);
+}
+
+void FrameBuilder::Reuse(Bytes spent) {
+  if (spent.capacity() > body_.capacity()) body_.swap(spent);
 }
 
 std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey& salt_key, std::uint8_t wants,
@@ -145,7 +155,6 @@ std::vector<Bytes> CutLargeRecord(std::uint64_t frame_id, const record::SaltKey&
 }
 
 Result<void> DecodeRecords(ByteView body, RecordsFrame& out) {
-  out.records.clear();
   Reader in(body);
   out.frame_id = in.Int<std::uint64_t>();
   const ByteView key = in.Raw(out.salt_key.size());
@@ -155,7 +164,7 @@ Result<void> DecodeRecords(ByteView body, RecordsFrame& out) {
   out.wants_leaves = (wants & kWantsLeaves) != 0;
   const auto count = in.Int<std::uint32_t>();
   if (!in.ok() || wants > (kWantsAck | kWantsLeaves) || count > limits::kChannelFrameRecords) return Fail(Code::kInvalid, "records: bad frame header");
-  out.records.resize(count);
+  out.records.resize(count);  // every field of each is set below
   for (AppendRecord& r : out.records) {
     STELE_TRY(const std::uint32_t length, ReadRecordHeader(in, r));
     r.payload = in.Raw(length);

@@ -44,7 +44,7 @@ struct AppendRecord {
   ByteView payload;
 };
 
-// Builds kRecords bodies in a buffer that is kept; no allocation per record once warm.
+// Builds kRecords bodies; no allocation per record, and none per frame where spent bodies are given back.
 class FrameBuilder {
  public:
   FrameBuilder();
@@ -53,8 +53,9 @@ class FrameBuilder {
   [[nodiscard]] bool Add(record::Kind kind, std::uint16_t flags, std::uint32_t source_local, std::int64_t receive_wall_ns,
                          const record::Peer& peer, ByteView payload);
   [[nodiscard]] static bool FitsAlone(std::size_t payload_bytes);
-  // Computes the commitments (two streams at a time) and returns the body; valid until the next Start().
-  [[nodiscard]] ByteView Finish(std::uint8_t wants);
+  // Computes the commitments (two streams at a time) and returns the body. The builder is empty then.
+  [[nodiscard]] Bytes Finish(std::uint8_t wants);
+  void Reuse(Bytes spent);  // between Finish() and Start(): the buffer for the next frame
   [[nodiscard]] std::uint32_t count() const { return count_; }
   [[nodiscard]] std::uint64_t frame_id() const { return frame_id_; }
   [[nodiscard]] std::size_t size_bytes() const { return body_.size(); }

@@ -149,6 +149,7 @@ void LedgerLink::Refuse(Listener& listener, const record::Peer& peer, std::uint6
 void LedgerLink::StartFrame() {
   record::SaltKey key;
   entropy_.Fill(key);
+  builder_.Reuse(std::exchange(spent_, {}));
   builder_.Start(accounts_.NextFrame(), key);
   builder_shares_.clear();
 }
@@ -203,10 +204,8 @@ void LedgerLink::Flush() {
   OpenFrame frame;
   frame.id = builder_.frame_id();
   frame.count = builder_.count();
-  frame.bodies.push_back(ToBytes(builder_.Finish(0)));
+  frame.bodies.push_back(builder_.Finish(0));
   frame.shares = builder_shares_;
-  record::SaltKey none{};
-  builder_.Start(0, none);  // empty again; StartFrame() gives it a number and a key
   Queue(std::move(frame));
 }
 
@@ -232,10 +231,9 @@ std::size_t LedgerLink::AddWaited(Listener& listener, record::Kind kind, std::ui
     frame.count = builder_.count();
     frame.first_record = taken;
     taken += frame.count;
-    frame.bodies.push_back(ToBytes(builder_.Finish(wants)));
+    frame.bodies.push_back(builder_.Finish(wants));
     frame.shares.emplace_back(&listener, frame.count);
     frame.done = done;
-    builder_.Start(0, record::SaltKey{});
     ++frames;
     Queue(std::move(frame));
   };
@@ -277,9 +275,8 @@ void LedgerLink::AddLosses(const std::vector<LossEntry>& entries, const Done& do
   OpenFrame frame;
   frame.id = builder_.frame_id();
   frame.count = builder_.count();
-  frame.bodies.push_back(ToBytes(builder_.Finish(channel::kWantsAck)));
+  frame.bodies.push_back(builder_.Finish(channel::kWantsAck));
   frame.done = done;
-  builder_.Start(0, record::SaltKey{});
   accounts_.BeginLossFrame(frame.id);
   Queue(std::move(frame));
 }
@@ -413,6 +410,7 @@ void LedgerLink::Finish(std::uint64_t frame_id, Outcome outcome) {
       outcome.leaves = std::move(frame.leaves);
       frame.done(outcome);
     }
+    spent_ = std::move(frame.bodies.front());
     return;
   }
 }

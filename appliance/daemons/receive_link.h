@@ -190,6 +190,7 @@ class LedgerLink {
   Bytes receive_buffer_;
 
   channel::FrameBuilder builder_;
+  Bytes spent_;  // of the frame that was answered last
   std::vector<std::pair<Listener*, std::uint32_t>> builder_shares_;
   bool flush_posted_ = false;
   std::deque<OpenFrame> open_;

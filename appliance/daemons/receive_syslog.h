@@ -4,6 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <memory>
 
 #include "appliance/daemons/receive_fair.h"
@@ -41,6 +42,7 @@ class UdpListener {
     Bytes payload;
   };
   void Wait();
+  void Read();
   bool ReadSome();
   void TakeDatagram(std::size_t i, std::int64_t now_ns, std::int64_t boottime_ns);
   void SendWaiting();
@@ -48,6 +50,7 @@ class UdpListener {
   void NoteDrops(std::uint32_t total, std::int64_t now_ns);
 
   boost::asio::posix::stream_descriptor socket_;
+  boost::asio::steady_timer pause_;
   LedgerLink& link_;
   Clock& clock_;
   Listener& listener_;
@@ -57,6 +60,10 @@ class UdpListener {
   FairQueue<Datagram> waiting_{kUdpWaitingBytes};
   bool resume_wanted_ = false;
   bool read_wanted_ = false;
+  std::uint64_t datagrams_ = 0;
+  std::int64_t read_ns_ = 0;   // of the last turn, boottime
+  std::int64_t pause_ns_ = 0;  // between two turns, while `pausing_`
+  bool pausing_ = false;
   bool stopped_ = false;
 };
 

@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -15,6 +16,16 @@ namespace {
 constexpr std::size_t kBatch = Account::kBatch;  // datagrams a call
 constexpr int kCallsPerTurn = 16;             // before other listeners get theirs
 constexpr int kTurnsAtStop = 256;             // what a buffer of any usual size holds
+constexpr std::int64_t kPauseNsMax = 1'000'000;
+constexpr std::int64_t kBufferBytesPerPauseUs = 2'000;  // a pause leaves most of the socket's buffer free at any rate that a link can bring
+
+// How long datagrams may wait in the socket's buffer.
+std::int64_t PauseNsOf(int socket) {
+  int buffer_bytes = 0;
+  socklen_t size = sizeof buffer_bytes;
+  if (::getsockopt(socket, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, &size) != 0) return 0;
+  return std::min(kPauseNsMax, buffer_bytes / kBufferBytesPerPauseUs * std::int64_t{1'000});
+}
 constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(std::uint32_t));
 
 }  // namespace
@@ -41,7 +52,7 @@ struct UdpListener::Buffers {
 
 UdpListener::UdpListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, Listener& listener,
                          std::size_t index, UniqueFd socket, SyslogOptions options)
-    : socket_(context), link_(link), clock_(clock), listener_(listener), index_(index), options_(options),
+    : socket_(context), pause_(context), link_(link), clock_(clock), listener_(listener), index_(index), options_(options),
       buffers_(std::make_unique<Buffers>()) {
   const int on = 1;
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0) {
@@ -49,6 +60,7 @@ UdpListener::UdpListener(boost::asio::io_context& context, LedgerLink& link, Clo
   }
   (void)::shutdown(socket.get(), SHUT_WR);  // answers ENOTCONN and works: nothing can be sent from here
   listener_.counts_its_batches = true;
+  pause_ns_ = PauseNsOf(socket.get());
   boost::system::error_code ignored;
   socket_.assign(socket.release(), ignored);
 }
@@ -71,19 +83,37 @@ void UdpListener::Wait() {
   }
   if (stopped_ || read_wanted_) return;
   read_wanted_ = true;
-  socket_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
+  const auto read = [this](const boost::system::error_code& error) {
     read_wanted_ = false;
     if (error) return;
-    (void)ReadSome();
+    Read();
     link_.FlushSoon();
     Wait();
-  });
+  };
+  if (pausing_) {
+    pause_.expires_after(std::chrono::nanoseconds(pause_ns_));
+    pause_.async_wait(read);
+  } else {
+    socket_.async_wait(boost::asio::posix::descriptor_base::wait_read, read);
+  }
+}
+
+// While datagrams follow each other closely they are left to gather for a moment: a wake-up, a frame and a send for each of
+// them would cost more than all the rest.
+void UdpListener::Read() {
+  const std::uint64_t taken_before = datagrams_;
+  const bool more = ReadSome();
+  const std::int64_t now_ns = clock_.BoottimeNs();
+  const bool closely = pausing_ ? datagrams_ - taken_before > 1 : now_ns - read_ns_ < pause_ns_;
+  pausing_ = closely && !more;
+  read_ns_ = now_ns;
 }
 
 void UdpListener::Stop() {
   stopped_ = true;
   boost::system::error_code ignored;
   socket_.cancel(ignored);
+  (void)pause_.cancel();
   for (int turn = 0; turn < kTurnsAtStop && ReadSome(); ++turn) {
   }
   PollKernelDrops();
@@ -99,6 +129,7 @@ bool UdpListener::ReadSome() {
     const int count = ::recvmmsg(socket_.native_handle(), account.batch.data(), kBatch, MSG_DONTWAIT, nullptr);
     if (count <= 0) return false;  // nothing left; a transient error of one datagram is gone with the next call
     account.EndBatch(static_cast<std::uint64_t>(count));
+    datagrams_ += static_cast<std::uint64_t>(count);
     const std::int64_t now_ns = clock_.WallNs();
     const std::int64_t boottime_ns = clock_.BoottimeNs();
     for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) TakeDatagram(i, now_ns, boottime_ns);

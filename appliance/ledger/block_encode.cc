@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 
 #include "appliance/base/limits.h"
@@ -52,7 +53,8 @@ void BlockEncoder::Buffers::IndexPeers(const Batch& batch) {
   peer_table.clear();
   peer_numbers.clear();
   for (const record::Peer& peer : batch.peers) {
-    if (!peer_table.empty() && peer == peer_table[peer_index.back()]) {  // runs of one sender are the common case
+    // Runs of one sender are the common case; memcmp, because == goes octet by octet.
+    if (!peer_table.empty() && std::memcmp(peer.data(), peer_table[peer_index.back()].data(), peer.size()) == 0) {
       peer_index.push_back(peer_index.back());
       continue;
     }

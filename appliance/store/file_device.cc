@@ -17,12 +17,35 @@ namespace {
 constexpr std::string_view kPrefix = "seg-";
 constexpr std::size_t kDigits = 8;
 constexpr std::uint64_t kZeroStepBytes = 8 * limits::kMiB;  // how far zeros are written ahead of the data
+constexpr std::size_t kDirectPartBytes = limits::kMiB;      // of one read or write with O_DIRECT
+
+// Memory as O_DIRECT wants it.
+class AlignedBuffer {
+ public:
+  explicit AlignedBuffer(std::size_t size_bytes)
+      : data_(static_cast<std::byte*>(std::aligned_alloc(limits::kSectorBytes, size_bytes))), size_bytes_(size_bytes) {
+    STELE_CHECK(data_ != nullptr);
+  }
+  [[nodiscard]] MutableBytes bytes() const { return {data_.get(), size_bytes_}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)  // aligned_alloc's
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t size_bytes_;
+};
+
+struct FileDescriptors {
+  UniqueFd cached;  // through the page cache
+  UniqueFd direct;  // around it, where the file system can; else invalid
+};
 
 class FileDevice final : public Device {
  public:
-  FileDevice(UniqueFd fd, UniqueFd direct, std::string name, std::uint64_t size_bytes, bool immutable)
-      : fd_(std::move(fd)), direct_(std::move(direct)), name_(std::move(name)), size_bytes_(size_bytes),
-        immutable_(immutable) {}
+  FileDevice(FileDescriptors fds, std::string name, std::uint64_t size_bytes, const FileShelf::Options& options)
+      : fd_(std::move(fds.cached)), direct_(std::move(fds.direct)), name_(std::move(name)), size_bytes_(size_bytes),
+        immutable_(options.immutable_when_sealed), direct_reads_(options.direct_reads) {}
 
   std::uint64_t size_bytes() const override { return size_bytes_; }
 
@@ -39,7 +62,7 @@ class FileDevice final : public Device {
 
   Result<void> Read(std::uint64_t offset_bytes, MutableBytes out) override {
     // O_DIRECT wants aligned memory; where it is not to be had (tmpfs) the page cache answers.
-    if (direct_.valid() && offset_bytes % limits::kSectorBytes == 0 && out.size() % limits::kSectorBytes == 0) {
+    if (direct_reads_ && direct_.valid() && offset_bytes % limits::kSectorBytes == 0 && out.size() % limits::kSectorBytes == 0) {
       return ReadDirect(offset_bytes, out);
     }
     return ReadCached(offset_bytes, out);
@@ -56,10 +79,33 @@ class FileDevice final : public Device {
   }
 
  private:
+  // Around the page cache, where possible: what is written is read by others at most once, and the copy into the cache would cost more
+  // than the compression of what is copied.
   Result<void> WriteAt(std::uint64_t offset_bytes, ByteView data) {
     while (!data.empty()) {
-      const ssize_t n = ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset_bytes));
+      ByteView part = data;
+      if (direct_.valid()) {
+        if (!bounce_) bounce_.emplace(kDirectPartBytes);
+        part = data.first(std::min(data.size(), kDirectPartBytes));
+        std::copy(part.begin(), part.end(), bounce_->bytes().begin());
+        part = ByteView(bounce_->bytes()).first(part.size());
+      }
+      STELE_TRY_VOID(WritePart(offset_bytes, part));
+      offset_bytes += part.size();
+      data = data.subspan(part.size());
+    }
+    return {};
+  }
+
+  Result<void> WritePart(std::uint64_t offset_bytes, ByteView data) {
+    while (!data.empty()) {
+      const int fd = direct_.valid() && data.size() % limits::kSectorBytes == 0 ? direct_.get() : fd_.get();
+      const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset_bytes));
       if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EINVAL && direct_.valid()) {
+        direct_.reset();  // not on this file system, after all
+        continue;
+      }
       if (n < 0) return FailErrno("pwrite " + name_);
       offset_bytes += static_cast<std::uint64_t>(n);
       data = data.subspan(static_cast<std::size_t>(n));
@@ -69,13 +115,17 @@ class FileDevice final : public Device {
 
   // Zeros beyond the data so that a later fdatasync finds allocated, written blocks. Only ever ahead of the write position.
   Result<void> ZeroAhead(std::uint64_t end_bytes) {
-    static const Bytes kZeros(256 * limits::kKiB);
+    static const AlignedBuffer kZeros = [] {
+      AlignedBuffer zeros(kDirectPartBytes);
+      std::fill(zeros.bytes().begin(), zeros.bytes().end(), std::byte{0});
+      return zeros;
+    }();
     if (zeroed_to_ < end_bytes) zeroed_to_ = end_bytes;  // the data itself covers it
     const std::uint64_t target = std::min(size_bytes_, (end_bytes / kZeroStepBytes + 1) * kZeroStepBytes);
     if (target - zeroed_to_ < kZeroStepBytes / 2 && target != size_bytes_) return {};
     while (zeroed_to_ < target) {
-      const std::uint64_t part = std::min<std::uint64_t>(kZeros.size(), target - zeroed_to_);
-      STELE_TRY_VOID(WriteAt(zeroed_to_, ByteView(kZeros).first(part)));
+      const std::uint64_t part = std::min<std::uint64_t>(kZeros.bytes().size(), target - zeroed_to_);
+      STELE_TRY_VOID(WritePart(zeroed_to_, ByteView(kZeros.bytes()).first(part)));
       zeroed_to_ += part;
     }
     return {};
@@ -94,23 +144,16 @@ class FileDevice final : public Device {
   }
 
   Result<void> ReadDirect(std::uint64_t offset_bytes, MutableBytes out) {
-    struct Free {
-      void operator()(std::byte* p) const { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)  // aligned_alloc's
-    };
-    constexpr std::size_t kPart = limits::kMiB;
-    const std::size_t buffer_bytes = std::min(kPart, out.size());
-    const std::unique_ptr<std::byte, Free> buffer(
-        static_cast<std::byte*>(std::aligned_alloc(limits::kSectorBytes, buffer_bytes)));
-    STELE_CHECK(buffer != nullptr);
+    const AlignedBuffer buffer(std::min(kDirectPartBytes, out.size()));
     while (!out.empty()) {
-      const std::size_t want = std::min(buffer_bytes, out.size());
-      const ssize_t n = ::pread(direct_.get(), buffer.get(), want, static_cast<off_t>(offset_bytes));
+      const std::size_t want = std::min(buffer.bytes().size(), out.size());
+      const ssize_t n = ::pread(direct_.get(), buffer.bytes().data(), want, static_cast<off_t>(offset_bytes));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EINVAL) return ReadCached(offset_bytes, out);
       if (n < 0) return FailErrno("pread " + name_);
       const auto got = static_cast<std::size_t>(n) / limits::kSectorBytes * limits::kSectorBytes;
       if (got == 0) return ReadCached(offset_bytes, out);
-      std::copy_n(buffer.get(), got, out.begin());
+      std::copy_n(buffer.bytes().begin(), got, out.begin());
       offset_bytes += got;
       out = out.subspan(got);
     }
@@ -122,6 +165,8 @@ class FileDevice final : public Device {
   std::string name_;
   std::uint64_t size_bytes_;
   bool immutable_;
+  bool direct_reads_;
+  std::optional<AlignedBuffer> bounce_;  // of writes whose memory is not aligned
   std::uint64_t zeroed_to_ = 0;
 };
 
@@ -166,18 +211,18 @@ Result<std::vector<std::uint32_t>> FileShelf::List() {
 Result<std::unique_ptr<Device>> FileShelf::Open(std::uint32_t unit, bool writable) {
   const std::string name = NameOf(unit);
   if (!directory_fd_.valid()) return Fail(Code::kIo, "open " + directory_.string() + ": no such directory");
-  UniqueFd fd(::openat(directory_fd_.get(), name.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
-  if (!fd.valid()) {
+  const int mode = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+  FileDescriptors fds;
+  fds.cached.reset(::openat(directory_fd_.get(), name.c_str(), mode));
+  if (!fds.cached.valid()) {
     if (errno == ENOENT) return Fail(Code::kNotFound, "segment " + name + " is missing", ENOENT);
     return FailErrno("open " + name);
   }
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return FailErrno("fstat " + name);
-  UniqueFd direct;
-  if (options_.direct_reads) direct.reset(::openat(directory_fd_.get(), name.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  if (::fstat(fds.cached.get(), &status) != 0) return FailErrno("fstat " + name);
+  if (writable || options_.direct_reads) fds.direct.reset(::openat(directory_fd_.get(), name.c_str(), mode | O_DIRECT));
   const auto size_bytes = static_cast<std::uint64_t>(status.st_size) / limits::kSectorBytes * limits::kSectorBytes;
-  return std::unique_ptr<Device>(std::make_unique<FileDevice>(std::move(fd), std::move(direct), name, size_bytes,
-                                                              options_.immutable_when_sealed));
+  return std::unique_ptr<Device>(std::make_unique<FileDevice>(std::move(fds), name, size_bytes, options_));
 }
 
 Result<std::unique_ptr<Device>> FileShelf::Create(std::uint32_t unit, std::uint64_t size_bytes) {

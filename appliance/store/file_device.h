@@ -2,7 +2,7 @@
 //
 // Durable-file rules: a new file is full-sized, its room taken by fallocate where the file system can (so that a disk filled by
 // others does not stop a unit that was begun), written with zeros ahead of the data (fallocate alone doubles the time of a
-// sync), synced, and its directory entry synced before the first block. Reads for recovery go around the page cache.
+// sync), synced, and its directory entry synced before the first block. Writes, and reads for recovery, go around the page cache.
 #pragma once
 
 #include <filesystem>

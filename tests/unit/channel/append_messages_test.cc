@@ -30,7 +30,7 @@ Bytes TestFrame(std::size_t count, bool wants_ack = true) {
     EXPECT_TRUE(builder.Add(record::Kind::kSyslog, static_cast<std::uint16_t>(i), 3, 1000 + static_cast<std::int64_t>(i),
                             TestPeer(static_cast<unsigned>(i)), AsBytes(std::string(i, 'x'))));
   }
-  return ToBytes(builder.Finish(wants_ack));
+  return builder.Finish(wants_ack);
 }
 
 TEST(AppendMessages, RecordsArriveAsTheyWereWithTheirCommitments) {
@@ -60,11 +60,12 @@ TEST(AppendMessages, ABuilderIsUsedAgainWithoutATraceOfTheLastFrame) {
   FrameBuilder builder;
   builder.Start(1, TestKey());
   ASSERT_TRUE(builder.Add(record::Kind::kJson, 1, 1, 1, TestPeer(1), AsBytes("first")));
-  (void)builder.Finish(true);
+  builder.Reuse(builder.Finish(true));
   builder.Start(2, record::SaltKey{});
   ASSERT_TRUE(builder.Add(record::Kind::kSyslog, 0, 0, 2, record::Peer{}, AsBytes("second")));
+  const Bytes body = builder.Finish(false);
   RecordsFrame frame;
-  ASSERT_TRUE(DecodeRecords(builder.Finish(false), frame));
+  ASSERT_TRUE(DecodeRecords(body, frame));
   EXPECT_EQ(frame.frame_id, 2U);
   EXPECT_FALSE(frame.wants_ack);
   ASSERT_EQ(frame.records.size(), 1U);
@@ -79,10 +80,11 @@ TEST(AppendMessages, AFrameTakesWhatFitsAndNotOneByteMore) {
     builder.Start(1, TestKey());
     const bool fits = builder.Add(record::Kind::kSyslog, 0, 0, 0, record::Peer{}, AsBytes(std::string(size, 'y')));
     EXPECT_EQ(fits, size == largest);
+    const Bytes body = builder.Finish(true);
     RecordsFrame frame;
-    ASSERT_TRUE(DecodeRecords(builder.Finish(true), frame));
+    ASSERT_TRUE(DecodeRecords(body, frame));
     EXPECT_EQ(frame.records.size(), fits ? 1U : 0U);
-    EXPECT_LE(builder.size_bytes(), limits::kChannelFrameBytes - 2);
+    EXPECT_LE(body.size(), limits::kChannelFrameBytes - 2);
   }
   FrameBuilder many;
   many.Start(1, TestKey());
