@@ -531,7 +531,9 @@ void Service::MaybeCommit() {
     if (age_ns < settings_.commit_window_ms * kNsPerMs && !stopping_) return;
   }
   WriteJob job;
-  job.codec = codec_choice_.Next(!HasRoom());
+  // Senders that wait for their answers cannot fill a batch; a quarter of one, ready as soon as the writer is, says the same.
+  const bool quarter_waits = gathering_.somebody_waits && gathering_.batch.payloads.size() >= limits::kCommitGatherBytes / 4;
+  job.codec = codec_choice_.Next(!HasRoom() || quarter_waits);
   job.batch = std::move(gathering_.batch);
   job.anchored_intent = gathering_.anchored_intent;
   job.next_source = sources_.next_number();
