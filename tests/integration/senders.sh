@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Goal: what common senders send is stored, found by `stele search`, and provable with stock tools.
-# Method: logger over UDP and TCP, curl and openssl s_client with JSON over HTTPS, a real rsyslog that forwards over TCP.
+# Method: logger over UDP and TCP, curl and openssl s_client with JSON over HTTPS, a real rsyslog that forwards over TCP, a real syslog-ng with
+# its drivers network() and syslog(), a real systemd-journald that forwards through rsyslog. (TLS: tls.sh; omrelp: relp.sh.)
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$root/scripts/lib/devices.sh"
 begin_test
@@ -45,12 +46,44 @@ if "$root/scripts/peers" >/dev/null 2>"$work/peers.err"; then
   found kestrel-rsyslog 1
   same 'host as rsyslog wrote it' forwarder "$(jq -r '.rows[0].host' "$work/found.json")"
   stop_process "$forwarder_pid"
+
+  for driver in network-tcp network-udp syslog-tcp; do
+    to=$tcp
+    [ "$driver" != network-udp ] || to=$udp
+    start_syslog_ng_relay "$work/$driver" "$driver" "$to"
+    logger -u "$work/$driver/log" -t relayed -p local3.err "the word is kestrel-$driver"
+    found "kestrel-$driver" 1
+    same "syslog-ng $driver: severity, application" '3 relayed' "$(jq -r '.rows[0] | "\(.severity) \(.app)"' "$work/found.json")"
+    stop_process "$relay_pid"
+  done
+
+  if [ "$(id -u)" != 0 ] || [ ! -x /lib/systemd/systemd-journald ]; then
+    warn 'no root or no systemd-journald: that part was left out'
+  elif ! unshare --mount true 2>/dev/null; then
+    warn 'no private mount namespace can be made here: systemd-journald was left out'
+  else
+    start_journal_device "$work/journal" "$udp"
+    in_journal logger -u /run/systemd/journal/dev-log -t journaled -p auth.crit 'the word is kestrel-dev-log'
+    in_journal systemd-cat -t unit-output -p warning echo 'the word is kestrel-stdout'
+    printf 'MESSAGE=the word is kestrel-native\nPRIORITY=5\nSYSLOG_IDENTIFIER=native\n' | in_journal logger --journald
+    found kestrel-dev-log 1
+    same 'journald, /dev/log: severity, application, host' '2 journaled journaled' "$(jq -r '.rows[0] | "\(.severity) \(.app) \(.host)"' "$work/found.json")"
+    found kestrel-stdout 1
+    same 'journald, a unit that writes to stdout' '4 unit-output' "$(jq -r '.rows[0] | "\(.severity) \(.app)"' "$work/found.json")"
+    found kestrel-native 1
+    same 'journald, native protocol' '5 native' "$(jq -r '.rows[0] | "\(.severity) \(.app)"' "$work/found.json")"
+    in_journal journalctl --quiet --no-pager -o cat >"$work/journal.txt"
+    same 'the journal itself has them too' 3 "$(grep -c kestrel- "$work/journal.txt")"
+    stop_process "$journal_pid"
+  fi
 else
-  warn "rsyslog could not be fetched; that part was left out: $(tail -n 1 "$work/peers.err")"
+  warn "rsyslog and syslog-ng could not be fetched; that part was left out: $(tail -n 1 "$work/peers.err")"
 fi
 
+sleep 1.2  # the counters are told once a second
+before=$(stored_by syslog-udp)
 "$send" --file "$root/tests/data/devices.log" --udp "127.0.0.1:$udp" --rate 200 >/dev/null
-wait_stored syslog-udp 41 20 || fail 'a line of tests/data/devices.log is missing'
+wait_stored syslog-udp $((before + 40)) 20 || fail 'a line of tests/data/devices.log is missing'
 pass 'all 40 device lines are stored'
 found 'kind:loss' 0
 

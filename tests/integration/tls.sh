@@ -38,7 +38,7 @@ if [ "$peers_here" = 1 ]; then
     found "kestrel-$driver" 3
     stop_process "$forwarder_pid"
   done
-  start_syslog_ng_relay "$work/ng" "$tls"
+  start_syslog_ng_relay "$work/ng" syslog-tls "$tls"
   logger -u "$work/ng/log" -t forwarded 'the word is kestrel-syslog-ng'
   found kestrel-syslog-ng 1
   stop_process "$relay_pid"
@@ -136,7 +136,7 @@ if [ "$peers_here" = 1 ]; then
     same "rsyslog $driver: its host is named" 0 "$(jq '.rows[0].flags | length' "$work/found.json")"
     stop_process "$forwarder_pid"
   done
-  start_syslog_ng_relay "$work/r-ng" "$(port_of syslog-tls)" "$work/forwarder.pem" "$work/forwarder.key"
+  start_syslog_ng_relay "$work/r-ng" syslog-tls "$(port_of syslog-tls)" "$work/forwarder.pem" "$work/forwarder.key"
   logger -u "$work/r-ng/log" -t forwarded 'the word is wren-syslog-ng'
   found wren-syslog-ng 1
   same 'syslog-ng: source' "$source" "$(jq '.rows[0].source.id' "$work/found.json")"
