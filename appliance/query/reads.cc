@@ -114,12 +114,13 @@ std::optional<CheckpointInfo> Reads::NewestCheckpoint() {
 // A checkpoint's entry follows the records it covers closely.
 std::optional<CheckpointInfo> Reads::CheckpointOfSize(std::uint64_t size) {
   if (size >= reader_->size()) return std::nullopt;
-  const std::size_t first = reader_->BlockIndexOf(size);
-  const std::size_t last = std::min(first + kCheckpointBlocksMax, reader_->blocks().size() - 1);
-  const store::BlockInfo end = reader_->blocks()[last];
+  const auto first = reader_->BlockIndexOf(size);
+  if (!first) return std::nullopt;
+  const auto last = reader_->BlockAt(std::min(*first + kCheckpointBlocksMax, reader_->block_count() - 1));
+  if (!last) return std::nullopt;
   std::optional<CheckpointInfo> found;
   const Matcher checkpoints(TextTerm(Field::kKind, record::KindName(record::Kind::kCheckpoint)));
-  const ScanRange range{size, end.first_sequence + end.record_count};
+  const ScanRange range{size, last->first_sequence + last->record_count};
   const auto outcome = scanner_.Scan(range, Order::kOldestFirst, checkpoints, ScanLimits{}, [&](RecordFields& fields) -> Result<bool> {
     auto info = CheckpointAt(fields.record().sequence, fields.payload());
     if (!info || info->size < size) return true;
@@ -228,10 +229,21 @@ Answer Reads::Histogram(const ReadRequest& request, const std::atomic<bool>& can
   range.end = frozen->size;
   range.from_ns = std::numeric_limits<std::int64_t>::max();
   range.to_ns = 0;
-  for (const store::BlockInfo& info : reader_->blocks()) {
-    if (info.first_sequence >= frozen->size) break;
-    range.from_ns = std::min(range.from_ns, info.wall_ns_min);
-    range.to_ns = std::max(range.to_ns, info.wall_ns_max + 1);
+  const auto reach = [&range](std::int64_t wall_ns_min, std::int64_t wall_ns_max) {
+    range.from_ns = std::min(range.from_ns, wall_ns_min);
+    range.to_ns = std::max(range.to_ns, wall_ns_max + 1);
+  };
+  for (const store::UnitInfo& unit : reader_->units()) {
+    if (unit.first_sequence >= frozen->size) break;
+    if (unit.end_sequence <= frozen->size) {
+      if (unit.block_count != 0) reach(unit.wall_ns_min, unit.wall_ns_max);
+      continue;
+    }
+    for (std::size_t i = 0; i < unit.block_count; ++i) {  // the answer for one size never changes
+      const auto info = reader_->BlockAt(unit.first_block + i);
+      if (!info || info->first_sequence >= frozen->size) break;
+      reach(info->wall_ns_min, info->wall_ns_max);
+    }
   }
   if (range.to_ns == 0) range.from_ns = 0;  // an empty log
   if (from) range.from_ns = *from;

@@ -71,6 +71,34 @@ Result<bool> Scanner::ScanBlock(const store::BlockInfo& info, const ledger::Deco
   return true;
 }
 
+// The part of a unit that is in the range. False: the scan is over.
+Result<bool> Scanner::ScanUnit(const Span& here, State& state) {
+  const bool backwards = state.order == Order::kNewestFirst;
+  const auto first = reader_.BlockIndexOf(here.first);
+  const auto last = first ? reader_.BlockIndexOf(here.end - 1) : first;
+  if (!last) {  // its headers cannot be read
+    state.outcome.unreadable.push_back(here);
+    return true;
+  }
+  for (std::size_t step = 0; step <= *last - *first; ++step) {
+    if (MustStop(state)) return false;
+    const std::size_t at = backwards ? *last - step : *first + step;
+    STELE_TRY(const store::BlockInfo info, reader_.BlockAt(at));
+    const std::uint64_t end_sequence = info.first_sequence + info.record_count;
+    if (info.wall_ns_max >= state.range.from_ns && info.wall_ns_min < state.range.to_ns) {
+      const auto block = reader_.Block(at);
+      if (block) {
+        STELE_TRY(const bool more, ScanBlock(info, **block, state));
+        if (!more) return false;
+      } else {
+        state.outcome.unreadable.push_back({info.first_sequence, end_sequence});
+      }
+    }
+    state.outcome.resume_at = backwards ? std::max(info.first_sequence, here.first) : std::min(end_sequence, here.end);
+  }
+  return true;
+}
+
 Result<ScanOutcome> Scanner::Scan(const ScanRange& range, Order order, const Matcher& matcher, const ScanLimits& limits,
                                   const OnHit& on_hit) {
   ScanRange bounded = range;
@@ -79,34 +107,27 @@ Result<ScanOutcome> Scanner::Scan(const ScanRange& range, Order order, const Mat
   const bool backwards = order == Order::kNewestFirst;
   state.outcome.resume_at = backwards ? bounded.end : bounded.first;
   if (bounded.first >= bounded.end) return std::move(state.outcome);
-  const std::size_t first_block = reader_.BlockIndexOf(bounded.first);
-  const std::size_t last_block = reader_.BlockIndexOf(bounded.end - 1);
-  for (std::size_t step = 0; step <= last_block - first_block; ++step) {
-    const std::size_t at = backwards ? last_block - step : first_block + step;
-    const store::BlockInfo info = reader_.blocks()[at];
+  const std::vector<store::UnitInfo>& units = reader_.units();
+  for (std::size_t step = 0; step < units.size(); ++step) {
+    const store::UnitInfo& unit = units[backwards ? units.size() - 1 - step : step];
+    const Span here{std::max(unit.first_sequence, bounded.first), std::min(unit.end_sequence, bounded.end)};
+    if (here.first >= here.end) continue;
     if (MustStop(state)) return std::move(state.outcome);
-    const bool outside = info.wall_ns_max < bounded.from_ns || info.wall_ns_min >= bounded.to_ns;
-    if (!outside) {
-      const auto block = reader_.Block(at);
-      if (block) {
-        STELE_TRY(const bool more, ScanBlock(info, **block, state));
-        if (!more) return std::move(state.outcome);
-      } else {
-        state.outcome.unreadable.push_back({info.first_sequence, info.first_sequence + info.record_count});
-      }
+    if (unit.wall_ns_max >= bounded.from_ns && unit.wall_ns_min < bounded.to_ns) {
+      STELE_TRY(const bool more, ScanUnit(here, state));
+      if (!more) return std::move(state.outcome);
     }
-    state.outcome.resume_at = backwards ? std::max(info.first_sequence, bounded.first)
-                                        : std::min(info.first_sequence + info.record_count, bounded.end);
+    state.outcome.resume_at = backwards ? here.first : here.end;
   }
   return std::move(state.outcome);
 }
 
 Result<Scanner::One> Scanner::RecordAt(std::uint64_t sequence) {
   if (sequence >= reader_.size()) return Fail(Code::kNotFound, "no such record");
-  const std::size_t at = reader_.BlockIndexOf(sequence);
+  STELE_TRY(const std::size_t at, reader_.BlockIndexOf(sequence));
   One one;
   STELE_TRY(one.block, reader_.Block(at));
-  one.record = ViewOf(store::LogReader::RecordAt(*one.block, static_cast<std::size_t>(sequence - reader_.blocks()[at].first_sequence)));
+  one.record = ViewOf(store::LogReader::RecordAt(*one.block, static_cast<std::size_t>(sequence - one.block->header.first_sequence)));
   return one;
 }
 

@@ -49,7 +49,8 @@ class Scanner {
   Scanner(store::LogReader& reader, Clock& clock);
 
   // Calls `on_hit` for every record of the range that matches; it returns false to end the scan (that record counts as
-  // seen). The fields are valid during the call only. Errors only from `on_hit`.
+  // seen). The fields are valid during the call only. Errors from `on_hit`, and when a unit becomes unreadable under
+  // the scan.
   using OnHit = std::function<Result<bool>(RecordFields& fields)>;
   [[nodiscard]] Result<ScanOutcome> Scan(const ScanRange& range, Order order, const Matcher& matcher,
                                          const ScanLimits& limits, const OnHit& on_hit);
@@ -68,6 +69,7 @@ class Scanner {
 
  private:
   struct State;
+  [[nodiscard]] Result<bool> ScanUnit(const Span& here, State& state);
   [[nodiscard]] Result<bool> ScanBlock(const store::BlockInfo& info, const ledger::DecodedBlock& block, State& state);
   [[nodiscard]] bool MustStop(State& state) const;
 

@@ -13,6 +13,8 @@ namespace {
 using limits::kSectorBytes;
 using limits::kTileLeaves;
 constexpr std::size_t kCachedBlocks = 8;
+constexpr std::size_t kUnitsHeld = 3;     // the newest and the last ones looked at
+constexpr std::size_t kDevicesOpen = 16;
 
 struct CachedBlock {
   std::size_t index = 0;
@@ -20,6 +22,30 @@ struct CachedBlock {
   std::vector<record::EntryBytes> entries;  // filled when first asked for
   std::vector<Hash> leaves;
 };
+
+// What the headers of a unit's blocks say.
+struct UnitBlocks {
+  std::size_t unit_index = 0;
+  std::vector<BlockInfo> blocks;
+  std::vector<Hash> tile_roots;  // of the tiles that end in these blocks, in order
+  // The sources its blocks declare, as far as they were looked at.
+  std::size_t sources_read_to = 0;  // index in `blocks` of the first not yet looked at
+  std::map<std::uint32_t, SourceInfo> sources;
+
+  void Add(const ledger::BlockHeader& header, const ledger::BlockTables& tables) {
+    blocks.push_back({header.unit, header.offset_bytes, header.size_bytes, header.first_sequence, header.record_count,
+                      header.wall_ns_min, header.wall_ns_max, header.landmarks, header.source_entries});
+    tile_roots.insert(tile_roots.end(), tables.tile_roots.begin(), tables.tile_roots.end());
+  }
+};
+
+// `region` holds the first sector of a block and grows to hold its whole header.
+Result<void> ReadWholeHeader(Device& device, const ledger::BlockHeader& header, Bytes& region) {
+  const std::size_t whole = (header.header_bytes + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
+  if (whole <= kSectorBytes) return {};
+  region.resize(whole);
+  return device.Read(header.offset_bytes, region);
+}
 
 }  // namespace
 
@@ -32,15 +58,21 @@ class LogReader::Impl {
   Result<CachedBlock*> Cached(std::size_t index);
   Result<CachedBlock*> WithEntries(std::size_t index);
   Result<std::vector<Hash>> LeavesOfTile(std::uint64_t tile);
-  const SourceInfo* SourceOf(std::uint32_t source, std::size_t block_index);
-  std::size_t BlockIndexOf(std::uint64_t sequence) const;
-  std::uint64_t size() const { return blocks_.empty() ? 0 : blocks_.back().first_sequence + blocks_.back().record_count; }
+  Result<std::vector<Hash>> TilesOfGroup(std::uint64_t group);
+  ledger::TileTree::Nodes Nodes();
+  Result<const SourceInfo*> SourceOf(std::uint32_t source, std::size_t block_index);
+  std::size_t UnitHolding(std::uint64_t sequence) const;
+  std::size_t UnitIndexOf(std::size_t block_index) const;
+  Result<std::size_t> BlockIndexOf(std::uint64_t sequence);
+  Result<BlockInfo> BlockAt(std::size_t index);
+  std::uint64_t size() const { return units_.empty() ? 0 : units_.back().end_sequence; }
+  std::size_t block_count() const { return units_.empty() ? 0 : units_.back().first_block + units_.back().block_count; }
 
   DeviceShelf& shelf_;
   Hash log_id_{};
   bool has_log_id_ = false;
   Hash head_{};  // the chain's, after the last block
-  std::vector<BlockInfo> blocks_;
+  std::vector<UnitInfo> units_;
   ledger::TileTree tree_;
   std::string damage_;
   bool following_ = false;  // a live log: what was written since abandons_ was read may be abandoned already
@@ -51,6 +83,10 @@ class LogReader::Impl {
   Result<bool> OpenNextUnit();
   bool UnitGivenUp();
   Result<Device*> DeviceOf(std::uint32_t unit);
+  void CloseSomeDevices();
+  void Take(const ledger::BlockHeader& header, const ledger::BlockTables& tables);
+  Result<UnitBlocks*> BlocksOf(std::size_t unit_index);
+  Result<UnitBlocks> ReadHeaders(std::size_t unit_index);
 
   std::map<std::uint32_t, std::unique_ptr<Device>> devices_;
   std::vector<ledger::Abandon> abandons_;
@@ -58,11 +94,7 @@ class LogReader::Impl {
   std::uint32_t unit_ = 0;
   std::uint64_t at_bytes_ = 0;
   std::list<CachedBlock> cache_;
-  struct UnitSources {
-    std::size_t blocks_read_to = 0;  // index of the first block not yet looked at
-    std::map<std::uint32_t, SourceInfo> by_id;
-  };
-  std::map<std::uint32_t, UnitSources> sources_;
+  std::list<UnitBlocks> held_;  // the last one looked at first; the newest unit is always among them
 };
 
 Result<Device*> LogReader::Impl::DeviceOf(std::uint32_t unit) {
@@ -74,8 +106,14 @@ Result<Device*> LogReader::Impl::DeviceOf(std::uint32_t unit) {
   return at->second.get();
 }
 
+// Where nobody holds one: those of a long log would be too many.
+void LogReader::Impl::CloseSomeDevices() {
+  if (devices_.size() >= kDevicesOpen) devices_.clear();
+}
+
 // The next unit whose superblock continues the log. False: there is none.
 Result<bool> LogReader::Impl::OpenNextUnit() {
+  CloseSomeDevices();
   for (std::uint32_t unit = unit_open_ ? unit_ + 1 : 0;; ++unit) {
     auto device = DeviceOf(unit);
     if (!device) {
@@ -109,6 +147,10 @@ Result<bool> LogReader::Impl::OpenNextUnit() {
     unit_ = unit;
     unit_open_ = true;
     at_bytes_ = kSectorBytes;
+    units_.push_back({unit, block_count(), 0, size(), size(), 0, 0});
+    held_.push_front({});
+    held_.front().unit_index = units_.size() - 1;
+    if (held_.size() > kUnitsHeld) held_.pop_back();
     return true;
   }
 }
@@ -152,18 +194,10 @@ Result<LogReader::Impl::Step> LogReader::Impl::ReadNext(std::uint64_t size_limit
       return Step::kEnd;
     }
     if (header->end_sequence() > size_limit) return Step::kEnd;
-    const std::size_t whole = (header->header_bytes + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
-    if (whole > kSectorBytes) {
-      region.resize(whole);
-      STELE_TRY_VOID(device->Read(at_bytes_, region));
-    }
+    STELE_TRY_VOID(ReadWholeHeader(*device, *header, region));
     const auto tables = ledger::DecodeBlockTables(*header, region);
     if (tables) {
-      for (const Hash& root : tables->tile_roots) tree_.PushTileRoot(root);
-      blocks_.push_back({unit_, at_bytes_, header->size_bytes, header->first_sequence, header->record_count,
-                         header->wall_ns_min, header->wall_ns_max, header->landmarks, header->source_entries});
-      at_bytes_ += header->size_bytes;
-      head_ = header->head;
+      Take(*header, *tables);
       return Step::kMoved;
     }
   }
@@ -181,13 +215,77 @@ Result<LogReader::Impl::Step> LogReader::Impl::ReadNext(std::uint64_t size_limit
   return Step::kEnd;
 }
 
+// The next block of the newest unit.
+void LogReader::Impl::Take(const ledger::BlockHeader& header, const ledger::BlockTables& tables) {
+  UnitInfo& unit = units_.back();
+  for (UnitBlocks& held : held_) {
+    if (held.unit_index == units_.size() - 1) held.Add(header, tables);
+  }
+  for (const Hash& root : tables.tile_roots) tree_.PushTileRoot(root);
+  unit.wall_ns_min = unit.block_count == 0 ? header.wall_ns_min : std::min(unit.wall_ns_min, header.wall_ns_min);
+  unit.wall_ns_max = unit.block_count == 0 ? header.wall_ns_max : std::max(unit.wall_ns_max, header.wall_ns_max);
+  ++unit.block_count;
+  unit.end_sequence = header.end_sequence();
+  at_bytes_ += header.size_bytes;
+  head_ = header.head;
+}
+
+// The list of a unit's blocks, read again if it was let go.
+Result<UnitBlocks*> LogReader::Impl::BlocksOf(std::size_t unit_index) {
+  const auto here = std::find_if(held_.begin(), held_.end(), [&](const UnitBlocks& held) { return held.unit_index == unit_index; });
+  if (here != held_.end()) {
+    held_.splice(held_.begin(), held_, here);
+    return &held_.front();
+  }
+  STELE_TRY(UnitBlocks read, ReadHeaders(unit_index));
+  held_.push_front(std::move(read));
+  if (held_.size() > kUnitsHeld) {
+    auto last = std::prev(held_.end());
+    if (last->unit_index == units_.size() - 1) --last;
+    held_.erase(last);
+  }
+  return &held_.front();
+}
+
+Result<UnitBlocks> LogReader::Impl::ReadHeaders(std::size_t unit_index) {
+  CloseSomeDevices();
+  const UnitInfo& info = units_[unit_index];
+  UnitBlocks read;
+  read.unit_index = unit_index;
+  STELE_TRY(Device * device, DeviceOf(info.unit));
+  std::uint64_t at = kSectorBytes;
+  std::uint64_t sequence = info.first_sequence;
+  while (read.blocks.size() < info.block_count) {
+    if (const auto to = AbandonedTo(abandons_, info.unit, at); to && *to > at) {
+      at = *to;
+      continue;
+    }
+    Bytes region(kSectorBytes);
+    if (at + kSectorBytes > device->size_bytes()) return Fail(Code::kCorrupt, "the unit became shorter");
+    STELE_TRY_VOID(device->Read(at, region));
+    STELE_TRY(const ledger::BlockHeader header, ledger::DecodeBlockHeader(region));
+    const bool same = header.type == ledger::BlockType::kData && header.unit == info.unit && header.offset_bytes == at &&
+                      header.size_bytes <= device->size_bytes() - at && header.first_sequence == sequence;
+    if (!same) {
+      return Fail(Code::kCorrupt, "unit " + std::to_string(info.unit) + " offset " + std::to_string(at) +
+                                      ": a block changed under the reader");
+    }
+    STELE_TRY_VOID(ReadWholeHeader(*device, header, region));
+    STELE_TRY(const ledger::BlockTables tables, ledger::DecodeBlockTables(header, region));
+    read.Add(header, tables);
+    at += header.size_bytes;
+    sequence = header.end_sequence();
+  }
+  return read;
+}
+
 // Starts again from the first unit: what is abandoned is only known from what came later.
 Result<void> LogReader::Impl::Reload() {
   STELE_TRY(abandons_, AbandonsInAll(shelf_));
   devices_.clear();
-  blocks_.clear();
+  units_.clear();
+  held_.clear();
   cache_.clear();
-  sources_.clear();
   tree_ = ledger::TileTree();
   has_log_id_ = false;
   unit_open_ = false;
@@ -203,11 +301,34 @@ Result<void> LogReader::Impl::Advance(std::uint64_t size_limit) {
   return {};
 }
 
-std::size_t LogReader::Impl::BlockIndexOf(std::uint64_t sequence) const {
-  const auto after = std::upper_bound(blocks_.begin(), blocks_.end(), sequence,
+std::size_t LogReader::Impl::UnitHolding(std::uint64_t sequence) const {
+  const auto after = std::upper_bound(units_.begin(), units_.end(), sequence,
+                                      [](std::uint64_t s, const UnitInfo& unit) { return s < unit.end_sequence; });
+  STELE_CHECK(after != units_.end());
+  return static_cast<std::size_t>(after - units_.begin());
+}
+
+std::size_t LogReader::Impl::UnitIndexOf(std::size_t block_index) const {
+  const auto after = std::upper_bound(units_.begin(), units_.end(), block_index, [](std::size_t i, const UnitInfo& unit) {
+    return i < unit.first_block + unit.block_count;
+  });
+  STELE_CHECK(after != units_.end());
+  return static_cast<std::size_t>(after - units_.begin());
+}
+
+Result<std::size_t> LogReader::Impl::BlockIndexOf(std::uint64_t sequence) {
+  const std::size_t unit_index = UnitHolding(sequence);
+  STELE_TRY(const UnitBlocks* unit, BlocksOf(unit_index));
+  const auto after = std::upper_bound(unit->blocks.begin(), unit->blocks.end(), sequence,
                                       [](std::uint64_t s, const BlockInfo& b) { return s < b.first_sequence; });
-  STELE_CHECK(after != blocks_.begin());
-  return static_cast<std::size_t>(after - blocks_.begin()) - 1;
+  STELE_CHECK(after != unit->blocks.begin());
+  return units_[unit_index].first_block + static_cast<std::size_t>(after - unit->blocks.begin()) - 1;
+}
+
+Result<BlockInfo> LogReader::Impl::BlockAt(std::size_t index) {
+  const std::size_t unit_index = UnitIndexOf(index);
+  STELE_TRY(const UnitBlocks* unit, BlocksOf(unit_index));
+  return unit->blocks[index - units_[unit_index].first_block];
 }
 
 Result<CachedBlock*> LogReader::Impl::Cached(std::size_t index) {
@@ -216,8 +337,7 @@ Result<CachedBlock*> LogReader::Impl::Cached(std::size_t index) {
     cache_.splice(cache_.begin(), cache_, at);
     return &cache_.front();
   }
-  STELE_CHECK(index < blocks_.size());
-  const BlockInfo& info = blocks_[index];
+  STELE_TRY(const BlockInfo info, BlockAt(index));
   STELE_TRY(Device * device, DeviceOf(info.unit));
   Bytes bytes(info.size_bytes);
   STELE_TRY_VOID(device->Read(info.offset_bytes, bytes));
@@ -244,7 +364,8 @@ Result<std::vector<Hash>> LogReader::Impl::LeavesOfTile(std::uint64_t tile) {
   std::uint64_t sequence = tile * kTileLeaves;
   const std::uint64_t end = std::min(sequence + kTileLeaves, size());
   while (sequence < end) {
-    STELE_TRY(const CachedBlock* cached, WithEntries(BlockIndexOf(sequence)));
+    STELE_TRY(const std::size_t index, BlockIndexOf(sequence));
+    STELE_TRY(const CachedBlock* cached, WithEntries(index));
     const std::uint64_t first = cached->block->header.first_sequence;
     const std::uint64_t stop = std::min(end, cached->block->header.end_sequence());
     for (; sequence < stop; ++sequence) leaves.push_back(cached->leaves[sequence - first]);
@@ -252,27 +373,42 @@ Result<std::vector<Hash>> LogReader::Impl::LeavesOfTile(std::uint64_t tile) {
   return leaves;
 }
 
-const SourceInfo* LogReader::Impl::SourceOf(std::uint32_t source, std::size_t block_index) {
-  const std::uint32_t unit = blocks_[block_index].unit;
-  UnitSources& known = sources_[unit];
-  const auto first_of_unit = static_cast<std::size_t>(
-      std::partition_point(blocks_.begin(), blocks_.end(), [&](const BlockInfo& b) { return b.unit < unit; }) -
-      blocks_.begin());
-  for (std::size_t i = std::max(known.blocks_read_to, first_of_unit); i <= block_index; ++i) {
-    if (blocks_[i].source_entries > 0) {
-      const auto cached = Cached(i);
-      if (!cached) break;
-      const ledger::DecodedBlock& block = *(*cached)->block;
-      for (std::size_t r = 0; r < block.kinds.size(); ++r) {
-        if (block.kinds[r] != static_cast<std::uint8_t>(record::Kind::kSource)) continue;
-        const std::uint32_t id = block.sources[r];
-        known.by_id[id] = {id, block.header.first_sequence + r, std::string(AsText(block.Payload(r)))};
-      }
+// A tile belongs to the unit in which it ends.
+Result<std::vector<Hash>> LogReader::Impl::TilesOfGroup(std::uint64_t group) {
+  std::vector<Hash> tiles;
+  for (std::uint64_t tile = group * ledger::kGroupTiles; tile < (group + 1) * ledger::kGroupTiles;) {
+    const std::size_t unit_index = UnitHolding(tile * kTileLeaves + kTileLeaves - 1);
+    STELE_TRY(const UnitBlocks* unit, BlocksOf(unit_index));
+    std::uint64_t at = tile - units_[unit_index].first_sequence / kTileLeaves;
+    if (at >= unit->tile_roots.size()) return Fail(Code::kCorrupt, "tree: a block lacks the root of a tile");
+    for (; at < unit->tile_roots.size() && tile < (group + 1) * ledger::kGroupTiles; ++at, ++tile) {
+      tiles.push_back(unit->tile_roots[at]);
     }
-    known.blocks_read_to = i + 1;
   }
-  const auto at = known.by_id.find(source);
-  return at == known.by_id.end() ? nullptr : &at->second;
+  return tiles;
+}
+
+ledger::TileTree::Nodes LogReader::Impl::Nodes() {
+  return {tree_, [this](std::uint64_t tile) { return LeavesOfTile(tile); }, [this](std::uint64_t group) { return TilesOfGroup(group); }};
+}
+
+Result<const SourceInfo*> LogReader::Impl::SourceOf(std::uint32_t source, std::size_t block_index) {
+  const std::size_t unit_index = UnitIndexOf(block_index);
+  STELE_TRY(UnitBlocks * unit, BlocksOf(unit_index));
+  const std::size_t first_block = units_[unit_index].first_block;
+  for (std::size_t& i = unit->sources_read_to; first_block + i <= block_index; ++i) {
+    if (unit->blocks[i].source_entries == 0) continue;
+    const auto cached = Cached(first_block + i);
+    if (!cached) break;
+    const ledger::DecodedBlock& block = *(*cached)->block;
+    for (std::size_t r = 0; r < block.kinds.size(); ++r) {
+      if (block.kinds[r] != static_cast<std::uint8_t>(record::Kind::kSource)) continue;
+      const std::uint32_t id = block.sources[r];
+      unit->sources[id] = {id, block.header.first_sequence + r, std::string(AsText(block.Payload(r)))};
+    }
+  }
+  const auto at = unit->sources.find(source);
+  return at == unit->sources.end() ? nullptr : &at->second;
 }
 
 LogReader::LogReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -297,8 +433,10 @@ Result<void> LogReader::Refresh(std::uint64_t size_limit) {
 std::uint64_t LogReader::size() const { return impl_->size(); }
 const std::string& LogReader::damage() const { return impl_->damage_; }
 const Hash& LogReader::log_id() const { return impl_->log_id_; }
-const std::vector<BlockInfo>& LogReader::blocks() const { return impl_->blocks_; }
-std::size_t LogReader::BlockIndexOf(std::uint64_t sequence) const { return impl_->BlockIndexOf(sequence); }
+const std::vector<UnitInfo>& LogReader::units() const { return impl_->units_; }
+std::size_t LogReader::block_count() const { return impl_->block_count(); }
+Result<std::size_t> LogReader::BlockIndexOf(std::uint64_t sequence) { return impl_->BlockIndexOf(sequence); }
+Result<BlockInfo> LogReader::BlockAt(std::size_t block_index) { return impl_->BlockAt(block_index); }
 
 Result<std::shared_ptr<const ledger::DecodedBlock>> LogReader::Block(std::size_t block_index) {
   STELE_TRY(const CachedBlock* cached, impl_->Cached(block_index));
@@ -319,49 +457,53 @@ StoredRecord LogReader::RecordAt(const ledger::DecodedBlock& block, std::size_t 
 
 Result<record::EntryBytes> LogReader::EntryOf(std::uint64_t sequence) {
   if (sequence >= size()) return Fail(Code::kNotFound, "no such record");
-  STELE_TRY(const CachedBlock* cached, impl_->WithEntries(impl_->BlockIndexOf(sequence)));
+  STELE_TRY(const std::size_t index, impl_->BlockIndexOf(sequence));
+  STELE_TRY(const CachedBlock* cached, impl_->WithEntries(index));
   return cached->entries[sequence - cached->block->header.first_sequence];
 }
 
 Result<Hash> LogReader::LeafOf(std::uint64_t sequence) {
   if (sequence >= size()) return Fail(Code::kNotFound, "no such record");
-  STELE_TRY(const CachedBlock* cached, impl_->WithEntries(impl_->BlockIndexOf(sequence)));
+  STELE_TRY(const std::size_t index, impl_->BlockIndexOf(sequence));
+  STELE_TRY(const CachedBlock* cached, impl_->WithEntries(index));
   return cached->leaves[sequence - cached->block->header.first_sequence];
 }
 
 Result<record::Salt> LogReader::SaltOf(std::uint64_t sequence) {
   if (sequence >= size()) return Fail(Code::kNotFound, "no such record");
-  STELE_TRY(const CachedBlock* cached, impl_->Cached(impl_->BlockIndexOf(sequence)));
+  STELE_TRY(const std::size_t index, impl_->BlockIndexOf(sequence));
+  STELE_TRY(const CachedBlock* cached, impl_->Cached(index));
   return cached->block->SaltOf(sequence - cached->block->header.first_sequence);
 }
 
 Result<Hash> LogReader::RootAt(std::uint64_t tree_size) {
   if (tree_size > size()) return Fail(Code::kNotFound, "tree size above the log's");
-  ledger::TileTree::Nodes nodes(impl_->tree_, [this](std::uint64_t tile) { return impl_->LeavesOfTile(tile); });
+  auto nodes = impl_->Nodes();
   return ledger::RootOf(nodes, tree_size);
 }
 
 Result<std::vector<Hash>> LogReader::InclusionProof(std::uint64_t sequence, std::uint64_t tree_size) {
   if (tree_size > size()) return Fail(Code::kNotFound, "tree size above the log's");
-  ledger::TileTree::Nodes nodes(impl_->tree_, [this](std::uint64_t tile) { return impl_->LeavesOfTile(tile); });
+  auto nodes = impl_->Nodes();
   return ledger::InclusionProof(nodes, sequence, tree_size);
 }
 
 Result<std::vector<Hash>> LogReader::ConsistencyProof(std::uint64_t old_size, std::uint64_t new_size) {
   if (new_size > size()) return Fail(Code::kNotFound, "tree size above the log's");
-  ledger::TileTree::Nodes nodes(impl_->tree_, [this](std::uint64_t tile) { return impl_->LeavesOfTile(tile); });
+  auto nodes = impl_->Nodes();
   return ledger::ConsistencyProof(nodes, old_size, new_size);
 }
 
 const SourceInfo* LogReader::SourceOf(std::uint32_t source, std::uint64_t sequence) {
   if (source == 0 || sequence >= size()) return nullptr;
-  return impl_->SourceOf(source, impl_->BlockIndexOf(sequence));
+  const auto index = impl_->BlockIndexOf(sequence);
+  return index ? impl_->SourceOf(source, *index).value_or(nullptr) : nullptr;
 }
 
 Result<LogReader::Landmark> LogReader::LastOfKind(record::Kind kind, std::uint64_t before_sequence) {
   std::uint64_t before = std::min(before_sequence, size());
   while (before > 0) {
-    const std::size_t index = impl_->BlockIndexOf(before - 1);
+    STELE_TRY(const std::size_t index, impl_->BlockIndexOf(before - 1));
     STELE_TRY(const auto block, Block(index));
     const std::uint64_t first = block->header.first_sequence;
     for (std::uint64_t s = before; s > first; --s) {
@@ -371,7 +513,8 @@ Result<LogReader::Landmark> LogReader::LastOfKind(record::Kind kind, std::uint64
     }
     before = first;
     if (index == 0) break;
-    const ledger::Landmarks& marks = impl_->blocks_[index - 1].landmarks;
+    STELE_TRY(const BlockInfo before_it, impl_->BlockAt(index - 1));
+    const ledger::Landmarks& marks = before_it.landmarks;
     if (kind == record::Kind::kCheckpoint || kind == record::Kind::kAnchor) {
       const std::uint64_t mark = kind == record::Kind::kCheckpoint ? marks.checkpoint : marks.anchor;
       if (mark == ledger::kNoSequence) break;

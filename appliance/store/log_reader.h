@@ -1,7 +1,8 @@
 // Reads a log: the committed blocks of all segments, by sequence number, for search, proof and verification.
 //
 // The reader never trusts a length it has not bounded, and never repairs. It sees only what the ledger has announced as
-// committed. Thread safety: one thread per LogReader; several readers of one store are independent.
+// committed. Its memory does not grow with the log, some 100 bytes per unit and 64 per 65,536 records apart: of the blocks of a unit
+// it keeps a list for the newest unit and a few others, and reads their headers again when another one is wanted. Thread safety: one thread per LogReader; several readers of one store are independent.
 #pragma once
 
 #include <memory>
@@ -26,7 +27,7 @@ struct StoredRecord {
   ByteView payload;
 };
 
-struct BlockInfo {  // what the reader keeps in memory of each block
+struct BlockInfo {  // what the reader keeps in memory of the blocks of a few units
   std::uint32_t unit = 0;
   std::uint64_t offset_bytes = 0;
   std::uint32_t size_bytes = 0;
@@ -36,6 +37,16 @@ struct BlockInfo {  // what the reader keeps in memory of each block
   std::int64_t wall_ns_max = 0;
   ledger::Landmarks landmarks;
   std::uint32_t source_entries = 0;
+};
+
+struct UnitInfo {  // and of every unit
+  std::uint32_t unit = 0;
+  std::size_t first_block = 0;  // its blocks are [first_block, first_block + block_count)
+  std::size_t block_count = 0;
+  std::uint64_t first_sequence = 0;
+  std::uint64_t end_sequence = 0;
+  std::int64_t wall_ns_min = 0;  // of its records, if there are any
+  std::int64_t wall_ns_max = 0;
 };
 
 // A source as its `source` entry describes it.
@@ -58,8 +69,10 @@ class LogReader {
   [[nodiscard]] std::uint64_t size() const;  // records readable
   [[nodiscard]] const std::string& damage() const;  // empty, or the first unreadable place
   [[nodiscard]] const Hash& log_id() const;
-  [[nodiscard]] const std::vector<BlockInfo>& blocks() const;     // ascending, dense
-  [[nodiscard]] std::size_t BlockIndexOf(std::uint64_t sequence) const;  // sequence < size()
+  [[nodiscard]] const std::vector<UnitInfo>& units() const;  // ascending; one that was given up may be empty
+  [[nodiscard]] std::size_t block_count() const;
+  Result<std::size_t> BlockIndexOf(std::uint64_t sequence);  // sequence < size()
+  Result<BlockInfo> BlockAt(std::size_t block_index);        // block_index < block_count()
 
   // Decodes a block: columns and payloads; a small cache keeps the last few.
   Result<std::shared_ptr<const ledger::DecodedBlock>> Block(std::size_t block_index);
@@ -77,7 +90,7 @@ class LogReader {
   Result<std::vector<Hash>> ConsistencyProof(std::uint64_t old_size, std::uint64_t new_size);
 
   // The source entry in force for a source number at a sequence; nullptr when unknown. Each segment declares the sources
-  // it uses, so this reads within one segment.
+  // it uses, so this reads within one segment. Valid until the next call of any function.
   const SourceInfo* SourceOf(std::uint32_t source, std::uint64_t sequence);
 
   // The newest checkpoint entry (kind checkpoint) and anchor receipt (kind anchor) at or before a sequence.

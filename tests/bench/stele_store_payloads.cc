@@ -16,9 +16,9 @@ namespace {
 Result<void> Print(const char* directory) {
   store::FileShelf shelf{std::filesystem::path(directory)};
   STELE_TRY(const auto reader, store::LogReader::Open(shelf));
-  for (std::size_t b = 0; b < reader->blocks().size(); ++b) {
+  for (std::size_t b = 0; b < reader->block_count(); ++b) {
     STELE_TRY(const auto block, reader->Block(b));
-    for (std::size_t i = 0; i < reader->blocks()[b].record_count; ++i) {
+    for (std::size_t i = 0; i < block->header.record_count; ++i) {
       const store::StoredRecord record = store::LogReader::RecordAt(*block, i);
       if (record.kind != record::Kind::kSyslog && record.kind != record::Kind::kJson) continue;
       std::string payload(AsText(record.payload));

@@ -99,7 +99,7 @@ void Oracle::CheckReader(store::LogReader& reader, const std::string& when) {
   if (reader.size() != size()) {
     return Complain(prefix + "the reader reads " + std::to_string(reader.size()) + " of " + std::to_string(size()) + " records: " + reader.damage());
   }
-  for (std::size_t b = 0; b < reader.blocks().size(); ++b) {
+  for (std::size_t b = 0; b < reader.block_count(); ++b) {
     const auto block = reader.Block(b);
     if (!block) return Complain(prefix + "reader: " + block.error().context);
     for (std::size_t i = 0; i < (*block)->header.record_count; ++i) {

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "appliance/base/limits.h"
 #include "appliance/ledger/tile_tree.h"
 #include "tests/unit/ledger/reference.h"
@@ -235,31 +237,75 @@ TEST(Tiles, ATilesRootIsTheRootOfItsLeaves) {
   EXPECT_EQ(TileRoot(leaves), SlowRoot(leaves));
 }
 
-TEST(Tiles, TheTreeOfTilesGivesTheSlowTreesProofs) {
-  const auto leaves = NumberedLeaves(5 * limits::kTileLeaves + 77);
-  TileTree tree;
-  for (std::size_t tile = 0; (tile + 1) * limits::kTileLeaves <= leaves.size(); ++tile) {
-    tree.PushTileRoot(TileRoot(std::span(leaves).subspan(tile * limits::kTileLeaves, limits::kTileLeaves)));
-  }
-  EXPECT_EQ(tree.tile_count(), 5U);
-  int asked = 0;
-  TileTree::Nodes nodes(tree, [&](std::uint64_t tile) -> Result<std::vector<Hash>> {
-    ++asked;
-    const std::size_t from = tile * limits::kTileLeaves;
-    return std::vector<Hash>(leaves.begin() + static_cast<std::ptrdiff_t>(from),
-                             leaves.begin() + static_cast<std::ptrdiff_t>(std::min(from + limits::kTileLeaves, leaves.size())));
-  });
-  for (const std::size_t size : {1U, 2U, 255U, 256U, 257U, 511U, 512U, 513U, 1024U, 1280U, 1281U, 1357U}) {
-    const auto slow = std::span(leaves).first(size);
-    ASSERT_EQ(RootOf(nodes, size).value(), SlowRoot(slow)) << size;
-    for (std::size_t i = 0; i < size; i += 1 + size / 17) {
-      ASSERT_EQ(InclusionProof(nodes, i, size).value(), SlowPath(i, slow)) << i << " " << size;
-      ASSERT_EQ(ConsistencyProof(nodes, i, size).value(), SlowConsistency(i, slow)) << i << " " << size;
+// A tree of tiles over numbered leaves, and its nodes as a reader has them: rows of leaves and of tile roots on demand.
+struct TiledLeaves {
+  explicit TiledLeaves(std::size_t count) : leaves(NumberedLeaves(count)) {
+    for (std::size_t at = 0; at + limits::kTileLeaves <= count; at += limits::kTileLeaves) {
+      tiles.push_back(TileRoot(std::span(leaves).subspan(at, limits::kTileLeaves)));
+      tree.PushTileRoot(tiles.back());
     }
   }
-  EXPECT_GT(asked, 0);
-  EXPECT_FALSE(nodes.Node(8, 5));   // not complete
-  EXPECT_FALSE(nodes.Node(11, 0));  // above the tree
+  static std::vector<Hash> Row(const std::vector<Hash>& of, std::uint64_t number) {
+    const std::size_t from = std::min<std::size_t>(number * 256, of.size());
+    const std::size_t to = std::min<std::size_t>(from + 256, of.size());
+    return {of.begin() + static_cast<std::ptrdiff_t>(from), of.begin() + static_cast<std::ptrdiff_t>(to)};
+  }
+  std::vector<Hash> leaves;
+  std::vector<Hash> tiles;
+  TileTree tree;
+  int leaf_rows_asked = 0;
+  int tile_rows_asked = 0;
+  TileTree::Nodes nodes{tree,
+                        [this](std::uint64_t tile) -> Result<std::vector<Hash>> {
+                          ++leaf_rows_asked;
+                          return Row(leaves, tile);
+                        },
+                        [this](std::uint64_t group) -> Result<std::vector<Hash>> {
+                          ++tile_rows_asked;
+                          return Row(tiles, group);
+                        }};
+};
+
+TEST(Tiles, TheTreeOfTilesGivesTheSlowTreesProofs) {
+  TiledLeaves tiled(5 * limits::kTileLeaves + 77);
+  EXPECT_EQ(tiled.tree.tile_count(), 5U);
+  for (const std::size_t size : {1U, 2U, 255U, 256U, 257U, 511U, 512U, 513U, 1024U, 1280U, 1281U, 1357U}) {
+    const auto slow = std::span(tiled.leaves).first(size);
+    ASSERT_EQ(RootOf(tiled.nodes, size).value(), SlowRoot(slow)) << size;
+    for (std::size_t i = 0; i < size; i += 1 + size / 17) {
+      ASSERT_EQ(InclusionProof(tiled.nodes, i, size).value(), SlowPath(i, slow)) << i << " " << size;
+      ASSERT_EQ(ConsistencyProof(tiled.nodes, i, size).value(), SlowConsistency(i, slow)) << i << " " << size;
+    }
+  }
+  EXPECT_GT(tiled.leaf_rows_asked, 0);
+  EXPECT_EQ(tiled.tile_rows_asked, 0);  // those of the open group are in memory
+  EXPECT_FALSE(tiled.nodes.Node(8, 5));   // not complete
+  EXPECT_FALSE(tiled.nodes.Node(11, 0));  // above the tree
+}
+
+// Checked by verification: the slow tree would take seconds for so many leaves.
+TEST(Tiles, CompleteGroupsOfTilesAreForgottenAndAskedForAgain) {
+  const std::size_t group = limits::kTileLeaves * kGroupTiles;
+  TiledLeaves tiled(2 * group + 3 * limits::kTileLeaves + 5);
+  EXPECT_EQ(tiled.tree.tile_count(), 2 * kGroupTiles + 3);
+  std::map<std::size_t, Hash> roots;
+  CompactRange range;
+  for (const std::size_t size : {group - 1, group, group + 1, 2 * group, tiled.leaves.size()}) {
+    for (std::size_t i = range.end(); i < size; ++i) range.Push(tiled.leaves[i]);
+    roots[size] = range.Root();
+    ASSERT_EQ(RootOf(tiled.nodes, size).value(), roots[size]) << size;
+    for (const std::size_t i : {std::size_t{0}, size / 3, group - 300, size - 1}) {
+      const auto proof = InclusionProof(tiled.nodes, i, size);
+      ASSERT_TRUE(proof && VerifyInclusion(tiled.leaves[i], i, size, *proof, roots[size])) << i << " " << size;
+    }
+    for (const auto& [old_size, old_root] : roots) {
+      const auto proof = ConsistencyProof(tiled.nodes, old_size, size);
+      ASSERT_TRUE(proof && VerifyConsistency(old_size, size, old_root, roots[size], *proof)) << old_size << " " << size;
+    }
+  }
+  EXPECT_GT(tiled.tile_rows_asked, 0);
+  EXPECT_FALSE(tiled.nodes.Node(8, 2 * kGroupTiles + 3));
+  EXPECT_FALSE(tiled.nodes.Node(16, 2));
 }
 
 }  // namespace

@@ -224,6 +224,49 @@ TEST(Store, MoreUnitsGivenUpThanASuperblockNamesIsAnErrorAndNoAbort) {
   EXPECT_LE(log.shelf().units().size(), 1 + kSuperblockAbandonsMax + 1);
 }
 
+// More units than the reader keeps lists of, more leaves than a group of tiles has, and a unit that was given up at an odd size among
+// them: whatever was let go is read again, and says the same.
+TEST(LogReader, WhatItLetGoOfALongLogItFindsAgain) {
+  TestLog log(256 * limits::kKiB);
+  log.Open();
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(log.Write(log.MakeBatch(1'777, 40)));
+  ASSERT_TRUE(log.store().Roll(log.sequencer().size(), log.sequencer().head(), log.sequencer().frontier()));
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(log.Write(log.MakeBatch(1'777, 40)));
+  auto opened = LogReader::Open(log.shelf());
+  ASSERT_TRUE(opened);
+  LogReader& reader = **opened;
+  const std::vector<Hash>& leaves = log.leaves();
+  const std::uint64_t size = leaves.size();
+  ASSERT_EQ(reader.size(), size) << reader.damage();
+  ASSERT_GT(size, 65'536U + 256);
+  ASSERT_GT(reader.units().size(), 5U);
+
+  std::uint64_t next = 0;
+  for (std::size_t b = 0; b < reader.block_count(); ++b) {
+    const auto info = reader.BlockAt(b);
+    ASSERT_TRUE(info);
+    ASSERT_EQ(info->first_sequence, next);
+    ASSERT_LT(info->unit, reader.units().size());
+    ASSERT_LT(b - reader.units()[info->unit].first_block, reader.units()[info->unit].block_count);
+    next += info->record_count;
+  }
+  EXPECT_EQ(next, size);
+
+  ledger::CompactRange whole;
+  for (const Hash& leaf : leaves) whole.Push(leaf);
+  const Hash root = reader.RootAt(size).value();
+  ASSERT_EQ(root, whole.Root());
+  for (int i = 0; i < 60; ++i) {
+    const std::uint64_t sequence = log.random()() % size;
+    const std::size_t index = reader.BlockIndexOf(sequence).value();
+    EXPECT_LE(reader.BlockAt(index)->first_sequence, sequence);
+    ASSERT_EQ(reader.LeafOf(sequence).value(), leaves[sequence]);
+    const auto proof = reader.InclusionProof(sequence, size);
+    ASSERT_TRUE(proof) << proof.error().context;
+    ASSERT_TRUE(ledger::VerifyInclusion(leaves[sequence], sequence, size, *proof, root)) << sequence;
+  }
+}
+
 // The reader lives on while the ledger fails to commit, gives the unit up and goes on in the next one.
 TEST(LogReader, AFollowerNeverShowsWhatWasNotCommitted) {
   TestLog log;
