@@ -431,9 +431,9 @@ class Appliance {
     if (now < next_certificates_) return;
     next_certificates_ = now + kBetweenCertificateWatches;
     constexpr std::int64_t kNsPerSecond = 1'000'000'000;
-    for (const Alarm& alarm : certificate_watch_.Observe(CertificateEnds(parts_.home.Keys()), clock.WallNs() / kNsPerSecond)) {
-      RaiseAlarm(alarm);
-    }
+    const std::string& own = parts_.config.tls_certificate;
+    const auto certificates = CertificatesToWatch(parts_.home.Keys(), own.empty() ? std::filesystem::path() : parts_.home.dir / own);
+    for (const Alarm& alarm : certificate_watch_.Observe(certificates, clock.WallNs() / kNsPerSecond)) RaiseAlarm(alarm);
   }
 
   static bool Readable(int fd) {

@@ -58,31 +58,38 @@ std::optional<Alarm> TimeSyncWatch::Observe(bool synchronised, std::int64_t boot
                "nothing has synchronised the clock since Stele started: receive times are only as good as it is"};
 }
 
-std::vector<Alarm> CertificateWatch::Observe(const std::map<std::string, std::int64_t>& end_s, std::int64_t now_s) {
+std::vector<Alarm> CertificateWatch::Observe(const WatchedCertificates& certificates, std::int64_t now_s) {
   std::vector<Alarm> alarms;
-  for (const auto& [name, end] : end_s) {
+  for (const auto& [name, certificate] : certificates) {
+    const std::int64_t left_s = certificate.end_s - now_s;
     const auto told = told_s_.find(name);
-    if (end - now_s >= kWarnSeconds || (told != told_s_.end() && now_s - told->second < kDay)) continue;
+    if (left_s >= kWarnSeconds || (told != told_s_.end() && now_s - told->second < kDay)) continue;
     told_s_[name] = now_s;
-    const std::string when = FormatTime(end * 1'000'000'000);
-    const std::string text = end <= now_s ? "the certificate " + name + ".pem ended on " + when
-                                          : "the certificate " + name + ".pem ends in " +
-                                                std::to_string((end - now_s) / kDay) + " days, on " + when;
-    alarms.push_back({"certificate_ends", text + "; a start of Stele makes a new one"});
+    const std::string when = FormatTime(certificate.end_s * 1'000'000'000);
+    std::string text = "the certificate " + name;
+    text += left_s <= 0 ? " ended on " + when : " ends in " + std::to_string(left_s / kDay) + " days, on " + when;
+    text += certificate.renewed ? "; a start of Stele makes a new one"
+                                : "; put a new one in its place and send SIGHUP to stele up";
+    alarms.push_back({"certificate_ends", text});
   }
   return alarms;
 }
 
-std::map<std::string, std::int64_t> CertificateEnds(const fs::path& keys_dir) {
-  std::map<std::string, std::int64_t> ends;
+WatchedCertificates CertificatesToWatch(const fs::path& keys_dir, const fs::path& configured) {
+  WatchedCertificates certificates;
+  const auto add = [&certificates](const fs::path& file, const std::string& name, bool renewed) {
+    const auto pem = ReadFile(file, kPemBytesMax);
+    const auto end = pem ? EndOf(*pem) : std::nullopt;
+    if (end) certificates[name] = {*end, renewed};
+  };
   std::error_code failed;
   for (fs::directory_iterator at(keys_dir, failed), end; !failed && at != end; at.increment(failed)) {
-    if (at->path().extension() != ".pem" || at->path().stem() == "provisioning") continue;  // that one is a private key
-    const auto pem = ReadFile(at->path(), kPemBytesMax);
-    if (!pem) continue;
-    if (const auto until = EndOf(*pem)) ends[at->path().stem().string()] = *until;
+    const fs::path& file = at->path();
+    if (file.extension() != ".pem" || file.stem() == "provisioning") continue;  // that one is a private key
+    add(file, file.filename().string(), /*renewed=*/true);
   }
-  return ends;
+  if (!configured.empty()) add(configured, configured.string(), /*renewed=*/false);
+  return certificates;
 }
 
 }  // namespace stele::daemons

@@ -33,18 +33,26 @@ class TimeSyncWatch {
   bool alarmed_ = false;
 };
 
+struct WatchedCertificate {
+  std::int64_t end_s = 0;  // seconds since the epoch
+  bool renewed = false;    // by a start of Stele; otherwise by whoever configured it
+  friend bool operator==(const WatchedCertificate&, const WatchedCertificate&) = default;
+};
+using WatchedCertificates = std::map<std::string, WatchedCertificate>;  // by file name
+
 class CertificateWatch {
  public:
   static constexpr std::int64_t kDay = 86'400;
   static constexpr std::int64_t kWarnSeconds = 30 * kDay;
-  // `end_s`: when each certificate ends, seconds since the epoch, by name. One alarm a day and certificate.
-  [[nodiscard]] std::vector<Alarm> Observe(const std::map<std::string, std::int64_t>& end_s, std::int64_t now_s);
+  // One alarm a day and certificate.
+  [[nodiscard]] std::vector<Alarm> Observe(const WatchedCertificates& certificates, std::int64_t now_s);
 
  private:
   std::map<std::string, std::int64_t> told_s_;
 };
 
-// When the certificates of a folder end (NAME.pem, by NAME); what is no certificate is left out.
-[[nodiscard]] std::map<std::string, std::int64_t> CertificateEnds(const std::filesystem::path& keys_dir);
+// The certificates of Stele's own folder (*.pem, by file name) and, unless its name is empty, the configured one of the ingest listeners.
+// What is no certificate is left out.
+[[nodiscard]] WatchedCertificates CertificatesToWatch(const std::filesystem::path& keys_dir, const std::filesystem::path& configured);
 
 }  // namespace stele::daemons

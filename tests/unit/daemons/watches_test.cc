@@ -44,10 +44,11 @@ TEST(TimeSyncWatch, AskingTheKernelNeedsNoPrivilege) { (void)KernelTimeIsSynchro
 TEST(CertificateWatch, AnAlarmADayFromThirtyDaysBeforeTheEnd) {
   CertificateWatch watch;
   const std::int64_t end = 1'000 * kDay;
-  EXPECT_TRUE(watch.Observe({{"viewer", end}}, end - 30 * kDay).empty());
+  const WatchedCertificates watched{{"viewer.pem", {end, true}}};
+  EXPECT_TRUE(watch.Observe(watched, end - 30 * kDay).empty());
   std::size_t alarms = 0;
   for (std::int64_t hour = 1; hour <= 40 * 24; ++hour) {
-    for (const Alarm& alarm : watch.Observe({{"viewer", end}}, end - 30 * kDay + hour * 3'600)) {
+    for (const Alarm& alarm : watch.Observe(watched, end - 30 * kDay + hour * 3'600)) {
       ++alarms;
       EXPECT_EQ(alarm.name, "certificate_ends");
       EXPECT_NE(alarm.text.find("viewer"), std::string::npos);
@@ -56,7 +57,16 @@ TEST(CertificateWatch, AnAlarmADayFromThirtyDaysBeforeTheEnd) {
   EXPECT_EQ(alarms, 40U);
 }
 
-TEST(CertificateWatch, ReadsTheEndOfEveryCertificateInTheFolder) {
+TEST(CertificateWatch, SaysWhoMustRenewIt) {
+  CertificateWatch watch;
+  const auto alarms = watch.Observe({{"/etc/site.pem", {kDay, false}}, {"viewer.pem", {kDay, true}}}, 0);
+  ASSERT_EQ(alarms.size(), 2U);
+  EXPECT_NE(alarms[0].text.find("/etc/site.pem ends in 1 days"), std::string::npos);
+  EXPECT_NE(alarms[0].text.find("SIGHUP"), std::string::npos);
+  EXPECT_NE(alarms[1].text.find("a start of Stele"), std::string::npos);
+}
+
+TEST(CertificateWatch, ReadsTheEndOfEveryCertificateInTheFolderAndOfTheConfiguredOne) {
   std::string name = (fs::temp_directory_path() / "stele-watch-XXXXXX").string();
   ASSERT_NE(::mkdtemp(name.data()), nullptr);
   const fs::path dir = name;
@@ -70,8 +80,11 @@ TEST(CertificateWatch, ReadsTheEndOfEveryCertificateInTheFolder) {
   std::ofstream(dir / "viewer.pem") << *CertificatePem(*pair);
   std::ofstream(dir / "provisioning.pem") << *KeyPem(*pair);  // no certificate, and not to be looked at twice
   std::ofstream(dir / "viewer.key") << "x";
-  EXPECT_EQ(CertificateEnds(dir), (std::map<std::string, std::int64_t>{{"viewer", 1'800'000'000}}));
-  EXPECT_TRUE(CertificateEnds(dir / "none").empty());
+  EXPECT_EQ(CertificatesToWatch(dir, {}), (WatchedCertificates{{"viewer.pem", {1'800'000'000, true}}}));
+  const fs::path configured = dir / "viewer.pem";
+  EXPECT_EQ(CertificatesToWatch(dir / "none", configured),
+            (WatchedCertificates{{configured.string(), {1'800'000'000, false}}}));
+  EXPECT_TRUE(CertificatesToWatch(dir / "none", dir / "viewer.key").empty());
   std::error_code ignored;
   fs::remove_all(dir, ignored);
 }
