@@ -93,6 +93,7 @@ class Client {
       }
     }
     while (sent_.messages < to && frames_.ends[sent_.messages] <= sent_.bytes) ++sent_.messages;
+    if (how_.delays) sent_at_.resize(sent_.messages, SteadyClock::now());
     if (sent_.messages == answered_ && answered_ < count_ && !blocked) {  // only the rate holds us back
       Pace(started_, sent_.messages, how_.rate);
       return {};
@@ -121,6 +122,10 @@ class Client {
         if (answer->txnr != kFirstTxnr + answered_) return Fail(Code::kInvalid, "an answer out of order");
         ++(answer->good ? sent_.acknowledged : sent_.refused);
         if (answer->good && !how_.acknowledged_file.empty()) acknowledged_.push_back(answered_);
+        if (answered_ < sent_at_.size()) {
+          const std::chrono::duration<double, std::milli> delay = SteadyClock::now() - sent_at_[answered_];
+          sent_.delays_ms.push_back(delay.count());
+        }
         ++answered_;
       }
     }
@@ -151,6 +156,7 @@ class Client {
   bool opened_ = false;
   std::uint64_t answered_ = 0;
   std::vector<std::uint64_t> acknowledged_;
+  std::vector<SteadyClock::time_point> sent_at_;  // RelpSend::delays, of each message
   Sent sent_;
   SteadyClock::time_point started_;
 };

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -32,7 +33,7 @@ constexpr std::uint64_t kDistinctMax = 4'000'000;
 constexpr std::string_view kUsage =
     R"(stele-bench-send (--tcp | --udp | --tls | --relp HOST:PORT, or --print) [options]
   --tcp HOST:PORT     RFC 6587 over TCP          --udp HOST:PORT   one datagram a message
-  --tls HOST:PORT     RFC 5425 (octet counting)  --relp HOST:PORT  RELP, one session; waits for every answer
+  --tls HOST:PORT     RFC 5425; answers are read --relp HOST:PORT  RELP, one session; waits for every answer
   --print             one line a message to standard output
   --count N           messages (default 100000; with a file: all of it, once)
   --size N            exact bytes of every message (default 256; 0 = natural length)
@@ -42,11 +43,13 @@ constexpr std::string_view kUsage =
   --needles           print the needles that such a run plants, one a line, and send nothing
   --file PATH         send the lines of this file instead of generated ones
   --frames PATH       send the frames of this octet-counted file ("LEN SP BYTES") instead
-  --framing octet|lf  TCP framing (default octet)
-  --connections N     TCP connections, the messages dealt out in N contiguous parts (default 1)
+  --framing octet|lf  framing over TCP and TLS (default octet)
+  --connections N     TCP, TLS, RELP: connections, the messages dealt out in N contiguous parts (default 1)
+  --seconds N         send the messages again and again for so long (RELP: in a new session each time)
   --rate N            messages a second over all (default 0 = as fast as it goes)
   --window N          RELP: transactions without an answer (default 128)
   --acknowledged FILE RELP: the numbers of the messages that were answered with 200, from 0, one a line
+  --delays            RELP: also print how long answers took (median, 99th percentile and longest, in milliseconds)
   --ca FILE           TLS: check the server's certificate against this authority (default: any certificate)
   --hold MS           keep TCP connections open this long after the last byte (default 0)
   --from ADDRESS      send from this local address (any of 127.0.0.0/8 stands for another sender)
@@ -57,12 +60,14 @@ struct Options {
   std::string tcp, udp, tls, relp, file, frames, from, ca, acknowledged;
   bool print = false;
   bool needles = false;
+  bool delays = false;
   bool lines = false;  // LF framing
   std::optional<std::uint64_t> count;
   std::uint64_t connections = 1;
   std::uint64_t window = 128;
   std::uint64_t rate = 0;
   std::uint64_t hold_ms = 0;
+  std::uint64_t seconds = 0;
   GeneratorOptions generator{.seed = 1, .size_bytes = 256, .needle_every = 0, .tag = {}};
 };
 
@@ -83,6 +88,10 @@ Result<Options> ParseOptions(const std::vector<std::string>& words) {
     }
     if (name == "--needles") {
       options.needles = true;
+      continue;
+    }
+    if (name == "--delays") {
+      options.delays = true;
       continue;
     }
     if (++i == words.size()) return Fail(Code::kInvalid, "unknown option or missing value: " + name);
@@ -128,12 +137,16 @@ Result<Options> ParseOptions(const std::vector<std::string>& words) {
         options.rate = *number;
       else if (name == "--hold")
         options.hold_ms = *number;
+      else if (name == "--seconds" && *number <= 86'400)
+        options.seconds = *number;
       else
         return Fail(Code::kInvalid, "unknown option or value out of range: " + name + " " + value);
     }
   }
   int ways = options.print ? 1 : 0;
   for (const std::string* way : {&options.tcp, &options.udp, &options.tls, &options.relp}) ways += way->empty() ? 0 : 1;
+  if (!options.acknowledged.empty() && (options.connections != 1 || options.seconds != 0))
+    return Fail(Code::kInvalid, "--acknowledged is for one connection and once through the messages");
   if (ways != 1 && !options.needles) return Fail(Code::kInvalid, "exactly one of --tcp, --udp, --tls, --relp, --print");
   return options;
 }
@@ -192,24 +205,34 @@ Result<Messages> MakeMessages(const Options& options) {
   return out;
 }
 
-Result<Sent> SendStream(int fd, const Messages& frames, std::uint64_t rate, std::uint64_t hold_ms) {
+using Deadline = std::optional<SteadyClock::time_point>;
+
+// From --seconds; without it once through the messages.
+Deadline DeadlineOf(const Options& options, const Stopwatch& watch) {
+  if (options.seconds == 0) return std::nullopt;
+  return watch.started + std::chrono::seconds(options.seconds);
+}
+
+bool Passed(const Deadline& until) { return !until || SteadyClock::now() >= *until; }
+
+Result<Sent> SendStream(int fd, const Messages& frames, std::uint64_t rate, std::uint64_t hold_ms,
+                        const Deadline& until) {
   Sent sent;
   const auto start = SteadyClock::now();
-  if (rate == 0) {
-    STELE_TRY_VOID(WriteAll(fd, frames.bytes));
-    sent.messages = frames.size();
-    sent.bytes = frames.bytes.size();
-  } else {
-    const std::uint64_t step = std::max<std::uint64_t>(1, rate / 200);  // a write every 5 ms
-    while (sent.messages < frames.size()) {
+  const std::uint64_t step =
+      rate == 0 ? frames.size() : std::max<std::uint64_t>(1, rate / 200);  // with a rate: a write every 5 ms
+  do {
+    for (std::uint64_t at = 0; at < frames.size();) {
       Pace(start, sent.messages, rate);
-      const std::uint64_t to = std::min(frames.size(), sent.messages + step);
-      const std::uint64_t end = frames.ends[to - 1];
-      STELE_TRY_VOID(WriteAll(fd, std::string_view(frames.bytes).substr(sent.bytes, end - sent.bytes)));
-      sent.messages = to;
-      sent.bytes = end;
+      const std::uint64_t to = std::min(frames.size(), at + step);
+      const std::uint64_t from_byte = at == 0 ? 0 : frames.ends[at - 1];
+      const std::uint64_t bytes = frames.ends[to - 1] - from_byte;
+      STELE_TRY_VOID(WriteAll(fd, std::string_view(frames.bytes).substr(from_byte, bytes)));
+      sent.messages += to - at;
+      sent.bytes += bytes;
+      at = to;
     }
-  }
+  } while (!Passed(until));
   if (hold_ms != 0) std::this_thread::sleep_for(std::chrono::milliseconds(hold_ms));
   return sent;
 }
@@ -225,33 +248,68 @@ Result<Sent> HoldSilent(const Options& options, Stopwatch& watch) {
   return Sent{};
 }
 
-Result<Sent> SendTcp(const Options& options, const Messages& messages, Stopwatch& watch) {
-  if (messages.size() == 0) return HoldSilent(options, watch);
-  const std::uint64_t parts = std::min(options.connections, std::max<std::uint64_t>(1, messages.size()));
-  std::vector<Messages> streams;
-  std::vector<UniqueFd> sockets;
-  for (std::uint64_t part = 0; part < parts; ++part) {
-    streams.push_back(
-        Framed(messages, messages.size() * part / parts, messages.size() * (part + 1) / parts, options.lines));
-    STELE_TRY(UniqueFd socket, Connect(options.tcp, SOCK_STREAM, options.from));
-    sockets.push_back(std::move(socket));
+void Add(Sent& sum, const Sent& part) {
+  sum.messages += part.messages;
+  sum.bytes += part.bytes;
+  sum.acknowledged += part.acknowledged;
+  sum.refused += part.refused;
+  if (sum.end.empty()) sum.end = part.end;
+  sum.delays_ms.insert(sum.delays_ms.end(), part.delays_ms.begin(), part.delays_ms.end());
+}
+
+// One connection, from its first byte to its last. The rate is its own share.
+Result<Sent> SendPart(const Options& options, std::uint64_t rate, const Messages& messages, const UniqueFd& socket,
+                      const Deadline& until, Stopwatch& watch) {
+  if (!options.tcp.empty()) {
+    return SendStream(socket.get(), Framed(messages, options.lines), rate, options.hold_ms, until);
   }
+  if (!options.tls.empty()) {
+    const TlsSend how{options.tls, options.from, options.ca, until};
+    return SendTls(how, Framed(messages, options.lines), watch);
+  }
+  RelpSend how;
+  how.address = options.relp;
+  how.from = options.from;
+  how.window = options.window;
+  how.rate = rate;
+  how.acknowledged_file = options.acknowledged;
+  how.delays = options.delays;
+  Sent sum;
+  do {
+    STELE_TRY(const Sent sent, SendRelp(how, messages, watch));
+    Add(sum, sent);
+  } while (sum.end.empty() && !Passed(until));
+  return sum;
+}
+
+Result<Sent> SendStreams(const Options& options, const Messages& messages, Stopwatch& watch) {
+  const std::uint64_t parts = std::clamp<std::uint64_t>(messages.size(), 1, options.connections);
   const std::uint64_t rate = options.rate == 0 ? 0 : std::max<std::uint64_t>(1, options.rate / parts);
+  std::vector<Messages> streams;
+  std::vector<UniqueFd> sockets(parts);
+  for (std::uint64_t part = 0; part < parts; ++part) {
+    streams.push_back(Part(messages, messages.size() * part / parts, messages.size() * (part + 1) / parts));
+    if (!options.tcp.empty()) {
+      STELE_TRY(sockets[part], Connect(options.tcp, SOCK_STREAM, options.from));
+    }
+  }
   watch.Start();
+  const Deadline until = DeadlineOf(options, watch);
   std::vector<std::optional<Result<Sent>>> results(parts);
+  std::vector<Stopwatch> watches(parts);
   std::vector<std::thread> threads;
   for (std::size_t part = 0; part < parts; ++part) {
     threads.emplace_back(
-        [&, part] { results[part] = SendStream(sockets[part].get(), streams[part], rate, options.hold_ms); });
+        [&, part] { results[part] = SendPart(options, rate, streams[part], sockets[part], until, watches[part]); });
   }
   for (auto& thread : threads) thread.join();
-  Sent sent;
+  if (parts == 1 && options.tcp.empty()) watch = watches.front();  // a handshake is not counted
+  Sent sum;
   for (auto& result : results) {
-    STELE_TRY(const Sent part, *result);
-    sent.messages += part.messages;
-    sent.bytes += part.bytes;
+    STELE_TRY(const Sent sent, *result);
+    Add(sum, sent);
   }
-  return sent;
+  return sum;
 }
 
 Result<Sent> SendUdp(const Options& options, const Messages& messages, Stopwatch& watch) {
@@ -262,11 +320,13 @@ Result<Sent> SendUdp(const Options& options, const Messages& messages, Stopwatch
       options.rate == 0 ? kDatagramBatch : std::clamp<std::uint64_t>(options.rate / 1'000, 1, kDatagramBatch);
   std::vector<iovec> parts(kDatagramBatch);
   std::vector<mmsghdr> headers(kDatagramBatch);
-  while (sent.messages < messages.size()) {
+  const Deadline until = DeadlineOf(options, watch);
+  for (std::uint64_t next = 0; messages.size() != 0 && (next < messages.size() || !Passed(until));) {
+    next %= messages.size();
     Pace(watch.started, sent.messages, options.rate);
-    const std::uint64_t count = std::min<std::uint64_t>(batch, messages.size() - sent.messages);
+    const std::uint64_t count = std::min<std::uint64_t>(batch, messages.size() - next);
     for (std::size_t i = 0; i < count; ++i) {
-      const std::string_view message = messages.at(sent.messages + i);
+      const std::string_view message = messages.at(next + i);
       parts[i] = {const_cast<char*>(message.data()), message.size()};  // sendmmsg only reads
       headers[i] = {};
       headers[i].msg_hdr.msg_iov = &parts[i];
@@ -277,21 +337,15 @@ Result<Sent> SendUdp(const Options& options, const Messages& messages, Stopwatch
     if (done < 0) return FailErrno("send datagram");
     for (std::size_t i = 0; i < static_cast<std::size_t>(done); ++i) sent.bytes += parts[i].iov_len;
     sent.messages += static_cast<std::uint64_t>(done);
+    next += static_cast<std::uint64_t>(done);
   }
   return sent;
 }
 
 Result<Sent> Send(const Options& options, const Messages& messages, Stopwatch& watch) {
   if (!options.udp.empty()) return SendUdp(options, messages, watch);
-  if (!options.tls.empty()) return SendTls(options.tls, options.from, options.ca, messages, watch);
-  if (options.relp.empty()) return SendTcp(options, messages, watch);
-  RelpSend how;
-  how.address = options.relp;
-  how.from = options.from;
-  how.window = options.window;
-  how.rate = options.rate;
-  how.acknowledged_file = options.acknowledged;
-  return SendRelp(how, messages, watch);
+  if (!options.tcp.empty() && messages.size() == 0) return HoldSilent(options, watch);
+  return SendStreams(options, messages, watch);
 }
 
 int Run(const std::vector<std::string>& words) {
@@ -336,8 +390,14 @@ int Run(const std::vector<std::string>& words) {
                 static_cast<unsigned long long>(sent->acknowledged), static_cast<unsigned long long>(sent->refused),
                 sent->end.c_str());
   }
+  if (!sent->delays_ms.empty()) {
+    std::vector<double> delays = sent->delays_ms;
+    std::sort(delays.begin(), delays.end());
+    const auto at = [&](std::size_t percent) { return delays[(delays.size() - 1) * percent / 100]; };
+    std::printf(",\"delay_ms\":{\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f}", at(50), at(99), delays.back());
+  }
   std::printf("}\n");
-  if (!options->relp.empty() && sent->acknowledged != messages->size()) return 1;
+  if (!options->relp.empty() && (!sent->end.empty() || sent->acknowledged != sent->messages)) return 1;
   return 0;
 }
 
@@ -345,6 +405,7 @@ int Run(const std::vector<std::string>& words) {
 }  // namespace stele::bench
 
 int main(int argc, char** argv) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL: a peer that is gone shall be an error with words
   try {
     return stele::bench::Run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {  // out of memory, a thread that could not start

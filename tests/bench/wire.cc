@@ -78,9 +78,17 @@ void Pace(SteadyClock::time_point start, std::uint64_t sent, std::uint64_t rate)
   std::this_thread::sleep_until(start + std::chrono::nanoseconds(sent * 1'000'000'000ULL / rate));
 }
 
-Messages Framed(const Messages& messages, std::uint64_t from, std::uint64_t to, bool lines) {
+Messages Part(const Messages& messages, std::uint64_t from, std::uint64_t to) {
   Messages out;
-  for (std::uint64_t i = from; i < to; ++i) {
+  out.ends.reserve(to - from);
+  for (std::uint64_t i = from; i < to; ++i) out.Add(messages.at(i));
+  return out;
+}
+
+Messages Framed(const Messages& messages, bool lines) {
+  Messages out;
+  out.ends.reserve(messages.size());
+  for (std::uint64_t i = 0; i < messages.size(); ++i) {
     const std::string_view message = messages.at(i);
     if (!lines) out.bytes.append(std::to_string(message.size())).push_back(' ');
     out.bytes.append(message);

@@ -13,7 +13,7 @@
 
 namespace stele::bench {
 
-inline constexpr std::size_t kWriteBytes = 256 * 1024;
+inline constexpr std::size_t kWriteBytes = std::size_t{256} * 1024;
 
 // All messages one after another, with the end of each.
 struct Messages {
@@ -37,6 +37,7 @@ struct Sent {
   std::uint64_t acknowledged = 0;  // 200 OK
   std::uint64_t refused = 0;       // any other answer
   std::string end;                 // why it ended before everything was acknowledged; empty: it did not
+  std::vector<double> delays_ms;   // RelpSend::delays: from a message's last octet to its answer
 };
 
 // HOST:PORT or [ADDRESS]:PORT. `from`: a local IPv4 address to send from; empty leaves the choice to the kernel.
@@ -57,8 +58,11 @@ struct Stopwatch {
 // Sleeps until the n-th message is due at `rate` a second; rate 0 never sleeps.
 void Pace(SteadyClock::time_point start, std::uint64_t sent, std::uint64_t rate);
 
-// RFC 6587 frames of messages [from, to), with the end of each.
-[[nodiscard]] Messages Framed(const Messages& messages, std::uint64_t from, std::uint64_t to, bool lines);
+// The messages [from, to) alone.
+[[nodiscard]] Messages Part(const Messages& messages, std::uint64_t from, std::uint64_t to);
+
+// RFC 6587 frames of the messages, with the end of each.
+[[nodiscard]] Messages Framed(const Messages& messages, bool lines);
 
 struct RelpSend {
   std::string address;
@@ -67,13 +71,19 @@ struct RelpSend {
   std::uint64_t rate = 0;
   std::uint64_t stall_ms = 30'000;  // no answer for so long: give up
   std::string acknowledged_file;    // the numbers of the acknowledged messages, from 0, one a line
+  bool delays = false;              // measure how long each answer takes
 };
 // One session: open, every message as a `syslog` transaction, close. Checks that answers come in the order of the
 // transactions. A session that ends early is no error: what was acknowledged until then is told.
 [[nodiscard]] Result<Sent> SendRelp(const RelpSend& how, const Messages& messages, Stopwatch& watch);
 
-// Octet-counted frames over TLS, one connection. The server's certificate is checked against `ca_file` if there is one.
-[[nodiscard]] Result<Sent> SendTls(const std::string& address, const std::string& from, const std::string& ca_file,
-                                   const Messages& messages, Stopwatch& watch);
+struct TlsSend {
+  std::string address;
+  std::string from;
+  std::string ca_file;                           // the server's certificate is checked against it if there is one
+  std::optional<SteadyClock::time_point> until;  // the frames are sent again and again until then; absent: once
+};
+// Frames over TLS, one connection. Answers are read, so that nobody waits for their reader, and not looked at.
+[[nodiscard]] Result<Sent> SendTls(const TlsSend& how, const Messages& frames, Stopwatch& watch);
 
 }  // namespace stele::bench
