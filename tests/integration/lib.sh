@@ -169,3 +169,41 @@ json_lines() {
   cat "$work/lines.answer"
   [ "$acked" -ge "$count" ]
 }
+
+# account NAME: what a listener counts, from the status (renewed once a second).
+account() { status_json | jq -c --arg name "$1" '.listeners[] | select(.name == $name)'; }
+
+# The kernel's words on the UDP socket of a port: octets still waiting in it (hexadecimal), datagrams it dropped.
+socket_waits() { awk -v port=":$(printf '%04X' "$1")" 'index($2, port) { split($5, q, ":"); print q[2] }' /proc/net/udp; }
+socket_drops() { awk -v port=":$(printf '%04X' "$1")" 'index($2, port) { print $NF }' /proc/net/udp; }
+
+# udp_balances WHAT SENT: waits until the UDP socket is empty and nothing is under way. Then what was sent is received or dropped by the
+# kernel, and all of it stored or counted lost. Leaves the account in $work/account.json.
+udp_balances() {
+  local port reached=-1 end=$((SECONDS + 60))
+  port=$(port_of syslog-udp)
+  while :; do
+    account syslog-udp >"$work/account.json" || true
+    reached=$(jq '.received + (.losses.kernel_drop // 0)' "$work/account.json" 2>/dev/null) || reached=-1
+    if [ "$(socket_waits "$port")" = 00000000 ] && [ "${reached:-0}" -ge "$2" ] &&
+       [ "$(jq '.received + (.losses.kernel_drop // 0) == .stored + .lost' "$work/account.json")" = true ]; then break; fi
+    [ "$SECONDS" -lt "$end" ] || { cat "$work/account.json" >&2; fail "syslog-udp does not settle: $reached of $2"; }
+    sleep 0.3
+  done
+  same "$1: received + kernel drops = sent" "$2" "$(jq '.received + (.losses.kernel_drop // 0)' "$work/account.json")"
+  same "$1: stored + lost = sent" "$2" "$(jq '.stored + .lost' "$work/account.json")"
+  same "$1: the kernel dropped as many" "$(socket_drops "$port")" "$(jq '.losses.kernel_drop // 0' "$work/account.json")"
+  same "$1: nothing is unknown" 0 "$(jq .unknown_losses "$work/account.json")"
+}
+
+# losses_recorded WHAT: the sum of the loss entries of the UDP listener is what is counted lost.
+losses_recorded() {
+  local end=$((SECONDS + 30)) sum=none lost
+  lost=$(account syslog-udp | jq .lost)
+  while :; do
+    sum=$(search 'kind:loss' | jq '[.rows[].payload_b64 | @base64d | fromjson | select(.listener == "syslog-udp") | .count] | add // 0') || sum=none
+    if [ "$sum" = "$lost" ]; then pass "$1: the loss entries add up to $lost"; return; fi
+    [ "$SECONDS" -lt "$end" ] || fail "$1: the loss entries add up to $sum, lost are $lost"
+    sleep 0.3
+  done
+}

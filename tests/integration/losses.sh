@@ -8,51 +8,11 @@ begin_test
 rounds=${STELE_LOSS_ROUNDS:-2}
 start_stele "$work/s"
 udp=$(port_of syslog-udp) tcp=$(port_of syslog-tcp)
-port_hex=$(printf '%04X' "$udp")
-
-listener() { status_json | jq -c --arg name "$1" '.listeners[] | select(.name == $name)'; }
-# The kernel's words on the UDP socket: octets still waiting in it, datagrams it dropped.
-socket_waits() { awk -v port=":$port_hex" 'index($2, port) { split($5, q, ":"); print q[2] }' /proc/net/udp; }
-socket_drops() { awk -v port=":$port_hex" 'index($2, port) { print $NF }' /proc/net/udp; }
-
-# settled NAME SENT: waits until the socket is empty and nothing is under way; leaves the account in $work/account.json.
-settled() {
-  local end=$((SECONDS + 60)) reached=-1
-  while :; do
-    listener "$1" >"$work/account.json" || true
-    reached=$(jq '.received + (.losses.kernel_drop // 0)' "$work/account.json" 2>/dev/null) || reached=-1
-    if [ "$(socket_waits)" = 00000000 ] && [ "${reached:-0}" -ge "$2" ] &&
-       [ "$(jq '.received + (.losses.kernel_drop // 0) == .stored + .lost' "$work/account.json")" = true ]; then return; fi
-    [ "$SECONDS" -lt "$end" ] || { cat "$work/account.json" >&2; fail "$1 does not settle: $reached of $2"; }
-    sleep 0.3
-  done
-}
-
-# balanced WHAT SENT: what was sent is received or dropped by the kernel, and all of it stored or counted lost.
-balanced() {
-  settled syslog-udp "$2"
-  same "$1: received + kernel drops = sent" "$2" "$(jq '.received + (.losses.kernel_drop // 0)' "$work/account.json")"
-  same "$1: stored + lost = sent" "$2" "$(jq '.stored + .lost' "$work/account.json")"
-  same "$1: the kernel dropped as many" "$(socket_drops)" "$(jq '.losses.kernel_drop // 0' "$work/account.json")"
-  same "$1: nothing is unknown" 0 "$(jq .unknown_losses "$work/account.json")"
-}
-
-# recorded: the sum of the loss entries of the UDP listener is what is counted lost.
-recorded() {
-  local end=$((SECONDS + 30)) sum=none lost
-  lost=$(listener syslog-udp | jq .lost)
-  while :; do
-    sum=$(search 'kind:loss' | jq '[.rows[].payload_b64 | @base64d | fromjson | select(.listener == "syslog-udp") | .count] | add // 0') || sum=none
-    if [ "$sum" = "$lost" ]; then pass "$1: the loss entries add up to $lost"; return; fi
-    [ "$SECONDS" -lt "$end" ] || fail "$1: the loss entries add up to $sum, lost are $lost"
-    sleep 0.3
-  done
-}
 
 # 1. A known number, no loss.
 "$send" --udp "127.0.0.1:$udp" --count 2000 --rate 20000 >/dev/null
 sent=2000
-balanced 'a gentle start' "$sent"
+udp_balances 'a gentle start' "$sent"
 
 # 2. Overload: nobody empties the socket for a second while it is flooded. An honest TCP sender talks all the while.
 receiver=$(pid_of stele-receive)
@@ -66,9 +26,9 @@ for round in $(seq "$rounds"); do
   "$send" --udp "127.0.0.1:$udp" --count 100000 --seed "7$round" >"$work/sent.json"
   sent=$((sent + $(jq .sent "$work/sent.json")))
 done
-balanced 'overload' "$sent"
+udp_balances 'overload' "$sent"
 [ "$(jq '.losses.kernel_drop' "$work/account.json")" -gt 0 ] || fail 'nothing was lost: this was no overload'
-recorded 'overload'
+losses_recorded 'overload'
 wait "$honest"
 
 # 3. The ledger does not take anything for a while: the channel fills, and the waiting datagrams with it. A second source that sends
@@ -82,11 +42,11 @@ sleep 0.5
 sent=$((sent + 50))
 sleep 0.5
 kill -CONT "$ledger"
-balanced 'a full channel' "$sent"
+udp_balances 'a full channel' "$sent"
 found slow-source 50
 [ "$(jq '.losses.overload // 0' "$work/account.json")" -gt 0 ] || fail 'the flood was not cut to its share'
 pass "the flood lost $(jq .losses.overload "$work/account.json") above its share, the slow source nothing"
-recorded 'a full channel'
+losses_recorded 'a full channel'
 
 # 4. kill -9 of the receiver under load: its sockets and its accounts live on.
 for round in 1 2 3; do
@@ -97,9 +57,9 @@ for round in 1 2 3; do
   wait "$flood"
   sent=$((sent + $(jq .sent "$work/sent.json")))
 done
-balanced 'a receiver killed three times' "$sent"
+udp_balances 'a receiver killed three times' "$sent"
 pass "with the receivers died $(jq '.losses.receiver_died // 0' "$work/account.json") records of $sent"
-recorded 'a receiver killed three times'
+losses_recorded 'a receiver killed three times'
 
 # 5. Ledger and receiver killed together: the number is not known, and the log says so.
 "$send" --udp "127.0.0.1:$udp" --count 80000 --rate 100000 --seed 99 >"$work/sent.json" &

@@ -65,6 +65,24 @@ wait_stored syslog-udp 27
 same 'and stored none of them' 27 "$(stored_by syslog-udp)"
 found heron-refused 0
 
+# A stranger over RELP: no message is answered, each is counted, the session ends, and again after that.
+relp=127.0.0.1:$(port_of relp)
+for round in 1 2; do
+  exits_with "a stranger's RELP session is ended, $round" 1 "$send" --relp "$relp" --from 127.0.0.3 --count 100 --window 10 --tag heron-relp
+  same 'nothing of it was acknowledged' '0 serverclose' "$(jq -r '"\(.acknowledged) \(.end)"' "$work/out")"
+done
+succeeds 'one with a name is served meanwhile' "$send" --relp "$relp" --from 127.0.0.2 --count 100 --tag heron-relp
+found heron-relp 100
+sleep 1.2
+lost=$(account relp | jq '.losses.refused_source')
+[ "$lost" -ge 2 ] && [ "$lost" -le 200 ] || fail "of 2 x 100 messages in windows of 10 $lost were counted as refused"
+same 'received = stored + lost' true "$(account relp | jq '.received == .stored + .lost and .stored == 100')"
+relp_losses() { search 'kind:loss refused_source' | jq '[.rows[].payload_b64 | @base64d | fromjson | select(.listener == "relp") | .count] | add // 0'; }
+end=$((SECONDS + 80))  # the entries of refused messages are written once a minute
+until [ "$(relp_losses)" = "$lost" ]; do [ "$SECONDS" -lt "$end" ] || fail "the loss entries add up to $(relp_losses), refused were $lost"; sleep 1; done
+pass "the loss entries add up to the $lost refused"
+same 'no process was restarted' 0 "$(status_json | jq '[.processes[].restarts] | add')"
+
 # A wrong file is refused, loudly, and nothing changes.
 printf '[sources]\nunknwon = "accept"\n' >"$work/s/stele.toml"
 kill -HUP "$stele_pid"
