@@ -18,6 +18,10 @@ using ingest::TlsStream;
 
 constexpr std::size_t kReadBytes = 256 * limits::kKiB;
 constexpr int kReadsPerTurn = 4;
+// The kernel lets the receive buffer of a connection grow to many MiB (tcp_rmem). Two thousand of those are more than all the memory it has for
+// TCP (tcp_mem): it then drops what arrives, and senders stall until our deadlines cut them off. So only a few may grow.
+constexpr std::size_t kGrowingConnections = 16;
+constexpr int kSocketBytes = 64 * 1024;  // of each one beyond; the kernel doubles it
 constexpr int kReadsAtStop = 64;
 constexpr int kAcceptsPerTurn = 64;
 constexpr std::int64_t kLingerMs = 2'000;  // from our last byte to the peer's end, so that no reset overtakes an answer
@@ -148,6 +152,9 @@ void StreamListener::Admit(UniqueFd fd, const record::Peer& peer) {
       (from != per_address_.end() && from->second >= options_.connections_per_address_max)) {
     ++listener_.refused;
     return;
+  }
+  if (connections_.size() >= kGrowingConnections) {
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof kSocketBytes);  // best effort
   }
   auto made = std::make_unique<Connection>(*this, std::move(fd));
   Connection& connection = *made;
