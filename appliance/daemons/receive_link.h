@@ -93,6 +93,7 @@ class LedgerLink {
   void Connect(UniqueFd descriptor);  // the first, and each that replaces it
   [[nodiscard]] bool Ready() const;   // there is credit: listeners may read
   void WhenReady(std::function<void()> resume);  // called once, when Ready() turns true
+  [[nodiscard]] bool contended() const { return !when_ready_.empty(); }  // others wait: turns should be short
 
   // Who may send. Under kRefusedSource everything is counted as lost and dropped.
   [[nodiscard]] SourceGate& gate() { return gate_; }

@@ -22,6 +22,8 @@ constexpr int kReadsPerTurn = 4;
 // TCP (tcp_mem): it then drops what arrives, and senders stall until our deadlines cut them off. So only a few may grow.
 constexpr std::size_t kGrowingConnections = 16;
 constexpr int kSocketBytes = 64 * 1024;  // of each one beyond; the kernel doubles it
+// While others wait for credit a turn is one short read: who sends little waits for one turn of each of them.
+constexpr std::size_t kContendedReadBytes = 64 * limits::kKiB;
 constexpr int kReadsAtStop = 64;
 constexpr int kAcceptsPerTurn = 64;
 constexpr std::int64_t kLingerMs = 2'000;  // from our last byte to the peer's end, so that no reset overtakes an answer
@@ -245,12 +247,15 @@ bool StreamListener::Step(Connection& connection) {
 
 bool StreamListener::Read(Connection& connection) {
   const std::uint64_t received_before = listener_.received;
-  for (int i = 0; i < kReadsPerTurn && link_.Ready() && connection.unsent_bytes() <= limits::kStreamPauseBytes; ++i) {
+  const bool contended = link_.contended();
+  const int reads = contended ? 1 : kReadsPerTurn;
+  const MutableBytes space = MutableBytes(read_buffer_).first(contended ? kContendedReadBytes : kReadBytes);
+  for (int i = 0; i < reads && link_.Ready() && connection.unsent_bytes() <= limits::kStreamPauseBytes; ++i) {
     std::size_t got = 0;
     bool more = false;
     std::optional<EndReason> end;
     if (connection.tls) {
-      const TlsStream::Moved moved = connection.tls->Read(read_buffer_);
+      const TlsStream::Moved moved = connection.tls->Read(space);
       got = moved.bytes;
       more = moved.status == TlsStream::Status::kOk;
       connection.more_waiting = more;
@@ -259,13 +264,13 @@ bool StreamListener::Read(Connection& connection) {
       if (moved.status == TlsStream::Status::kFailed) end = EndReason::kReset;
     } else {
       const ssize_t n =
-          ::recv(connection.socket.native_handle(), read_buffer_.data(), read_buffer_.size(), MSG_DONTWAIT);
+          ::recv(connection.socket.native_handle(), space.data(), space.size(), MSG_DONTWAIT);
       if (n < 0 && WouldBlock()) break;
       if (n <= 0) end = n == 0 ? EndReason::kPeerClosed : EndReason::kReset;
       if (n > 0) got = static_cast<std::size_t>(n);
-      more = got == read_buffer_.size();
+      more = got == space.size();
     }
-    if (got != 0) connection.session->Take(ByteView(read_buffer_).first(got), clock_.WallNs());
+    if (got != 0) connection.session->Take(ByteView(space).first(got), clock_.WallNs());
     if (end) return End(connection, *end);
     if (connection.broken) return false;
     if (!more || connection.session->closing()) break;
