@@ -47,6 +47,7 @@ void SignatureAlarms::Tick(std::int64_t now_ns) {
     const json entry = {{"alarm", "signature_invalid"},
                         {"text", std::to_string(pending.count) + " signed events from " + pending.from.peer +
                                      " whose signature does not hold: " + pending.reason},
+                        {"zone", account_.zone},
                         {"listener", pending.from.listener},
                         {"peer", pending.from.peer},
                         {"sender", pending.from.sender},

@@ -79,7 +79,7 @@ class JsonLinesSession final : public StreamSession {
     if (message.truncated) {
       flags |= record::kFlagTruncated;
       losses_.push_back(
-          OversizeEntry(shared_->listener.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns));
+          OversizeEntry(shared_->listener, message.full_length, {message.whole_salt, message.whole_hash}, now_ns));
     }
     ++lines_;
     if (message.framing_error || message.truncated || !shared_->checker.IsJson(message.bytes)) {

@@ -51,6 +51,7 @@ class Receiver {
   Receiver(boost::asio::io_context& context, json configuration)
       : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), losses_(link_, clock_),
         timer_(context), control_(context), signature_alarms_(link_, loss_account_) {
+    loss_account_.zone = configuration_.value("zone", "default");
     const auto number = [this](const char* name) { return configuration_.value(name, std::uint64_t{0}); };
     link_.quotas().Limit({number("source_records_per_s"), number("source_bytes_per_s")});
   }
@@ -71,7 +72,7 @@ class Receiver {
     if (!detail.is_object()) return Fail(Code::kInvalid, "listener " + given.what.name + ": no detail");
     auto listener = std::make_unique<Listener>();
     listener->name = given.what.name;
-    listener->zone = configuration_.value("zone", "default");
+    listener->zone = loss_account_.zone;
     listener->transport = detail.value("transport", "");
     listener->address = detail.value("address", "");
     STELE_TRY(listener->account, link_.accounts().RowOf(listener->name, clock_.WallNs()));
@@ -83,7 +84,13 @@ class Receiver {
 
   Result<void> UseRules(const json& configuration) {
     STELE_TRY(channel::SourceRules rules, channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
+    std::vector<IpPrefix> allowed;
+    for (const std::string& text : configuration.value("allowed_sources", std::vector<std::string>())) {
+      STELE_TRY(const IpPrefix prefix, ParseIpPrefix(text));
+      allowed.push_back(prefix);
+    }
     link_.gate().Use(std::move(rules));
+    link_.gate().UseZone(loss_account_.zone, std::move(allowed));
     return {};
   }
 
@@ -297,6 +304,7 @@ Result<int> Main() {
   }
   json configuration = json::parse(given->configuration_json, nullptr, false);
   if (!configuration.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
+  SetLogName(configuration.value("process", "stele-receive"));
   boost::asio::io_context context(1);
   Receiver receiver(context, configuration);
   STELE_TRY_VOID(receiver.UseRules(configuration));
