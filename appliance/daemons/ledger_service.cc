@@ -285,7 +285,11 @@ bool Service::HandleFrame(Appender& appender, const channel::FrameView& frame) {
     default: done = Fail(Code::kInvalid, "a frame of a type that has no business here"); break;
   }
   if (done) return true;
-  DropAppender(appender.id, Describe(done.error()));
+  const std::string why = Describe(done.error());
+  (void)AppendOwn(Kind::kAlarm, json{{"alarm", "channel_closed"},
+                                     {"text", "the channel to " + appender.name + " was closed: " + why},
+                                     {"channel", appender.name}}.dump());
+  DropAppender(appender.id, why);
   return false;
 }
 
