@@ -461,6 +461,25 @@ void NoteValues(const std::string& section, const toml::table& table, std::map<s
   }
 }
 
+const IngestZone* ZoneOf(const Config& config, std::string_view name) {
+  const auto at = std::find_if(config.zones.begin(), config.zones.end(),
+                               [name](const IngestZone& zone) { return zone.name == name; });
+  return at == config.zones.end() ? nullptr : &*at;
+}
+
+// Whether a reload takes this key over; of a zone only where it is in both files.
+bool TakenLive(std::string_view key, const Config& running, const Config& fresh) {
+  constexpr std::array<std::string_view, 6> kOfZones{
+      "allowed_sources", "source_records_per_s", "source_bytes_per_s", "tokens", "senders", "keys"};
+  if (key.starts_with("sources.")) return true;
+  const std::size_t dot = key.rfind('.');
+  if (std::find(kOfZones.begin(), kOfZones.end(), key.substr(dot + 1)) == kOfZones.end()) return false;
+  if (key.starts_with("ingest.")) return true;
+  constexpr std::string_view kZones = "zones.";
+  const std::string_view name = key.substr(kZones.size(), dot - kZones.size());
+  return key.starts_with(kZones) && ZoneOf(running, name) != nullptr && ZoneOf(fresh, name) != nullptr;
+}
+
 }  // namespace
 
 Result<Config> ParseConfig(std::string_view text, std::string_view name) {
@@ -484,20 +503,34 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
 }
 
 std::vector<std::string> TakeLive(Config& running, const Config& fresh) {
-  constexpr std::string_view kLive = "sources.";
   std::vector<std::string> later;
   const auto compare = [&](const auto& ours, const auto& theirs, bool both) {
     for (const auto& [key, value] : ours) {
       const auto at = theirs.find(key);
       const bool differs = at == theirs.end() || (both && at->second != value);
-      if (differs && !key.starts_with(kLive)) later.push_back(key);
+      if (differs && !TakenLive(key, running, fresh)) later.push_back(key);
     }
   };
   compare(running.values, fresh.values, true);
   compare(fresh.values, running.values, false);
   running.sources = fresh.sources;
   running.sha256 = fresh.sha256;
+  for (IngestZone& zone : running.zones) {
+    const IngestZone* changed =
+        ZoneOf(fresh, running.zones_listed || fresh.zones_listed ? zone.name : fresh.zones.front().name);
+    if (changed == nullptr) continue;
+    zone.allowed_sources = changed->allowed_sources;
+    zone.source_records_per_s = changed->source_records_per_s;
+    zone.source_bytes_per_s = changed->source_bytes_per_s;
+    zone.tokens = changed->tokens;
+    zone.senders = changed->senders;
+    zone.keys = changed->keys;
+  }
   return later;
+}
+
+bool ConcernsListeners(std::string_view key) {
+  return key.ends_with("_port") || key.ends_with(".port") || key.ends_with(".address") || key.ends_with(".name");
 }
 
 Result<Config> LoadConfig(const std::filesystem::path& path, bool required) {

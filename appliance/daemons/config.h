@@ -141,9 +141,12 @@ struct Config {
 // `name` stands in messages. kInvalid: "stele.toml:3: unknown key ingest.adress".
 [[nodiscard]] Result<Config> ParseConfig(std::string_view text, std::string_view name);
 
-// Takes over what may change while the appliance runs (section [sources], and the digest). Returns the keys that differ and take
-// effect at the next start only.
+// Takes over what may change while the appliance runs: section [sources], the quotas, senders, keys, tokens and allowed
+// sources of each zone, and the digest. Returns the keys that differ and take effect at the next start only.
 [[nodiscard]] std::vector<std::string> TakeLive(Config& running, const Config& fresh);
+
+// Whether a key of TakeLive's answer is about a socket: a zone, an address, a port.
+[[nodiscard]] bool ConcernsListeners(std::string_view key);
 
 // Reads `path`; a file that does not exist gives the defaults unless `required`.
 [[nodiscard]] Result<Config> LoadConfig(const std::filesystem::path& path, bool required);

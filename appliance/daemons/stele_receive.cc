@@ -52,8 +52,6 @@ class Receiver {
       : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), losses_(link_, clock_),
         timer_(context), control_(context), signature_alarms_(link_, loss_account_) {
     loss_account_.zone = configuration_.value("zone", "default");
-    const auto number = [this](const char* name) { return configuration_.value(name, std::uint64_t{0}); };
-    link_.quotas().Limit({number("source_records_per_s"), number("source_bytes_per_s")});
   }
 
   Result<void> Take(channel::GivenChannel given) {
@@ -82,7 +80,9 @@ class Receiver {
     return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
   }
 
+  // What a reload may change: who may send, how much, and whose signatures are known. All or nothing.
   Result<void> UseRules(const json& configuration) {
+    STELE_TRY(JsonTrust trust, JsonTrustOf(configuration));
     STELE_TRY(channel::SourceRules rules, channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
     std::vector<IpPrefix> allowed;
     for (const std::string& text : configuration.value("allowed_sources", std::vector<std::string>())) {
@@ -91,6 +91,11 @@ class Receiver {
     }
     link_.gate().Use(std::move(rules));
     link_.gate().UseZone(loss_account_.zone, std::move(allowed));
+    const auto number = [&configuration](const char* name) { return configuration.value(name, std::uint64_t{0}); };
+    link_.quotas().Limit({number("source_records_per_s"), number("source_bytes_per_s")});
+    *trust_ = std::move(trust);
+    for (auto& one : ways_.https) one->UseSenders(trust_->sender_set(), trust_->keys);
+    for (auto& one : ways_.sinks) one->UseKeys(trust_->keys);
     return {};
   }
 
@@ -124,9 +129,7 @@ class Receiver {
       JsonLinesOptions lines;
       lines.message_bytes_max = options.message_bytes_max;
       lines.listener_index = index;
-      lines.tokens = configuration_.value("tokens", std::vector<std::string>());
-      STELE_TRY(lines.senders, SendersOf(configuration_.value("senders", json::array())));
-      STELE_TRY(lines.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      lines.trust = trust_;
       lines.alarms = &signature_alarms_;
       STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket), JsonLinesFactory(link_, entropy_, budget_, listener, lines)));
     } else if (listener.transport == "https-json") {
@@ -134,9 +137,9 @@ class Receiver {
       ingest::HttpJsonOptions https;
       https.certificate_pem = tls.value("certificate_pem", "");
       https.key_pem = tls.value("key_pem", "");
-      https.tokens = configuration_.value("tokens", std::vector<std::string>());
-      STELE_TRY(https.senders, SendersOf(configuration_.value("senders", json::array())));
-      STELE_TRY(https.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      https.tokens = trust_->tokens;
+      https.senders = trust_->senders;
+      https.keys = trust_->keys;
       ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index, signature_alarms_, https.keys));
       STELE_TRY(auto server, ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
       ways_.https.push_back(std::move(server));
@@ -287,6 +290,7 @@ class Receiver {
     Listener* listener;
   };
   std::vector<TlsStreamOf> tls_streams_;
+  std::shared_ptr<JsonTrust> trust_ = std::make_shared<JsonTrust>();  // shared with the sessions of JSON lines
   std::shared_ptr<const ingest::TlsContext> tls_;  // shared with the connections that began with it
   Listener loss_account_;  // loss and alarm entries are ours, they belong to no listener's balance
   SignatureAlarms signature_alarms_;

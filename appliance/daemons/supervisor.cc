@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -337,6 +338,10 @@ class Appliance {
     const std::vector<std::string> later = TakeLive(parts_.config, *fresh);
     std::string waiting;
     for (const auto& key : later) waiting += (waiting.empty() ? "" : ", ") + key;
+    if (std::any_of(later.begin(), later.end(), ConcernsListeners)) {
+      RaiseAlarm(
+          {"restart_needed", "the listeners of stele.toml are not those that run; a restart is needed for " + waiting});
+    }
     LogInfo("configuration read again" + (waiting.empty() ? "" : "; these keys take effect at the next start: " + waiting));
     ReloadCertificates();
     json ledger = json::parse(ConfigurationOf(kLedger, parts_), nullptr, false);

@@ -23,6 +23,7 @@ syslog_udp_port = 0
 syslog_tcp_port = 0
 syslog_tls_port = 0
 relp_port = 0
+json_lines_tls_port = 0
 allowed_sources = ["127.0.0.0/29"]
 TOML
 start_stele "$work/s"
@@ -162,11 +163,41 @@ balanced plant "$sent"
 same 'office still lost what it refused, and nothing else' '5 0' "$(zone office | jq -r '"\(.lost) \(.unknown_losses)"')"
 exec 4>&-
 
+# 7. SIGHUP: who may send and how much changes at once, another port is an alarm and waits for the next start.
+lines_to_office() {  # one event, after a token where one is given
+  { [ -z "${1:-}" ] || printf '{"auth":"%s"}\n' "$1"; printf '{"event":"by-json-lines"}\n'; sleep 1; } |
+    openssl s_client -quiet -no_ign_eof -CAfile "$stele_dir/keys/ca.pem" \
+      -connect "127.0.0.1:$(zone_port office json-lines-tls)" 2>/dev/null
+}
+lines_to_office | grep -q '"ack":1' || fail 'an event without a token is not taken though none is asked for'
+sed -i -e 's/^allowed_sources = .*/allowed_sources = ["127.0.0.0\/8"]\nsource_records_per_s = 10\ntokens = ["0123456789abcdef"]/' \
+  -e 's/^relp_port = 0/relp_port = 2514/' "$stele_dir/stele.toml"
+kill -HUP "$stele_pid"
+policies() { search 'kind:policy' | jq -c '[.rows[].payload_b64 | @base64d | fromjson | select(.event == "reload") | .at_next_start]'; }
+end=$((SECONDS + 20))
+until [ "$(policies)" = '[["zones.office.relp_port"]]' ]; do
+  [ "$SECONDS" -lt "$end" ] || fail "the reload is not an entry that names the port: $(policies)"
+  sleep 0.3
+done
+pass 'the reload is an entry and names the port that must wait'
+same 'it is an alarm' 1 "$(search 'kind:alarm' | jq '[.rows[].payload_b64 | @base64d | fromjson | select(.alarm == "restart_needed")] | length')"
+lines_to_office | grep -q unauthorized || fail 'an event without the new token is taken'
+lines_to_office 0123456789abcdef | grep -q '"ack":1' || fail 'an event with the new token is not taken'
+pass 'a token is asked for at once'
+"$send" --udp "127.0.0.1:$(zone_port office syslog-udp)" --from 127.0.0.98 --count 500 --tag over-quota >/dev/null
+end=$((SECONDS + 20))
+until [ "$(listener office syslog-udp | jq '.losses.quota // 0')" -ge 400 ]; do
+  [ "$SECONDS" -lt "$end" ] || fail "the new quota is not kept: $(listener office syslog-udp)"
+  sleep 0.3
+done
+pass 'the new quota is kept, and a source that was refused is heard'
+same 'nobody was started again for it' "$office" "$(receiver_of office)"
+
 verify_says "$good_words"
 succeeds 'stele up stops cleanly' stop_stele
 verify_says "$good_words" "$work/s"
 
-# 7. Wrong configurations end with the line.
+# 8. Wrong configurations end with the line.
 refuses() {  # refuses WHAT LINE TEXT
   mkdir -p -m 0700 "$work/wrong"
   printf '%b' "$3" >"$work/wrong/stele.toml"

@@ -398,6 +398,47 @@ TEST(Config, AReloadNamesTheKeysOfZonesThatMustWait) {
   EXPECT_EQ(running->zones.size(), 1U);
 }
 
+TEST(Config, AReloadTakesWhoMaySendAndHowMuchOfEveryZoneInBothFiles) {
+  const std::string zone = "[[zones]]\nname = \"a\"\nrelp_port = 0\n";
+  auto running = ParseConfig("[ingest]\ntokens = [\"0123456789abcdef\"]\n" + zone, "stele.toml");
+  const auto fresh =
+      ParseConfig("[ingest]\ntokens = [\"fedcba9876543210\"]\n" + zone +
+                      "source_records_per_s = 5\nsource_bytes_per_s = 6\nallowed_sources = \"192.0.2.0/24\"\n"
+                      "[[zones.senders]]\nname = \"gate\"\ntoken = \"0000111122223333\"\n"
+                      "[[zones]]\nname = \"b\"\nrelp_port = 0\nsource_records_per_s = 9\n",
+                  "stele.toml");
+  ASSERT_TRUE(running);
+  ASSERT_TRUE(fresh) << fresh.error().context;
+  EXPECT_EQ(TakeLive(*running, *fresh),
+            (std::vector<std::string>{"zones.b.name", "zones.b.relp_port", "zones.b.source_records_per_s"}));
+  ASSERT_EQ(running->zones.size(), 1U);
+  const IngestZone& a = running->zones.front();
+  EXPECT_EQ(a.tokens, std::vector<std::string>{"fedcba9876543210"});
+  EXPECT_EQ(a.source_records_per_s, 5U);
+  EXPECT_EQ(a.source_bytes_per_s, 6U);
+  EXPECT_EQ(a.allowed_sources.size(), 1U);
+  EXPECT_EQ(a.senders.size(), 1U);
+}
+
+TEST(Config, AReloadOfTheOneZoneTakesItsQuotasThoughItsNameMustWait) {
+  auto running = ParseConfig("", "stele.toml");
+  const auto fresh = ParseConfig("[ingest]\nzone = \"dmz\"\nsource_records_per_s = 5\n", "stele.toml");
+  ASSERT_TRUE(running);
+  ASSERT_TRUE(fresh);
+  EXPECT_EQ(TakeLive(*running, *fresh), std::vector<std::string>{"ingest.zone"});
+  EXPECT_EQ(running->zones.front().name, "default");
+  EXPECT_EQ(running->zones.front().source_records_per_s, 5U);
+}
+
+TEST(Config, KeysAboutSocketsAreToldApart) {
+  for (const char* key :
+       {"ingest.relp_port", "viewer.port", "zones.a.address", "zones.b.name", "zones.a.syslog_udp_port"}) {
+    EXPECT_TRUE(ConcernsListeners(key)) << key;
+  }
+  for (const char* key : {"store.codec", "ingest.message_bytes_max", "zones.a.tls_min"})
+    EXPECT_FALSE(ConcernsListeners(key)) << key;
+}
+
 TEST(Config, AReloadTakesTheSourcesAndNamesWhatMustWait) {
   auto running = ParseConfig("[viewer]\nport = 443\n[sources]\nunknown = \"accept\"\n", "stele.toml");
   const auto fresh = ParseConfig("[viewer]\nport = 444\n[ingest]\nzone = \"dmz\"\n[sources]\nunknown = \"refuse\"\n", "stele.toml");
