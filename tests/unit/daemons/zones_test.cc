@@ -59,7 +59,7 @@ Bytes FrameOf(record::Kind kind, std::uint32_t source, std::string_view payload)
   channel::FrameBuilder builder;
   builder.Start(1'000'000'000, record::SaltKey{});
   EXPECT_TRUE(builder.Add(kind, 0, source, 0, record::Peer{}, AsBytes(payload)));
-  return ToBytes(builder.Finish(0));
+  return builder.Finish(0);
 }
 
 bool SaysWithin(const RunningStele& stele, const std::string& words, milliseconds limit) {
