@@ -38,6 +38,13 @@ inline constexpr std::int64_t kCheckpointIntervalMs = 500;
 inline constexpr std::int64_t kHeartbeatIntervalMs = 60'000;
 inline constexpr std::int64_t kAnchorIntervalMs = 3'600'000;
 
+// Zones.
+inline constexpr std::size_t kZones = 32;                       // [[zones]]: a stele-receive each
+inline constexpr std::size_t kZoneNameBytes = 32;
+inline constexpr std::size_t kZoneAddresses = 4;                // of one zone
+inline constexpr std::size_t kZoneSourcePrefixes = 256;         // allowed_sources of one zone
+inline constexpr std::size_t kZoneListeners = 32;               // addresses times protocols
+
 // Ways in.
 inline constexpr std::size_t kConnections = 4'096;
 inline constexpr std::size_t kConnectionsPerAddress = 256;
@@ -76,6 +83,30 @@ inline constexpr std::size_t kRememberedPerSession = 65'536;
 inline constexpr std::size_t kRememberedAcrossCrash = 65'536;   // of all sessions together, in a page that outlives the receiver
 inline constexpr std::size_t kHalfMessagesBytes = 48 * kMiB;    // of all connections of one receiver
 
+inline constexpr std::size_t kUdpWaitingBytes = 16 * kMiB;      // datagrams of one listener that wait for credit
+inline constexpr std::size_t kFairQuantumBytes = 2 * kKiB;      // of one source in its turn
+inline constexpr std::size_t kFairItemBytes = 160;              // what a waiting datagram costs beside its octets
+inline constexpr std::size_t kListenerNameBytes = 128;
+
+// Losses.
+inline constexpr std::size_t kLosersListed = 256;               // per listener and second, the rest without a source
+inline constexpr std::size_t kLossEntriesPerFrame = 128;        // about 300 octets each
+inline constexpr std::int64_t kLossIntervalFullMs = 60'000;     // between two frames of them while the store is full
+inline constexpr std::size_t kTallyFrames = 4 * kChannelCredits;  // committed last: more than can be unacknowledged at a time
+
+// Sources.
+inline constexpr std::size_t kSourcesNamed = 1'024;             // [[sources.named]]
+inline constexpr std::size_t kSourceRulesBytes = 40 * kKiB;     // all of [sources] as JSON: it travels in one frame
+inline constexpr std::size_t kSourceAddresses = 64;             // of one name
+inline constexpr std::size_t kSourceNameBytes = 64;
+inline constexpr std::int64_t kSilenceSecondsMax = 366 * 86'400;
+inline constexpr std::size_t kSourcesCarried = 4'096;           // declared again at a stop, to keep their numbers
+inline constexpr std::size_t kSourceAlarmsPerMinute = 32;       // then one alarm that says how many more
+inline constexpr std::size_t kSilentSourcesListed = 32;         // in the status
+inline constexpr std::size_t kSilentNumbersListed = 2'048;      // likewise, by number only
+inline constexpr std::size_t kRefusedPeersListed = 32;          // per listener, one loss entry each, the rest in one more
+inline constexpr std::int64_t kRefusedEntryIntervalMs = 60'000; // between two such sets of entries
+
 // Search.
 inline constexpr std::size_t kQueryBytes = 2 * kKiB;
 inline constexpr std::size_t kQueryTerms = 64;
@@ -103,10 +134,20 @@ inline constexpr std::size_t kWebPendingBytes = 32 * kMiB;  // waiting for all c
 inline constexpr std::size_t kWebLoginsPerMinute = 10;      // per address
 inline constexpr std::size_t kWebLoginAddresses = 4'096;
 
+// The configuration.
+inline constexpr std::size_t kConfigBytes = 1 * kMiB;
+inline constexpr std::size_t kConfigList = 256;                 // texts in one list
+inline constexpr std::uint64_t kReserveBytesMin = 256 * kKiB;   // store.reserve_bytes
+inline constexpr std::uint64_t kReserveBytesDefaultMax = 64 * kMiB;
+inline constexpr std::size_t kTokenCharactersMin = 16;          // a bearer token is a password for programs
+inline constexpr std::size_t kIngestTlsBytes = 40 * kKiB;       // of a zone, as JSON: the configuration is one frame of 64 KiB
+
 static_assert(kFrameRawBytes <= kBlockRawBytes);
 static_assert(kMessageBytesDefault <= kMessageBytesCeiling);
 static_assert(kBlockRecords % kTileLeaves == 0);
 static_assert(kWebTargetBytes < kHttpHeaderBytes);
+static_assert(kSourceRulesBytes < kChannelFrameBytes && kIngestTlsBytes < kChannelFrameBytes);
+static_assert(kZoneListeners * (kListenerNameBytes + 12) + 16 < kChannelFrameBytes);
 static_assert(kWebTailBytes < kWebPendingBytes);
 static_assert(kStreamPauseBytes < kStreamQueueBytes && kStreamQueueBytes < kStreamQueuesBytes);
 

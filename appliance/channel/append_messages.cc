@@ -13,9 +13,6 @@ using record::kPeerBytes;
 constexpr std::size_t kTypeBytes = 2;  // the frame's own type precedes every body
 constexpr std::size_t kBodyBytesMax = limits::kChannelFrameBytes - kTypeBytes;
 constexpr std::size_t kReasonBytesMax = limits::kKiB;
-constexpr std::size_t kListenersMax = 256;
-constexpr std::size_t kListenerNameBytesMax = 128;
-static_assert(16 + kListenersMax * (kListenerNameBytesMax + 12) < kBodyBytesMax);
 constexpr std::size_t kCommitmentAt = 1 + 2 + 4 + 8 + kPeerBytes;
 constexpr std::size_t kPeerAt = 1 + 2 + 4 + 8;
 constexpr std::size_t kLargeHeaderBytes = kRecordsHeaderBytes - 4 + kRecordHeaderBytes + 4 + 4;
@@ -312,9 +309,9 @@ Result<Settled> DecodeSettled(ByteView body) {
   settled.epoch = in.Int<std::uint64_t>();
   settled.loss_frame_committed = in.Int<std::uint8_t>() != 0;
   const auto count = in.Int<std::uint32_t>();
-  if (!in.ok() || count > kListenersMax) return Fail(Code::kInvalid, "settled: bad header");
+  if (!in.ok() || count > limits::kZoneListeners) return Fail(Code::kInvalid, "settled: bad header");
   for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
-    const std::string listener(AsText(in.Sized(kListenerNameBytesMax)));
+    const std::string listener(AsText(in.Sized(limits::kListenerNameBytes)));
     settled.committed[listener] = in.Int<std::uint64_t>();
   }
   if (!in.AtEnd()) return Fail(Code::kInvalid, "settled: bad length");

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "appliance/base/hash.h"
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 #include "appliance/base/text.h"
 
 namespace stele::channel {

@@ -154,15 +154,20 @@ Result<PersonCertificate> EnsurePerson(const Shop& shop, const std::string& name
   return out;
 }
 
-}  // namespace
-
-Result<Certificates> EnsureCertificates(const fs::path& keys_dir, const std::vector<std::string>& extra_names,
-                                        Clock& clock) {
+Result<std::vector<std::string>> ServerNames(const std::vector<std::string>& extra_names) {
   std::vector<std::string> names = {"localhost", "127.0.0.1", "::1"};
   for (const std::string& name : extra_names) {
     STELE_TRY(const std::string canonical, CanonicalName(name));
     if (std::find(names.begin(), names.end(), canonical) == names.end()) names.push_back(canonical);
   }
+  return names;
+}
+
+}  // namespace
+
+Result<Certificates> EnsureCertificates(const fs::path& keys_dir, const std::vector<std::string>& extra_names,
+                                        Clock& clock) {
+  STELE_TRY(const std::vector<std::string> names, ServerNames(extra_names));
   STELE_TRY_VOID(MakeKeysDir(keys_dir));
   Certificates out;
   Shop shop;
@@ -179,6 +184,15 @@ Result<Certificates> EnsureCertificates(const fs::path& keys_dir, const std::vec
     out.people.push_back(std::move(made));
   }
   return out;
+}
+
+Result<ServerCertificate> EnsureZoneCertificate(const fs::path& keys_dir, const std::string& zone,
+                                                const std::vector<std::string>& extra_names, Clock& clock) {
+  STELE_TRY(const std::vector<std::string> names, ServerNames(extra_names));
+  std::vector<std::string> made;
+  const Shop shop{keys_dir, clock.WallNs() / 1'000'000'000, &made};
+  STELE_TRY(const Pair authority, EnsureAuthority(shop));
+  return EnsureServer(shop, "ingest-" + zone, names, authority);
 }
 
 }  // namespace stele::daemons

@@ -1,11 +1,12 @@
 // The embedded certificate authority of one installation, offline and small: made by `stele up` on its first run.
 //
-//   keys/                          0700
-//     ca.pem ca.key                the authority, 10 years, signs nothing but the files below
-//     viewer.pem viewer.key        the viewer's listener (serverAuth), 397 days
-//     ingest.pem ingest.key        the HTTPS ingest listener (serverAuth), 397 days, another key: its process is the
-//     exposed one auditor.pem .key .p12 .password             a person (clientAuth), 2 years security-officer.pem .key
-//     .p12 .password
+//   keys/                                      0700
+//     ca.pem ca.key                            the authority, 10 years, signs nothing but the files below
+//     viewer.pem viewer.key                    the viewer's listener (serverAuth), 397 days
+//     ingest.pem ingest.key                    the ingest listeners, likewise; their process is the exposed one
+//     ingest-ZONE.pem .key                     of each zone that is listed: one zone's key opens no other's connections
+//     auditor.pem .key .p12 .password          a person (clientAuth), 2 years
+//     security-officer.pem .key .p12 .password
 //
 // P-256 with SHA-256, random 127-bit serial numbers. Keys, .p12 and .password files are 0600. A file that is missing,
 // does not fit its key or its authority, or ends within 30 days (the authority: 400 days, with everything it signed) is
@@ -50,6 +51,12 @@ struct Certificates {
 // present certificate lacks makes a new one. kInvalid: not a name. kDenied: the authority's key can be read by others.
 [[nodiscard]] Result<Certificates> EnsureCertificates(const std::filesystem::path& keys_dir,
                                                       const std::vector<std::string>& extra_names, Clock& clock);
+
+// The certificate of one zone's ingest listeners, under the same rules; after EnsureCertificates().
+[[nodiscard]] Result<ServerCertificate> EnsureZoneCertificate(const std::filesystem::path& keys_dir,
+                                                              const std::string& zone,
+                                                              const std::vector<std::string>& extra_names,
+                                                              Clock& clock);
 
 // SHA-256 of the first certificate of a PEM text, as DER. kInvalid when there is none.
 [[nodiscard]] Result<Hash> CertificateFingerprint(std::string_view pem);

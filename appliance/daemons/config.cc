@@ -15,15 +15,11 @@
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
 #include "appliance/daemons/config_senders.h"
+#include "appliance/daemons/config_zones.h"
 #include "appliance/ingest/tls.h"
 
 namespace stele::daemons {
 namespace {
-
-constexpr std::size_t kConfigBytesMax = 1 * limits::kMiB;
-constexpr std::size_t kListMax = 256;
-constexpr std::uint64_t kReserveBytesDefaultMax = 64 * limits::kMiB;
-constexpr std::uint64_t kReserveBytesMin = 256 * limits::kKiB;
 
 // A value's reader puts it into the Config, or says in one clause what it should have been.
 using Problem = std::optional<std::string>;
@@ -83,13 +79,15 @@ Take TakePort(std::optional<std::uint16_t>& out) {
   };
 }
 
+bool IsAddress(const std::string& text) {
+  in6_addr scratch{};
+  return ::inet_pton(AF_INET, text.c_str(), &scratch) == 1 || ::inet_pton(AF_INET6, text.c_str(), &scratch) == 1;
+}
+
 Take TakeAddress(std::string& out) {
   return [&out](const toml::node& node) -> Problem {
     const auto text = node.value_exact<std::string>();
-    in6_addr scratch{};
-    if (!text || (::inet_pton(AF_INET, text->c_str(), &scratch) != 1 && ::inet_pton(AF_INET6, text->c_str(), &scratch) != 1)) {
-      return "must be an IPv4 or IPv6 address in a string";
-    }
+    if (!text || !IsAddress(*text)) return "must be an IPv4 or IPv6 address in a string";
     out = *text;
     return std::nullopt;
   };
@@ -98,13 +96,36 @@ Take TakeAddress(std::string& out) {
 Take TakeTexts(std::vector<std::string>& out, std::size_t shortest) {
   return [&out, shortest](const toml::node& node) -> Problem {
     const toml::array* list = node.as_array();
-    if (list == nullptr || list->size() > kListMax) return "must be a list of at most " + std::to_string(kListMax) + " strings";
+    if (list == nullptr || list->size() > limits::kConfigList)
+      return "must be a list of at most " + std::to_string(limits::kConfigList) + " strings";
     std::vector<std::string> texts;
     for (const toml::node& member : *list) {
       const auto text = member.value_exact<std::string>();
       if (!text) return "must be a list of strings";
       if (text->size() < shortest) return "holds a string of fewer than " + std::to_string(shortest) + " characters";
       texts.push_back(*text);
+    }
+    out = std::move(texts);
+    return std::nullopt;
+  };
+}
+
+// One address to listen on, or a list of them, none twice.
+Take TakeListenAddresses(std::vector<std::string>& out) {
+  return [&out](const toml::node& node) -> Problem {
+    std::string one;
+    if (const toml::array* list = node.as_array(); list == nullptr) {
+      if (auto problem = TakeAddress(one)(node)) return problem;
+      out = {one};
+      return std::nullopt;
+    } else if (list->empty() || list->size() > limits::kZoneAddresses) {
+      return "must be an address or a list of at most " + std::to_string(limits::kZoneAddresses);
+    }
+    std::vector<std::string> texts;
+    if (auto problem = TakeTexts(texts, 1)(node)) return problem;
+    for (auto at = texts.begin(); at != texts.end(); ++at) {
+      if (!IsAddress(*at)) return "holds what is no IPv4 or IPv6 address: " + EscapeForTerminal(AsBytes(*at));
+      if (std::find(texts.begin(), at, *at) != at) return "holds " + *at + " twice";
     }
     out = std::move(texts);
     return std::nullopt;
@@ -178,6 +199,27 @@ Problem TakeAddresses(const toml::node& node, std::vector<IpPrefix>& out) {
   return std::nullopt;
 }
 
+Take TakeAllowedSources(std::vector<IpPrefix>& out) {
+  return [&out](const toml::node& node) -> Problem {
+    std::vector<IpPrefix> prefixes;
+    if (auto problem = TakeAddresses(node, prefixes)) return problem;
+    if (prefixes.size() > limits::kZoneSourcePrefixes) {
+      return "must be at most " + std::to_string(limits::kZoneSourcePrefixes) + " prefixes";
+    }
+    out = std::move(prefixes);
+    return std::nullopt;
+  };
+}
+
+Take TakeZoneName(std::string& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return "must be a string";
+    out = *text;
+    return ProblemOfZoneName(out);
+  };
+}
+
 Problem TakeNamedSource(const toml::table& table, channel::NamedSource& out) {
   for (const auto& [key, node] : table) {
     Problem problem;
@@ -237,35 +279,40 @@ Take TakeUnknownSources(channel::SourceRules& out) {
 }
 
 constexpr std::int64_t kDayMs = 86'400'000;
-constexpr std::int64_t kTokenCharacters = 16;  // a bearer token is a password for programs
+
+// What [ingest] and each of [[zones]] may say.
+Section ZoneSection(IngestZone& zone) {
+  Section section{{"address", TakeListenAddresses(zone.addresses)},
+                  {"allowed_sources", TakeAllowedSources(zone.allowed_sources)},
+                  {"hosts", TakeTexts(zone.hosts, 1)},
+                  {"relp_refusal", TakeWord(zone.relp_refusal, {"close", "answer"})},
+                  {"tls_certificate", TakeText(zone.tls_certificate)},
+                  {"tls_key", TakeText(zone.tls_key)},
+                  {"tls_min", TakeWord(zone.tls_min, {"1.3", "1.2"})},
+                  {"tls_client_auth", TakeWord(zone.tls_client_auth, {"none", "request", "require"})},
+                  {"tls_client_ca", TakeFiles(zone.tls_client_ca)},
+                  {"tls_client_fingerprints", TakeFingerprints(zone.tls_client_fingerprints)},
+                  {"message_bytes_max", TakeNumberInto(zone.message_bytes_max, 1'024,
+                                                       static_cast<std::int64_t>(limits::kMessageBytesCeiling))},
+                  {"source_records_per_s", TakeNumberInto(zone.source_records_per_s, 0, 1'000'000'000)},
+                  {"source_bytes_per_s", TakeNumberInto(zone.source_bytes_per_s, 0, std::int64_t{1} << 40U)},
+                  {"tokens", TakeTexts(zone.tokens, limits::kTokenCharactersMin)},
+                  {"senders", [&zone](const toml::node& node) { return ReadSenders(node, zone.senders); }},
+                  {"keys", [&zone](const toml::node& node) { return ReadSourceKeys(node, zone.keys); }}};
+  for (const IngestDoor& door : kIngestDoors) section[door.key] = TakePort(zone.*door.port);
+  return section;
+}
+
+Section IngestSection(IngestZone& zone) {
+  Section section = ZoneSection(zone);
+  section["zone"] = TakeText(zone.name);
+  return section;
+}
 
 std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
   return {
       {"log", {{"origin", TakeOrigin(config.origin)}}},
-      {"ingest",
-       {{"address", TakeAddress(config.ingest_address)},
-        {"syslog_udp_port", TakePort(config.syslog_udp_port)},
-        {"syslog_tcp_port", TakePort(config.syslog_tcp_port)},
-        {"https_json_port", TakePort(config.https_json_port)},
-        {"syslog_tls_port", TakePort(config.syslog_tls_port)},
-        {"json_lines_tls_port", TakePort(config.json_lines_tls_port)},
-        {"relp_port", TakePort(config.relp_port)},
-        {"relp_tls_port", TakePort(config.relp_tls_port)},
-        {"relp_refusal", TakeWord(config.relp_refusal, {"close", "answer"})},
-        {"tls_certificate", TakeText(config.tls_certificate)},
-        {"tls_key", TakeText(config.tls_key)},
-        {"tls_min", TakeWord(config.tls_min, {"1.3", "1.2"})},
-        {"tls_client_auth", TakeWord(config.tls_client_auth, {"none", "request", "require"})},
-        {"tls_client_ca", TakeFiles(config.tls_client_ca)},
-        {"tls_client_fingerprints", TakeFingerprints(config.tls_client_fingerprints)},
-        {"zone", TakeText(config.zone)},
-        {"message_bytes_max",
-         TakeNumberInto(config.message_bytes_max, 1'024, static_cast<std::int64_t>(limits::kMessageBytesCeiling))},
-        {"source_records_per_s", TakeNumberInto(config.source_records_per_s, 0, 1'000'000'000)},
-        {"source_bytes_per_s", TakeNumberInto(config.source_bytes_per_s, 0, std::int64_t{1} << 40U)},
-        {"tokens", TakeTexts(config.tokens, kTokenCharacters)},
-        {"senders", [&config](const toml::node& node) { return ReadSenders(node, config.senders); }},
-        {"keys", [&config](const toml::node& node) { return ReadSourceKeys(node, config.keys); }}}},
+      {"ingest", IngestSection(config.zones.front())},
       {"viewer",
        {{"address", TakeAddress(config.viewer_address)},
         {"port", TakeNumberInto(config.viewer_port, 0, 65'535)},
@@ -273,7 +320,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
       {"store",
        {{"segment_bytes", TakeNumberInto(config.segment_bytes, static_cast<std::int64_t>(limits::kSegmentBytesMin),
                                          std::int64_t{1} << 40U)},
-        {"reserve_bytes", TakeNumberInto(config.reserve_bytes, static_cast<std::int64_t>(kReserveBytesMin),
+        {"reserve_bytes", TakeNumberInto(config.reserve_bytes, static_cast<std::int64_t>(limits::kReserveBytesMin),
                                          std::int64_t{1} << 40U)},
         {"codec", TakeWord(config.codec, {"auto", "zstd", "lz4", "none"})}}},
       {"checkpoint",
@@ -296,19 +343,46 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
   };
 }
 
+// What one key alone cannot say. An authority that nobody asks for would look like authentication and be none.
+Problem ProblemOfTls(const IngestZone& zone, const std::string& section) {
+  const bool trusts = !zone.tls_client_ca.empty() || !zone.tls_client_fingerprints.empty();
+  const bool asks = zone.tls_client_auth != "none";
+  if (asks && !trusts)
+    return section + "tls_client_auth needs " + section + "tls_client_ca or " + section + "tls_client_fingerprints";
+  if (trusts && !asks) return section + "tls_client_ca and tls_client_fingerprints need " + section + "tls_client_auth";
+  if (zone.tls_certificate.empty() != zone.tls_key.empty()) {
+    return section + "tls_certificate and " + section + "tls_key go together";
+  }
+  return std::nullopt;
+}
+
 class ConfigReader {
  public:
-  ConfigReader(Config& config, std::string_view name) : sections_(SectionsOf(config)), name_(name) {}
+  ConfigReader(Config& config, std::string_view name) : config_(config), sections_(SectionsOf(config)), name_(name) {}
 
   Result<void> Read(const toml::table& document) const {
     for (const auto& [key, node] : document) {
+      if (key.str() == "zones") continue;
       const auto section = sections_.find(key.str());
       if (section == sections_.end()) return At(key.source(), "unknown section [" + Printable(key.str()) + "]");
       const toml::table* table = node.as_table();
       if (table == nullptr) return At(key.source(), Printable(key.str()) + " must be a section: [" + section->first + "]");
       STELE_TRY_VOID(ReadSection(*section, *table));
     }
-    return {};
+    const toml::table* ingest = document["ingest"].as_table();
+    const toml::node* zones = document.get("zones");
+    if (zones != nullptr) STELE_TRY_VOID(ReadZones(*zones, ingest));
+    if (zones == nullptr) {
+      if (const Problem problem = ProblemOfTls(config_.zones.front(), "ingest."))
+        return Fail(Code::kInvalid, name_ + ": " + *problem);
+    }
+    const auto clash = FindDoorClash(config_);
+    if (!clash) return {};
+    const toml::table* table = zones != nullptr ? (*zones->as_array())[clash->zone].as_table() : ingest;
+    const std::string full_name = std::string(zones != nullptr ? "zones." : "ingest.") + clash->door->key;
+    const toml::node* key = table != nullptr ? table->get(clash->door->key) : nullptr;
+    if (key == nullptr) return Fail(Code::kInvalid, name_ + ": " + full_name + " " + clash->text);
+    return At(key->source(), full_name + " " + clash->text);
   }
 
   [[nodiscard]] tl::unexpected<Error> At(const toml::source_region& where, const std::string& reason) const {
@@ -316,6 +390,52 @@ class ConfigReader {
   }
 
  private:
+  // Each zone begins as what [ingest] says, without its doors.
+  Result<void> ReadZones(const toml::node& node, const toml::table* ingest) const {
+    const toml::array* list = node.as_array();
+    if (list == nullptr || list->empty()) return At(node.source(), "zones must be tables: [[zones]]");
+    if (ingest != nullptr) {
+      for (const auto& [key, value] : *ingest) {
+        if (key.str() != "zone" && !key.str().ends_with("_port")) continue;
+        return At(key.source(),
+                  "ingest." + std::string(key.str()) + " has no place beside [[zones]]: each zone names its own");
+      }
+    }
+    IngestZone common = config_.zones.front();
+    for (const IngestDoor& door : kIngestDoors) (common.*door.port).reset();
+    std::vector<IngestZone> zones;
+    for (const toml::node& member : *list) {
+      if (zones.size() == limits::kZones)
+        return At(member.source(), "more than " + std::to_string(limits::kZones) + " zones");
+      const toml::table* table = member.as_table();
+      if (table == nullptr) return At(member.source(), "zones must be tables: [[zones]]");
+      STELE_TRY(IngestZone zone, ReadZone(*table, common));
+      for (const IngestZone& other : zones) {
+        if (other.name == zone.name)
+          return At(table->get("name")->source(), "zones.name \"" + zone.name + "\" is given twice");
+      }
+      zones.push_back(std::move(zone));
+    }
+    config_.zones = std::move(zones);
+    config_.zones_listed = true;
+    return {};
+  }
+
+  Result<IngestZone> ReadZone(const toml::table& table, const IngestZone& common) const {
+    IngestZone zone = common;
+    zone.name.clear();
+    std::pair<const std::string, Section> section("zones", ZoneSection(zone));
+    section.second["name"] = TakeZoneName(zone.name);
+    STELE_TRY_VOID(ReadSection(section, table));
+    if (zone.name.empty()) return At(table.source(), "a zone without a name");
+    const bool listens = std::any_of(kIngestDoors.begin(), kIngestDoors.end(),
+                                     [&zone](const IngestDoor& door) { return (zone.*door.port).has_value(); });
+    if (!listens) return At(table.source(), "zone \"" + zone.name + "\" listens on no port");
+    if (const Problem problem = ProblemOfTls(zone, "zones.")) return At(table.source(), *problem);
+    zone.process += "@" + zone.name;
+    return zone;
+  }
+
   static std::string Printable(std::string_view text) { return EscapeForTerminal(AsBytes(text)); }
 
   Result<void> ReadSection(const std::pair<const std::string, Section>& section, const toml::table& table) const {
@@ -328,19 +448,36 @@ class ConfigReader {
     return {};
   }
 
+  Config& config_;
   std::map<std::string, Section, std::less<>> sections_;
   std::string name_;
 };
 
-// What one key alone cannot say. An authority that nobody asks for would look like authentication and be none.
-Result<void> CheckTogether(const Config& config, std::string_view name) {
-  const bool trusts = !config.tls_client_ca.empty() || !config.tls_client_fingerprints.empty();
-  const bool asks = config.tls_client_auth != "none";
-  const auto fail = [name](const char* reason) { return Fail(Code::kInvalid, std::string(name) + ": " + reason); };
-  if (asks && !trusts) return fail("ingest.tls_client_auth needs ingest.tls_client_ca or ingest.tls_client_fingerprints");
-  if (trusts && !asks) return fail("ingest.tls_client_ca and tls_client_fingerprints need ingest.tls_client_auth");
-  if (config.tls_certificate.empty() != config.tls_key.empty()) return fail("ingest.tls_certificate and ingest.tls_key go together");
-  return {};
+void NoteValues(const std::string& section, const toml::table& table, std::map<std::string, std::string>& values) {
+  for (const auto& [key, value] : table) {
+    std::ostringstream shown;
+    value.visit([&shown](const auto& one) { shown << one; });
+    values[section + "." + std::string(key.str())] = shown.str();
+  }
+}
+
+const IngestZone* ZoneOf(const Config& config, std::string_view name) {
+  const auto at = std::find_if(config.zones.begin(), config.zones.end(),
+                               [name](const IngestZone& zone) { return zone.name == name; });
+  return at == config.zones.end() ? nullptr : &*at;
+}
+
+// Whether a reload takes this key over; of a zone only where it is in both files.
+bool TakenLive(std::string_view key, const Config& running, const Config& fresh) {
+  constexpr std::array<std::string_view, 6> kOfZones{
+      "allowed_sources", "source_records_per_s", "source_bytes_per_s", "tokens", "senders", "keys"};
+  if (key.starts_with("sources.")) return true;
+  const std::size_t dot = key.rfind('.');
+  if (std::find(kOfZones.begin(), kOfZones.end(), key.substr(dot + 1)) == kOfZones.end()) return false;
+  if (key.starts_with("ingest.")) return true;
+  constexpr std::string_view kZones = "zones.";
+  const std::string_view name = key.substr(kZones.size(), dot - kZones.size());
+  return key.starts_with(kZones) && ZoneOf(running, name) != nullptr && ZoneOf(fresh, name) != nullptr;
 }
 
 }  // namespace
@@ -351,40 +488,53 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) return reader.At(parsed.error().source(), std::string(parsed.error().description()));
   STELE_TRY_VOID(reader.Read(parsed.table()));
-  STELE_TRY_VOID(CheckTogether(config, name));
   if (config.reserve_bytes == 0) {
-    config.reserve_bytes = std::clamp(config.segment_bytes / 4, kReserveBytesMin, kReserveBytesDefaultMax);
+    config.reserve_bytes =
+        std::clamp(config.segment_bytes / 4, limits::kReserveBytesMin, limits::kReserveBytesDefaultMax);
   }
   config.sha256 = Sha256Of(AsBytes(text));
-  for (const auto& [section, node] : parsed.table()) {
-    for (const auto& [key, value] : *node.as_table()) {  // the reader has accepted only sections
-      std::ostringstream shown;
-      value.visit([&shown](const auto& one) { shown << one; });
-      config.values[std::string(section.str()) + "." + std::string(key.str())] = shown.str();
-    }
+  for (const auto& [section, node] : parsed.table()) {  // the reader has accepted only sections and [[zones]]
+    if (const toml::table* table = node.as_table()) NoteValues(std::string(section.str()), *table, config.values);
+  }
+  for (std::size_t i = 0; config.zones_listed && i < config.zones.size(); ++i) {
+    NoteValues("zones." + config.zones[i].name, *parsed.table()["zones"][i].as_table(), config.values);
   }
   return config;
 }
 
 std::vector<std::string> TakeLive(Config& running, const Config& fresh) {
-  constexpr std::string_view kLive = "sources.";
   std::vector<std::string> later;
   const auto compare = [&](const auto& ours, const auto& theirs, bool both) {
     for (const auto& [key, value] : ours) {
       const auto at = theirs.find(key);
       const bool differs = at == theirs.end() || (both && at->second != value);
-      if (differs && !key.starts_with(kLive)) later.push_back(key);
+      if (differs && !TakenLive(key, running, fresh)) later.push_back(key);
     }
   };
   compare(running.values, fresh.values, true);
   compare(fresh.values, running.values, false);
   running.sources = fresh.sources;
   running.sha256 = fresh.sha256;
+  for (IngestZone& zone : running.zones) {
+    const IngestZone* changed =
+        ZoneOf(fresh, running.zones_listed || fresh.zones_listed ? zone.name : fresh.zones.front().name);
+    if (changed == nullptr) continue;
+    zone.allowed_sources = changed->allowed_sources;
+    zone.source_records_per_s = changed->source_records_per_s;
+    zone.source_bytes_per_s = changed->source_bytes_per_s;
+    zone.tokens = changed->tokens;
+    zone.senders = changed->senders;
+    zone.keys = changed->keys;
+  }
   return later;
 }
 
+bool ConcernsListeners(std::string_view key) {
+  return key.ends_with("_port") || key.ends_with(".port") || key.ends_with(".address") || key.ends_with(".name");
+}
+
 Result<Config> LoadConfig(const std::filesystem::path& path, bool required) {
-  auto text = ReadFile(path, kConfigBytesMax);
+  auto text = ReadFile(path, limits::kConfigBytes);
   if (!text && text.error().code == Code::kNotFound && !required) return ParseConfig("", path.string());
   if (!text) return tl::unexpected(std::move(text.error()));
   return ParseConfig(AsText(*text), path.string());

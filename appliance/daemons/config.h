@@ -1,16 +1,20 @@
 // stele.toml: everything an operator may choose, with its default. A key that is not listed here is an error that names
 // the file, the line and the reason; so is a value out of range.
 //
-//   [log]         origin = ""                    first line of every checkpoint; empty: stele.invalid/log/<16 hex of the log id>
-//   [ingest]      address = "127.0.0.1"          syslog_udp_port = 10514, syslog_tcp_port = 10514, https_json_port = 8443
-//                 syslog_tls_port = 6514         json_lines_tls_port = 6515     relp_port = 2514                 relp_tls_port = "off"
-//                 relp_refusal = "close" | "answer"
-//                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
+//   [log]         origin = ""                    first line of every checkpoint; empty: stele.invalid/log/<log id>
+//   [ingest]      address = "127.0.0.1" or a list
+//                 syslog_udp_port = 10514        syslog_tcp_port = 10514        https_json_port = 8443
+//                 syslog_tls_port = 6514         json_lines_tls_port = 6515     relp_port = 2514
+//                 relp_tls_port = "off"          relp_refusal = "close" | "answer"
+//                 zone = "default"               message_bytes_max = 1048576    tokens = ["..."]
+//                 allowed_sources = ["192.0.2.0/24"], empty: any                hosts = ["logs.example.org"]
 //                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
-//                 source_records_per_s = 0       source_bytes_per_s = 0            quotas of each source; 0: none
-//                 tls_certificate = ""           tls_key = ""                      tls_min = "1.3" | "1.2"
+//                 source_records_per_s = 0       source_bytes_per_s = 0         quotas of each source; 0: none
+//                 tls_certificate = ""           tls_key = ""                   tls_min = "1.3" | "1.2"
 //                 tls_client_auth = "none" | "request" | "require"
 //                 tls_client_ca = ["file.pem"]   tls_client_fingerprints = ["sha256:..."]
+//   [[zones]]     name = "plant" and any key of [ingest] but `zone`: one stele-receive each. A zone listens on the
+//                 ports that it names, and has the rest from [ingest], which then names no port and no zone.
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
 //   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
 //                 reserve_bytes = a quarter of a segment, 256 KiB to 64 MiB
@@ -20,12 +24,13 @@
 //   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off"
 //
 //   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
-//                 silence_messages = 100         [[sources.named]] name = "core-switch", address = "192.0.2.1" or a list,
-//                                                identity = "", silence_s = 600
+//                 silence_messages = 100         [[sources.named]] name = "core-switch", address = "192.0.2.1" or
+//                                                a list, identity = "", silence_s = 600
 //
 // A port is 0 (any free one, see run/ready.json) to 65535, or "off" for an ingest listener.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -34,7 +39,7 @@
 #include <vector>
 
 #include "appliance/base/bytes.h"
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 #include "appliance/channel/source_rules.h"
 
 namespace stele::daemons {
@@ -55,10 +60,11 @@ struct SourceKeyConfig {
   std::string public_key;
 };
 
-struct Config {
-  std::string origin;
-
-  std::string ingest_address = "127.0.0.1";
+// An ingest zone: by which doors records come in, from whom, and under which rules. One stele-receive serves it.
+struct IngestZone {
+  std::string name = "default";
+  std::string process = "stele-receive";  // stele-receive@NAME where zones are listed
+  std::vector<std::string> addresses = {"127.0.0.1"};
   std::optional<std::uint16_t> syslog_udp_port = 10514;
   std::optional<std::uint16_t> syslog_tcp_port = 10514;
   std::optional<std::uint16_t> https_json_port = 8443;
@@ -67,19 +73,44 @@ struct Config {
   std::optional<std::uint16_t> relp_port = 2514;
   std::optional<std::uint16_t> relp_tls_port;
   std::string relp_refusal = "close";
-  std::string tls_certificate;  // files, relative to the directory; empty: the certificate `stele up` makes
+  std::vector<IpPrefix> allowed_sources;  // empty: any
+  std::vector<std::string> hosts;         // names it is reached by, for the certificate that `stele up` makes
+  std::string tls_certificate;            // files, relative to the directory; empty: the certificate `stele up` makes
   std::string tls_key;
   std::string tls_min = "1.3";
   std::string tls_client_auth = "none";
   std::vector<std::string> tls_client_ca;            // files, relative to the directory
   std::vector<std::string> tls_client_fingerprints;  // "sha256:..."
-  std::string zone = "default";
   std::uint64_t message_bytes_max = limits::kMessageBytesDefault;
   std::vector<std::string> tokens;
   std::vector<SenderConfig> senders;
   std::vector<SourceKeyConfig> keys;
   std::uint64_t source_records_per_s = 0;
   std::uint64_t source_bytes_per_s = 0;
+};
+
+// The listeners a zone may have, on each of its addresses.
+struct IngestDoor {
+  const char* name;       // in entries, status and run/ready.json
+  const char* transport;  // docs/processes.md
+  const char* key;        // in stele.toml
+  std::optional<std::uint16_t> IngestZone::*port;
+};
+inline constexpr std::array kIngestDoors{
+    IngestDoor{"syslog-udp", "udp", "syslog_udp_port", &IngestZone::syslog_udp_port},
+    IngestDoor{"syslog-tcp", "tcp", "syslog_tcp_port", &IngestZone::syslog_tcp_port},
+    IngestDoor{"https-json", "https-json", "https_json_port", &IngestZone::https_json_port},
+    IngestDoor{"syslog-tls", "tls", "syslog_tls_port", &IngestZone::syslog_tls_port},
+    IngestDoor{"json-lines-tls", "json-lines-tls", "json_lines_tls_port", &IngestZone::json_lines_tls_port},
+    IngestDoor{"relp", "relp", "relp_port", &IngestZone::relp_port},
+    IngestDoor{"relp-tls", "relp-tls", "relp_tls_port", &IngestZone::relp_tls_port}};
+static_assert(kIngestDoors.size() * limits::kZoneAddresses <= limits::kZoneListeners);
+
+struct Config {
+  std::string origin;
+
+  std::vector<IngestZone> zones = {IngestZone()};  // the one of [ingest], or those of [[zones]]
+  bool zones_listed = false;                       // by [[zones]]
 
   std::string viewer_address = "127.0.0.1";
   std::uint16_t viewer_port = 9443;
@@ -102,7 +133,7 @@ struct Config {
 
   channel::SourceRules sources;
 
-  // Every key the file names, as "section.key", with its value as text: what a reload compares.
+  // Every key the file names, as "section.key" or "zones.NAME.key", with its value as text: what a reload compares.
   std::map<std::string, std::string> values;
   Hash sha256{};  // of the file's bytes, of nothing when there is no file: goes into a `policy` entry
 };
@@ -110,9 +141,12 @@ struct Config {
 // `name` stands in messages. kInvalid: "stele.toml:3: unknown key ingest.adress".
 [[nodiscard]] Result<Config> ParseConfig(std::string_view text, std::string_view name);
 
-// Takes over what may change while the appliance runs (section [sources], and the digest). Returns the keys that differ and take
-// effect at the next start only.
+// Takes over what may change while the appliance runs: section [sources], the quotas, senders, keys, tokens and allowed
+// sources of each zone, and the digest. Returns the keys that differ and take effect at the next start only.
 [[nodiscard]] std::vector<std::string> TakeLive(Config& running, const Config& fresh);
+
+// Whether a key of TakeLive's answer is about a socket: a zone, an address, a port.
+[[nodiscard]] bool ConcernsListeners(std::string_view key);
 
 // Reads `path`; a file that does not exist gives the defaults unless `required`.
 [[nodiscard]] Result<Config> LoadConfig(const std::filesystem::path& path, bool required);

@@ -14,11 +14,7 @@ namespace {
 using nlohmann::json;
 using Problem = std::optional<std::string>;
 
-constexpr std::size_t kTokenCharactersMin = 16;  // a bearer token is a password for programs
-
-Problem NotAList(std::string_view what) {
-  return "must be a list of at most " + std::to_string(limits::kSenders) + " tables: [[" + std::string(what) + "]]";
-}
+Problem NotAList() { return "must be a list of at most " + std::to_string(limits::kSenders) + " tables"; }
 
 // Reads the members of each table; a member that is not among `names` is a mistake.
 using Texts = std::map<std::string, std::string, std::less<>>;
@@ -59,7 +55,7 @@ Problem ReadSender(const Texts& texts, SenderConfig& out) {
   if (texts.contains("token") && texts.contains("token_sha256")) return "has token and token_sha256: one is enough";
   if (texts.contains("token")) {
     const std::string token = TextOf(texts, "token");
-    if (token.size() < kTokenCharactersMin) return "has a token of fewer than 16 characters";
+    if (token.size() < limits::kTokenCharactersMin) return "has a token of fewer than 16 characters";
     out.token_sha256 = Sha256Of(AsBytes(token));
   }
   if (texts.contains("token_sha256")) {
@@ -78,7 +74,7 @@ Problem ReadSender(const Texts& texts, SenderConfig& out) {
 
 std::optional<std::string> ReadSenders(const toml::node& node, std::vector<SenderConfig>& out) {
   const toml::array* list = node.as_array();
-  if (list == nullptr || list->size() > limits::kSenders) return NotAList("ingest.senders");
+  if (list == nullptr || list->size() > limits::kSenders) return NotAList();
   std::vector<SenderConfig> senders;
   for (const toml::node& member : *list) {
     Texts texts;
@@ -99,7 +95,7 @@ std::optional<std::string> ReadSenders(const toml::node& node, std::vector<Sende
 
 std::optional<std::string> ReadSourceKeys(const toml::node& node, std::vector<SourceKeyConfig>& out) {
   const toml::array* list = node.as_array();
-  if (list == nullptr || list->size() > limits::kSenders) return NotAList("ingest.keys");
+  if (list == nullptr || list->size() > limits::kSenders) return NotAList();
   std::vector<SourceKeyConfig> keys;
   ingest::SourceKeys ring;
   for (const toml::node& member : *list) {

@@ -86,9 +86,8 @@ Result<void> CheckAgainstConfig(const anchor::ProvisioningRecord& record, const 
 
 // Names the listeners are reached by, beside those every certificate has. A host name that no certificate can carry (an
 // underscore) must not keep the appliance from starting, so only configured names may fail.
-std::vector<std::string> ExtraNames(const Config& config) {
-  std::vector<std::string> names = config.hosts;
-  for (const std::string& address : {config.ingest_address, config.viewer_address}) {
+std::vector<std::string> ExtraNames(std::vector<std::string> names, const std::vector<std::string>& addresses) {
+  for (const std::string& address : addresses) {
     for (std::string& name : NamesOf(address)) {
       if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-") == std::string::npos) {
         names.push_back(std::move(name));
@@ -176,9 +175,23 @@ Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmS
 
 Result<Certificates> RenewCertificates(const Home& home, const Config& config) {
   SystemClock clock;
-  STELE_TRY(Certificates certificates, EnsureCertificates(home.Keys(), ExtraNames(config), clock));
+  std::vector<std::string> hosts = config.hosts;
+  std::vector<std::string> addresses = {config.viewer_address};
+  if (!config.zones_listed) {  // else each zone has a certificate of its own
+    const IngestZone& zone = config.zones.front();
+    hosts.insert(hosts.end(), zone.hosts.begin(), zone.hosts.end());
+    addresses.insert(addresses.begin(), zone.addresses.begin(), zone.addresses.end());
+  }
+  STELE_TRY(Certificates certificates, EnsureCertificates(home.Keys(), ExtraNames(std::move(hosts), addresses), clock));
   STELE_TRY_VOID(EnterCertificates(home, certificates));
   return certificates;
+}
+
+Result<ServerCertificate> IngestCertificate(const Home& home, const Config& config, const IngestZone& zone,
+                                            const Certificates& certificates) {
+  if (!config.zones_listed) return certificates.ingest;
+  SystemClock clock;
+  return EnsureZoneCertificate(home.Keys(), zone.name, ExtraNames(zone.hosts, zone.addresses), clock);
 }
 
 }  // namespace stele::daemons

@@ -28,5 +28,8 @@ struct Identity {
 
 // The certificates alone, once more: what ends soon is made again, what was put into keys/ is taken.
 [[nodiscard]] Result<Certificates> RenewCertificates(const Home& home, const Config& config);
+// The one that `stele up` makes for the listeners of a zone: of its own where zones are listed.
+[[nodiscard]] Result<ServerCertificate> IngestCertificate(const Home& home, const Config& config,
+                                                          const IngestZone& zone, const Certificates& certificates);
 
 }  // namespace stele::daemons

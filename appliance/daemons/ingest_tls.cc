@@ -22,7 +22,7 @@ Result<void> CheckPrivate(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return FailErrno("look at " + path.string());
   if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return Fail(Code::kDenied, "ingest.tls_key: " + path.string() + " can be read by others");
+    return Fail(Code::kDenied, "tls_key: " + path.string() + " can be read by others");
   }
   return {};
 }
@@ -34,42 +34,42 @@ ingest::ClientAuth ClientAuthOf(const std::string& word) {
 
 }  // namespace
 
-Result<std::string> IngestTlsJson(const std::filesystem::path& dir, const Config& config,
+Result<std::string> IngestTlsJson(const std::filesystem::path& dir, const IngestZone& zone,
                                   const ServerCertificate& own) {
   ingest::TlsOptions options;
   options.certificate_pem = own.certificate_pem;
   options.key_pem = own.key_pem;
-  if (!config.tls_certificate.empty()) {
-    STELE_TRY_VOID(CheckPrivate(dir / config.tls_key));
-    STELE_TRY(options.certificate_pem, ReadPem(dir, config.tls_certificate, "ingest.tls_certificate"));
-    STELE_TRY(options.key_pem, ReadPem(dir, config.tls_key, "ingest.tls_key"));
+  if (!zone.tls_certificate.empty()) {
+    STELE_TRY_VOID(CheckPrivate(dir / zone.tls_key));
+    STELE_TRY(options.certificate_pem, ReadPem(dir, zone.tls_certificate, "tls_certificate"));
+    STELE_TRY(options.key_pem, ReadPem(dir, zone.tls_key, "tls_key"));
   }
-  options.allow_tls12 = config.tls_min == "1.2";
-  options.client_auth = ClientAuthOf(config.tls_client_auth);
-  for (const std::string& name : config.tls_client_ca) {
-    STELE_TRY(const std::string pem, ReadPem(dir, name, "ingest.tls_client_ca"));
+  options.allow_tls12 = zone.tls_min == "1.2";
+  options.client_auth = ClientAuthOf(zone.tls_client_auth);
+  for (const std::string& name : zone.tls_client_ca) {
+    STELE_TRY(const std::string pem, ReadPem(dir, name, "tls_client_ca"));
     options.client_ca_pem += pem + "\n";
   }
-  for (const std::string& text : config.tls_client_fingerprints) {
+  for (const std::string& text : zone.tls_client_fingerprints) {
     const auto fingerprint = ingest::ParseFingerprint(text);
-    if (!fingerprint) return Fail(Code::kInvalid, "ingest.tls_client_fingerprints: not a fingerprint: " + text);
+    if (!fingerprint) return Fail(Code::kInvalid, "tls_client_fingerprints: not a fingerprint: " + text);
     options.client_fingerprints.push_back(*fingerprint);
   }
   // Tried here: an error now is the operator's to read, in the receiver it would be a process that does not start.
   if (const auto tried = ingest::TlsContext::Make(options); !tried) {
-    return Fail(Code::kInvalid, "TLS of the ingest listeners: " + tried.error().context);
+    return Fail(Code::kInvalid, "TLS of zone " + zone.name + ": " + tried.error().context);
   }
   std::string text = nlohmann::json{{"certificate_pem", options.certificate_pem},
                                     {"key_pem", options.key_pem},
-                                    {"min", config.tls_min},
-                                    {"client_auth", config.tls_client_auth},
+                                    {"min", zone.tls_min},
+                                    {"client_auth", zone.tls_client_auth},
                                     {"client_ca_pem", options.client_ca_pem},
-                                    {"client_fingerprints", config.tls_client_fingerprints}}
+                                    {"client_fingerprints", zone.tls_client_fingerprints}}
                          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kIngestTlsBytesMax) {
-    return Fail(Code::kInvalid, "certificates, authorities and fingerprints of [ingest] take " +
+  if (text.size() > limits::kIngestTlsBytes) {
+    return Fail(Code::kInvalid, "certificates, authorities and fingerprints of zone " + zone.name + " take " +
                                     std::to_string(text.size()) + " bytes, more than " +
-                                    std::to_string(kIngestTlsBytesMax));
+                                    std::to_string(limits::kIngestTlsBytes));
   }
   return text;
 }

@@ -24,7 +24,8 @@ constexpr std::int64_t kStopLimitNs = 20'000'000'000;
 constexpr std::uint64_t kControlEvent = 1;
 constexpr std::uint64_t kWriterEvent = 2;
 constexpr std::uint64_t kAnchorEvent = 3;
-constexpr int kFramesPerTurn = 32;  // of one channel before the others get theirs
+constexpr std::size_t kFramesPerRound =
+    64;  // of all channels, before the writer, the anchor and the supervisor are heard
 constexpr std::size_t kAlarmsKept = 64;
 constexpr std::int64_t kSourcesWatchNs = 1'000'000'000;
 constexpr std::size_t kOwnKept = 256;  // entries of our own that are appended again after a failed commit
@@ -137,10 +138,12 @@ bool Service::Run() {
         if (auto done = writer_->TakeDone()) HandleDone(std::move(*done));
       } else if (tag == kAnchorEvent) {
         HandleAnchor();
-      } else if (const auto at = appenders_.find(tag); at != appenders_.end()) {
-        HandleAppender(at->second);
+      } else {
+        turns_.Ready(tag);
       }
     }
+    turns_.Serve(
+        kFramesPerRound, [this] { return HasRoom(); }, [this](std::uint64_t id) { return ReadFrame(id); });
     // Level-triggered descriptors of appenders without room would spin; the writer's event ends this wait.
     if (!HasRoom() && (writer_->busy() || StoreRetryInNs() > 0)) {
       epoll_event one{};
@@ -233,19 +236,17 @@ void Service::Reconfigure(ByteView body) {
   (void)AppendOwn(Kind::kPolicy, entry.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
-void Service::HandleAppender(Appender& appender) {
-  const std::uint64_t id = appender.id;
-  for (int i = 0; i < kFramesPerTurn && HasRoom(); ++i) {
-    const auto frame = channel::ReceiveInto(appender.fd.get(), receive_buffer_, false);
-    if (!frame) {
-      if (frame.error().code == Code::kUnavailable) return;
-      // A peer that died with acknowledgements unread: the kernel says so once, and what it had sent is still to be read.
-      if (frame.error().code == Code::kNotFound && frame.error().detail == ECONNRESET) continue;
-      DropAppender(id, frame.error().code == Code::kNotFound ? "closed" : Describe(frame.error()));
-      return;
-    }
-    if (!HandleFrame(appender, *frame)) return;
-  }
+// False when there was none, or the appender is gone.
+bool Service::ReadFrame(std::uint64_t id) {
+  const auto at = appenders_.find(id);
+  if (at == appenders_.end()) return false;
+  const auto frame = channel::ReceiveInto(at->second.fd.get(), receive_buffer_, false);
+  if (frame) return HandleFrame(at->second, *frame);
+  if (frame.error().code == Code::kUnavailable) return false;
+  // A peer that died with acknowledgements unread: the kernel says so once, and what it had sent is still to be read.
+  if (frame.error().code == Code::kNotFound && frame.error().detail == ECONNRESET) return true;
+  DropAppender(id, frame.error().code == Code::kNotFound ? "closed" : Describe(frame.error()));
+  return false;
 }
 
 // False when the appender is gone.
@@ -272,7 +273,7 @@ bool Service::HandleFrame(Appender& appender, const channel::FrameView& frame) {
     }
     case Type::kCounters: {
       json counters = json::parse(AsText(frame.body), nullptr, false);
-      if (counters.is_object()) listeners_[appender.name] = std::move(counters);
+      if (counters.is_object() && appender.role == Role::kReceive) listeners_[appender.name] = std::move(counters);
       break;
     }
     case Type::kStatusRequest:
@@ -284,7 +285,11 @@ bool Service::HandleFrame(Appender& appender, const channel::FrameView& frame) {
     default: done = Fail(Code::kInvalid, "a frame of a type that has no business here"); break;
   }
   if (done) return true;
-  DropAppender(appender.id, Describe(done.error()));
+  const std::string why = Describe(done.error());
+  (void)AppendOwn(Kind::kAlarm, json{{"alarm", "channel_closed"},
+                                     {"text", "the channel to " + appender.name + " was closed: " + why},
+                                     {"channel", appender.name}}.dump());
+  DropAppender(appender.id, why);
   return false;
 }
 
@@ -312,9 +317,20 @@ bool Service::HasRoom() const {
          gathering_.batch.size() + limits::kChannelFrameRecords + 1024 <= limits::kBlockRecords;
 }
 
-bool Service::MayAppend(Role role, Kind kind) {
-  if (role == Role::kReceive) return kind == Kind::kSyslog || kind == Kind::kJson || kind == Kind::kLoss || kind == Kind::kAlarm;
-  return role == Role::kQuery && kind == Kind::kAccess;
+// What a channel may append was fixed when it was made: its kinds by its role, and a receiver speaks for its own zone
+// only.
+Result<void> Service::CheckMayAppend(const Appender& appender, Kind kind, ByteView payload) {
+  const bool receiver = appender.role == Role::kReceive;
+  const bool own_words = kind == Kind::kLoss || kind == Kind::kAlarm;
+  if (!(receiver ? Counts(kind) || own_words : appender.role == Role::kQuery && kind == Kind::kAccess)) {
+    return Fail(Code::kInvalid, "records: a kind this channel may not append");
+  }
+  if (!receiver || !own_words) return {};
+  const json entry = json::parse(AsText(payload), nullptr, false);
+  if (!entry.is_object() || entry.value("zone", json(appender.name)) != appender.name) {
+    return Fail(Code::kInvalid, "records: an entry about a zone that is not this channel's");
+  }
+  return {};
 }
 
 // A receiver's clock that is more than 5 s off ours is not believed.
@@ -349,13 +365,17 @@ Result<void> Service::DeclareSource(Appender& appender, ByteView body) {
   STELE_TRY(const channel::DeclareSource declared, channel::DecodeDeclareSource(body));
   if (declared.local == 0) return Fail(Code::kInvalid, "declare source: not a description");
   if (appender.sources.size() > 16 * limits::kSourcesPerListener) return Fail(Code::kInvalid, "declare source: too many");
+  const json description = json::parse(declared.description, nullptr, false);
+  if (appender.role == Role::kReceive &&
+      (!description.is_object() || description.value("zone", json()) != appender.name)) {
+    return Fail(Code::kInvalid, "declare source: of a zone that is not this channel's");
+  }
   STELE_TRY(const std::uint32_t number, sources_.NumberOf(declared.description));
   appender.sources[declared.local] = number;
   if (appender.role == Role::kReceive && !source_listeners_.contains(number)) {
-    const json description = json::parse(declared.description, nullptr, false);
-    const auto listener = description.is_object() ? description.find("listener") : description.end();
-    const bool named = description.is_object() && listener != description.end() && listener->is_string();
-    source_listeners_[number] = named ? tallies_.ListenerOf(listener->get<std::string>()) : 0;
+    const auto listener = description.find("listener");
+    const bool named = listener != description.end() && listener->is_string();
+    source_listeners_[number] = named ? tallies_.ListenerOf(appender.name, listener->get<std::string>()) : 0;
   }
   return {};
 }
@@ -367,7 +387,7 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
   store::Need need = store::Need::kRoutine;
   std::size_t payload_bytes = 0;
   for (const channel::AppendRecord& r : frame.records) {
-    if (!MayAppend(appender.role, r.kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
+    STELE_TRY_VOID(CheckMayAppend(appender, r.kind, r.payload));
     if (r.kind == Kind::kAccess) need = store::Need::kAccess;
     if (Counts(r.kind)) need = store::Need::kPayload;
     payload_bytes += r.payload.size();
@@ -422,7 +442,7 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
 Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   STELE_TRY(channel::LargePart part, channel::DecodeLargePart(body));
   if (part.offset == 0) {
-    if (!MayAppend(appender.role, part.header.kind)) return Fail(Code::kInvalid, "large record: a kind not allowed here");
+    STELE_TRY_VOID(CheckMayAppend(appender, part.header.kind, part.header.payload));  // nobody's own words are so long
     appender.large_payload.clear();
     appender.large = part;
   }

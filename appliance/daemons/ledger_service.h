@@ -9,13 +9,14 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 #include "appliance/channel/anchor_messages.h"
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/ledger_sources.h"
 #include "appliance/daemons/ledger_tally.h"
+#include "appliance/daemons/ledger_turns.h"
 #include "appliance/daemons/ledger_writer.h"
 #include "appliance/ledger/codec.h"
 #include "appliance/store/admission.h"
@@ -68,7 +69,7 @@ class Service {
     std::uint64_t id = 0;
     UniqueFd fd;
     channel::Role role = channel::Role::kReceive;
-    std::string name;
+    std::string name;                                // of a receiver: its zone
     std::map<std::uint32_t, std::uint32_t> sources;  // local -> global
     // A record that spans frames, while its parts arrive.
     std::optional<channel::LargePart> large;
@@ -101,7 +102,7 @@ class Service {
 
   // channels
   void HandleControl();
-  void HandleAppender(Appender& appender);
+  bool ReadFrame(std::uint64_t id);
   bool HandleFrame(Appender& appender, const channel::FrameView& frame);
   void DropAppender(std::uint64_t id, std::string_view why);
   void HandleNotice(ByteView body);
@@ -130,7 +131,7 @@ class Service {
   void AppendOne(record::Kind kind, std::uint16_t flags, std::uint32_t source, std::int64_t wall_ns, const record::Peer& peer,
                  const Hash& commitment, ByteView payload);
   std::pair<std::int64_t, std::uint16_t> Stamp(std::int64_t wall_ns);
-  static bool MayAppend(channel::Role role, record::Kind kind);
+  [[nodiscard]] static Result<void> CheckMayAppend(const Appender& appender, record::Kind kind, ByteView payload);
   void WatchClock();
   void WatchSources();
   void CarrySources();
@@ -158,6 +159,7 @@ class Service {
 
   // status (ledger_status.cc)
   std::string StatusJson();
+  void TellListeners(nlohmann::json& status) const;
 
   int WaitMs() const;
   [[nodiscard]] bool StopDone() const;
@@ -171,6 +173,7 @@ class Service {
   UniqueFd epoll_;
 
   std::map<std::uint64_t, Appender> appenders_;
+  Turns turns_;
   std::uint64_t next_appender_ = 16;  // smaller numbers are the event descriptors
   Bytes receive_buffer_;
   channel::RecordsFrame records_frame_;

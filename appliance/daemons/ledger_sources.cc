@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 #include "appliance/base/text.h"
 
 namespace stele::ledger_daemon {

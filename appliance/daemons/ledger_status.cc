@@ -1,4 +1,6 @@
 // The status that `stele status`, the viewer and the metrics show (docs/api.md, GET /api/v1/status).
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <optional>
 
@@ -29,6 +31,36 @@ std::optional<std::uint64_t> FileBytes(const std::filesystem::path& directory) {
 }
 
 }  // namespace
+
+// The counters of all receivers, the sums of each zone, and the sum of all. The zone's name is the channel's, not the
+// receiver's word.
+void Service::TellListeners(json& status) const {
+  constexpr std::array kSummed{"received", "stored", "lost", "unknown_losses", "refused", "connections", "sources"};
+  json listeners = json::array();
+  json zones = json::array();
+  std::uint64_t losses = 0;
+  std::uint64_t unknown_losses = 0;
+  for (const auto& [name, counters] : listeners_) {
+    json zone = {{"name", name}};
+    zone["connected"] = std::any_of(appenders_.begin(), appenders_.end(), [&zone_name = name](const auto& one) {
+      return one.second.role == channel::Role::kReceive && one.second.name == zone_name;
+    });
+    const auto list = counters.find("listeners");
+    for (const json& listener : list != counters.end() && list->is_array() ? *list : json::array()) {
+      if (!listener.is_object()) continue;
+      for (const char* member : kSummed) zone[member] = NumberOf(zone, member) + NumberOf(listener, member);
+      listeners.push_back(listener);
+      listeners.back()["zone"] = name;
+    }
+    losses += NumberOf(zone, "lost");
+    unknown_losses += NumberOf(zone, "unknown_losses");
+    zones.push_back(std::move(zone));
+  }
+  status["listeners"] = std::move(listeners);
+  status["zones"] = std::move(zones);
+  status["losses"] = losses;
+  status["unknown_losses"] = unknown_losses;
+}
 
 std::string Service::StatusJson() {
   const std::int64_t now = clock_.WallNs();
@@ -76,22 +108,7 @@ std::string Service::StatusJson() {
                    {"unanchored_since", anchor_status_.value("unanchored_since_ns", json(nullptr))}};
   status["key"] = anchor_status_.value("key", "");
   status["sandbox"] = "same-uid";
-  json listeners = json::array();
-  std::uint64_t losses = 0;
-  std::uint64_t unknown_losses = 0;
-  for (const auto& [name, counters] : listeners_) {
-    const auto list = counters.find("listeners");
-    if (list == counters.end() || !list->is_array()) continue;
-    for (const json& listener : *list) {
-      listeners.push_back(listener);
-      if (!listener.is_object()) continue;
-      losses += NumberOf(listener, "lost");
-      unknown_losses += NumberOf(listener, "unknown_losses");
-    }
-  }
-  status["listeners"] = listeners;
-  status["losses"] = losses;
-  status["unknown_losses"] = unknown_losses;
+  TellListeners(status);
   status["refused_records"] = refused_records_;
   status["alarms"] = alarms_;
   status["sources"] = sources_.ToJson();

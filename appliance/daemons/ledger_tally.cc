@@ -5,20 +5,13 @@
 #include "appliance/base/limits.h"
 
 namespace stele::ledger_daemon {
-namespace {
-
-constexpr std::size_t kListenersMax = 256;
-constexpr std::size_t kListenerNameBytesMax = 128;
-constexpr std::size_t kFramesKept = 4 * limits::kChannelCredits;
-
-}  // namespace
-
-std::uint32_t Tallies::ListenerOf(const std::string& name) {
-  const auto at = listeners_.find(name);
-  if (at != listeners_.end()) return at->second;
-  if (listeners_.size() >= kListenersMax || name.size() > kListenerNameBytesMax) return 0;
+std::uint32_t Tallies::ListenerOf(const std::string& receiver, const std::string& name) {
+  std::map<std::string, std::uint32_t>& listeners = listeners_[receiver];
+  const auto at = listeners.find(name);
+  if (at != listeners.end()) return at->second;
+  if (listeners.size() >= limits::kZoneListeners || name.size() > limits::kListenerNameBytes) return 0;
   listener_names_.push_back(name);
-  return listeners_[name] = static_cast<std::uint32_t>(listener_names_.size());
+  return listeners[name] = static_cast<std::uint32_t>(listener_names_.size());
 }
 
 void Tallies::Count(Shares& shares, std::uint32_t listener, std::uint32_t records) {
@@ -45,7 +38,7 @@ void Tallies::FrameDone(std::uint64_t channel, std::uint64_t frame, const Shares
     for (const auto& [listener, records] : shares) at->second.committed[listener] += records;
     auto& frames = receivers_[at->second.receiver].frames;
     frames.push_back(frame);
-    if (frames.size() > kFramesKept) frames.pop_front();
+    if (frames.size() > limits::kTallyFrames) frames.pop_front();
   }
   --at->second.frames_open;
   CloseIfDone(channel);

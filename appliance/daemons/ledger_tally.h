@@ -20,8 +20,8 @@ class Tallies {
 
   explicit Tallies(std::uint64_t epoch) : epoch_(epoch) {}
 
-  // The number of a listener by its name; 0, which is never counted, beyond the bound.
-  [[nodiscard]] std::uint32_t ListenerOf(const std::string& name);
+  // The number of a receiver's listener by its name; 0, which is never counted, beyond the bound of that receiver.
+  [[nodiscard]] std::uint32_t ListenerOf(const std::string& receiver, const std::string& name);
   static void Count(Shares& shares, std::uint32_t listener, std::uint32_t records);
 
   void Opened(std::uint64_t channel, const std::string& receiver) { channels_[channel].receiver = receiver; }
@@ -53,7 +53,7 @@ class Tallies {
   void CloseIfDone(std::uint64_t channel);
 
   std::uint64_t epoch_;
-  std::map<std::string, std::uint32_t> listeners_;
+  std::map<std::string, std::map<std::string, std::uint32_t>> listeners_;  // by receiver and name
   std::vector<std::string> listener_names_;
   std::map<std::uint64_t, Channel> channels_;  // ascending: older first
   std::map<std::string, Receiver> receivers_;

@@ -66,11 +66,6 @@ Result<std::uint16_t> BoundPort(int fd) {
   return ntohs(as_v4.sin_port);
 }
 
-std::string Shown(const std::string& address, std::uint16_t port) {
-  const bool v6 = address.find(':') != std::string::npos;
-  return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
-
 std::string AddressText(const sockaddr* address) {
   char text[INET6_ADDRSTRLEN] = {};
   if (address->sa_family == AF_INET) {
@@ -113,6 +108,11 @@ void KeepAlive(int fd) {
 
 }  // namespace
 
+std::string EndpointText(const std::string& address, std::uint16_t port) {
+  const bool v6 = address.find(':') != std::string::npos;
+  return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
+}
+
 std::string BoundListener::DetailJson() const {
   return nlohmann::json{{"transport", transport}, {"address", address}}.dump();
 }
@@ -134,10 +134,12 @@ Result<BoundListener> BindListener(const std::string& name, const std::string& t
   if (datagrams && ::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kDatagramBufferBytes, sizeof kDatagramBufferBytes) != 0) {
     (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kDatagramBufferBytes, sizeof kDatagramBufferBytes);
   }
-  if (::bind(fd, wanted.get(), wanted.size_bytes) != 0) return FailErrno("listen on " + Shown(address, port) + " (" + name + ")");
-  if (!datagrams && ::listen(fd, kBacklog) != 0) return FailErrno("listen on " + Shown(address, port) + " (" + name + ")");
+  if (::bind(fd, wanted.get(), wanted.size_bytes) != 0)
+    return FailErrno("listen on " + EndpointText(address, port) + " (" + name + ")");
+  if (!datagrams && ::listen(fd, kBacklog) != 0)
+    return FailErrno("listen on " + EndpointText(address, port) + " (" + name + ")");
   STELE_TRY(bound.port, BoundPort(fd));
-  bound.address = Shown(address, bound.port);
+  bound.address = EndpointText(address, bound.port);
   return bound;
 }
 

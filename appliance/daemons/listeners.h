@@ -21,6 +21,9 @@ struct BoundListener {
   [[nodiscard]] std::string DetailJson() const;  // {"transport","address"}: what kTakeChannel says of it
 };
 
+// "127.0.0.1:514", "[::1]:514".
+[[nodiscard]] std::string EndpointText(const std::string& address, std::uint16_t port);
+
 // Port 0 takes any free one. kIo with errno: in use, not ours to bind (ports below 1024), no such address.
 [[nodiscard]] Result<BoundListener> BindListener(const std::string& name, const std::string& transport,
                                                  const std::string& address, std::uint16_t port);

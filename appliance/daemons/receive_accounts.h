@@ -88,7 +88,7 @@ struct Account {
 
 struct AccountsPage {
   static constexpr std::uint64_t kMagic = 0x31544343414c5453;  // "STLACCT1"
-  static constexpr std::size_t kRows = 32;
+  static constexpr std::size_t kRows = limits::kZoneListeners;
   std::uint64_t magic;
   std::int64_t
       appliance_died_since_ns;  // not 0: the run before this one did not end; something may have been lost since then

@@ -10,19 +10,18 @@
 #include <unordered_map>
 #include <utility>
 
+#include "appliance/base/limits.h"
+
 namespace stele::receive {
 
 template <typename Item>
 class FairQueue {
  public:
-  static constexpr std::size_t kItemOverheadBytes = 160;  // what an item costs beside its octets
-  static constexpr std::size_t kQuantumBytes = 2'048;
-
   explicit FairQueue(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
   // False, with nothing kept, when the source has its share already.
   [[nodiscard]] bool Push(std::uint32_t source, std::size_t payload_bytes, Item item) {
-    const std::size_t cost = payload_bytes + kItemOverheadBytes;
+    const std::size_t cost = payload_bytes + limits::kFairItemBytes;
     const auto at = queues_.find(source);
     const std::size_t held = at == queues_.end() ? 0 : at->second.bytes;
     if (bytes_ + cost > bytes_max_ || held + cost > bytes_max_ - bytes_) return false;
@@ -40,7 +39,7 @@ class FairQueue {
       const std::uint32_t source = turns_.front();
       Queue& queue = queues_.find(source)->second;
       if (queue.items.front().first > queue.deficit) {
-        queue.deficit += kQuantumBytes;
+        queue.deficit += limits::kFairQuantumBytes;
         turns_.pop_front();
         turns_.push_back(source);
         continue;

@@ -16,6 +16,16 @@ void SourceGate::Account::Add(std::uint64_t more, std::int64_t now_ns) {
   to_ns = now_ns;
 }
 
+void SourceGate::UseZone(std::string zone, std::vector<IpPrefix> allowed) {
+  zone_ = std::move(zone);
+  allowed_ = std::move(allowed);
+}
+
+bool SourceGate::Allows(const IpAddress& address) const {
+  return std::any_of(allowed_.begin(), allowed_.end(),
+                     [&](const IpPrefix& prefix) { return prefix.Contains(address); });
+}
+
 void SourceGate::Refuse(const std::string& listener, const record::Peer& peer, std::uint64_t count,
                         std::int64_t now_ns) {
   Refused& refused = refused_[listener];
@@ -32,6 +42,7 @@ std::vector<std::string> SourceGate::TakeEntries(std::int64_t now_ns, bool last)
   const auto add = [&](const std::string& listener, const nlohmann::json& peer, const Account& account) {
     if (account.count == 0) return;
     entries.push_back(nlohmann::json{
+        {"zone", zone_},
         {"listener", listener},
         {"source", nullptr},
         {"cause", "refused_source"},

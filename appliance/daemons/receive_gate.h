@@ -1,6 +1,7 @@
-// Whose messages are taken (sources.unknown in stele.toml), and the account of those that are not: every refused message is
-// counted, and becomes part of a loss entry with the cause `refused_source` and the peer's address. Bounded: so many addresses
-// per listener get an entry of their own, the rest share one without an address. Thread safety: one thread.
+// Whose messages are taken (sources.unknown in stele.toml, allowed_sources of the zone), and the account of those that
+// are not: every refused message is counted, and becomes part of a loss entry with the cause `refused_source` and the
+// peer's address. Bounded: so many addresses per listener get an entry of their own, the rest share one without an
+// address. Thread safety: one thread.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 #include "appliance/channel/source_rules.h"
 
 namespace stele::receive {
@@ -19,8 +20,11 @@ inline constexpr std::uint32_t kRefusedSource = 0xffffffffU;
 class SourceGate {
  public:
   void Use(channel::SourceRules rules) { rules_ = std::move(rules); }
+  // The zone that the entries name, and the prefixes its sources must come from (none: from anywhere).
+  void UseZone(std::string zone, std::vector<IpPrefix> allowed);
   [[nodiscard]] bool Accepts(const record::Peer& peer, std::string_view identity) const {
-    return !rules_.refuse_unknown || rules_.Accepts(channel::AddressOf(peer), identity);
+    return (allowed_.empty() || Allows(channel::AddressOf(peer))) &&
+           (!rules_.refuse_unknown || rules_.Accepts(channel::AddressOf(peer), identity));
   }
 
   void Refuse(const std::string& listener, const record::Peer& peer, std::uint64_t count, std::int64_t now_ns);
@@ -39,7 +43,11 @@ class SourceGate {
     Account others;
   };
 
+  [[nodiscard]] bool Allows(const IpAddress& address) const;
+
   channel::SourceRules rules_;
+  std::string zone_;
+  std::vector<IpPrefix> allowed_;
   std::map<std::string, Refused> refused_;  // by listener
   std::int64_t last_entries_ns_ = 0;
 };

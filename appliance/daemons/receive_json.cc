@@ -10,6 +10,31 @@ namespace {
 using nlohmann::json;
 constexpr std::int64_t kAlarmEveryNs = 60'000'000'000;
 
+Result<std::shared_ptr<const ingest::SourceKeys>> SourceKeysOf(const json& list) {
+  auto keys = std::make_shared<ingest::SourceKeys>();
+  for (const json& one : list) {
+    const std::string kid = one.value("kid", "");
+    if (auto added = keys->Add(kid, one.value("alg", ""), one.value("public_key", "")); !added) {
+      return Fail(Code::kInvalid, "source key \"" + kid + "\": " + added.error().context);
+    }
+  }
+  return std::shared_ptr<const ingest::SourceKeys>(std::move(keys));
+}
+
+Result<std::vector<ingest::Sender>> SendersOf(const json& list) {
+  std::vector<ingest::Sender> senders;
+  for (const json& one : list) {
+    ingest::Sender sender;
+    sender.name = one.value("name", "");
+    sender.token_sha256 = ParseHash(one.value("token_sha256", ""));
+    sender.fingerprint = ParseHash(one.value("fingerprint", ""));
+    if (!sender.token_sha256 && !sender.fingerprint)
+      return Fail(Code::kInvalid, "sender " + sender.name + ": neither token nor fingerprint");
+    senders.push_back(std::move(sender));
+  }
+  return senders;
+}
+
 }  // namespace
 
 void SignatureAlarms::Note(const From& from, ByteView event, const ingest::SourceKeys& keys, std::uint64_t count,
@@ -47,6 +72,7 @@ void SignatureAlarms::Tick(std::int64_t now_ns) {
     const json entry = {{"alarm", "signature_invalid"},
                         {"text", std::to_string(pending.count) + " signed events from " + pending.from.peer +
                                      " whose signature does not hold: " + pending.reason},
+                        {"zone", account_.zone},
                         {"listener", pending.from.listener},
                         {"peer", pending.from.peer},
                         {"sender", pending.from.sender},
@@ -140,29 +166,12 @@ std::string SenderIdentity(std::string_view name) {
   return json{{"sender", name}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-Result<std::shared_ptr<const ingest::SourceKeys>> SourceKeysOf(const json& list) {
-  auto keys = std::make_shared<ingest::SourceKeys>();
-  for (const json& one : list) {
-    const std::string kid = one.value("kid", "");
-    if (auto added = keys->Add(kid, one.value("alg", ""), one.value("public_key", "")); !added) {
-      return Fail(Code::kInvalid, "source key \"" + kid + "\": " + added.error().context);
-    }
-  }
-  return std::shared_ptr<const ingest::SourceKeys>(std::move(keys));
-}
-
-Result<std::vector<ingest::Sender>> SendersOf(const json& list) {
-  std::vector<ingest::Sender> senders;
-  for (const json& one : list) {
-    ingest::Sender sender;
-    sender.name = one.value("name", "");
-    sender.token_sha256 = ParseHash(one.value("token_sha256", ""));
-    sender.fingerprint = ParseHash(one.value("fingerprint", ""));
-    if (!sender.token_sha256 && !sender.fingerprint)
-      return Fail(Code::kInvalid, "sender " + sender.name + ": neither token nor fingerprint");
-    senders.push_back(std::move(sender));
-  }
-  return senders;
+Result<JsonTrust> JsonTrustOf(const json& configuration) {
+  JsonTrust trust;
+  trust.tokens = configuration.value("tokens", std::vector<std::string>());
+  STELE_TRY(trust.senders, SendersOf(configuration.value("senders", json::array())));
+  STELE_TRY(trust.keys, SourceKeysOf(configuration.value("keys", json::array())));
+  return trust;
 }
 
 }  // namespace stele::receive

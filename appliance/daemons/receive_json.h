@@ -44,6 +44,7 @@ class JsonSink final : public ingest::EventSink {
       : link_(link), listener_(listener), index_(index), alarms_(alarms), keys_(std::move(keys)) {}
 
   void Submit(ingest::JsonBatch batch, std::function<void(ingest::JsonOutcome)> done) override;
+  void UseKeys(std::shared_ptr<const ingest::SourceKeys> keys) { keys_ = std::move(keys); }
   [[nodiscard]] bool Ready() const override { return link_.connected() && link_.Ready(); }
 
  private:
@@ -60,9 +61,15 @@ class JsonSink final : public ingest::EventSink {
 // The identity of a source known by its sender's name: {"sender":name} as text; empty for no name.
 [[nodiscard]] std::string SenderIdentity(std::string_view name);
 
-// {"kid","alg","public_key"} each. kInvalid names the key.
-[[nodiscard]] Result<std::shared_ptr<const ingest::SourceKeys>> SourceKeysOf(const nlohmann::json& list);
-// {"name","token_sha256","fingerprint"} each, digests in hexadecimal or empty.
-[[nodiscard]] Result<std::vector<ingest::Sender>> SendersOf(const nlohmann::json& list);
+// Whom the JSON doors of a receiver trust. A reload replaces what is in it, for requests and logins from then on.
+struct JsonTrust {
+  std::vector<std::string> tokens;  // neither tokens nor senders: none is asked for
+  std::vector<ingest::Sender> senders;
+  std::shared_ptr<const ingest::SourceKeys> keys = std::make_shared<ingest::SourceKeys>();  // of signed events
+  [[nodiscard]] ingest::SenderSet sender_set() const { return {tokens, senders}; }
+};
+// The members `tokens`, `senders` and `keys` of the configuration (docs/processes.md). kInvalid names the one that is
+// wrong.
+[[nodiscard]] Result<JsonTrust> JsonTrustOf(const nlohmann::json& configuration);
 
 }  // namespace stele::receive

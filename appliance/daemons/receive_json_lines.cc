@@ -16,14 +16,16 @@ using ingest::FramedMessage;
 // What the sessions of one listener share.
 struct Shared {
   Shared(LedgerLink& shared_link, Listener& shared_listener, const JsonLinesOptions& options)
-      : link(shared_link), listener(shared_listener), listener_index(options.listener_index), senders(options.tokens, options.senders),
-        alarms(options.alarms) {
-    if (options.keys) checker.UseKeys(options.keys);
-  }
+      : link(shared_link),
+        listener(shared_listener),
+        listener_index(options.listener_index),
+        trust(options.trust),
+        alarms(options.alarms) {}
+  [[nodiscard]] bool open() const { return trust->tokens.empty() && trust->senders.empty(); }
   LedgerLink& link;
   Listener& listener;
   std::size_t listener_index;
-  ingest::SenderSet senders;
+  std::shared_ptr<const JsonTrust> trust;
   SignatureAlarms* alarms;
   ingest::JsonChecker checker;
 };
@@ -34,7 +36,7 @@ class JsonLinesSession final : public StreamSession {
       : shared_(std::move(shared)),
         peer_(peer),
         framer_(options),
-        trusted_(shared_->senders.empty() || peer.identity != nullptr) {}
+        trusted_(shared_->open() || peer.identity != nullptr) {}
 
   void Take(ByteView bytes, std::int64_t now_ns) override {
     framer_.Feed(bytes);
@@ -79,7 +81,7 @@ class JsonLinesSession final : public StreamSession {
     if (message.truncated) {
       flags |= record::kFlagTruncated;
       losses_.push_back(
-          OversizeEntry(shared_->listener.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns));
+          OversizeEntry(shared_->listener, message.full_length, {message.whole_salt, message.whole_hash}, now_ns));
     }
     ++lines_;
     if (message.framing_error || message.truncated || !shared_->checker.IsJson(message.bytes)) {
@@ -92,9 +94,10 @@ class JsonLinesSession final : public StreamSession {
   }
 
   std::uint16_t JudgeSignature(ByteView event, std::int64_t now_ns) {
-    const std::uint16_t flags = ingest::SignatureFlags(event, shared_->checker.keys());
+    const std::uint16_t flags = ingest::SignatureFlags(event, *shared_->trust->keys);
     if ((flags & record::kFlagSignatureInvalid) != 0 && shared_->alarms != nullptr) {
-      shared_->alarms->Note({peer_.source, shared_->listener.name, record::PeerAddressText(peer_.peer), ""}, event, shared_->checker.keys(), 1, now_ns);
+      shared_->alarms->Note({peer_.source, shared_->listener.name, record::PeerAddressText(peer_.peer), ""}, event,
+                            *shared_->trust->keys, 1, now_ns);
     }
     return flags;
   }
@@ -103,9 +106,8 @@ class JsonLinesSession final : public StreamSession {
   bool TakeLogin(const FramedMessage& message) {
     logged_in_ = true;
     const auto token = message.truncated || message.framing_error ? std::nullopt : ingest::ParseLogin(message.bytes);
-    const auto sender = token ? shared_->senders.NameOfToken(*token) : std::nullopt;
-    if (token && !shared_->senders.empty() && !sender)
-      return Refuse("the token is not known");  // even beside a certificate
+    const auto sender = token ? shared_->trust->sender_set().NameOfToken(*token) : std::nullopt;
+    if (token && !shared_->open() && !sender) return Refuse("the token is not known");  // even beside a certificate
     if (!token && !trusted_) return Refuse("the first line must be {\"auth\":\"token\"}");
     if (sender && !sender->empty() && peer_.identity == nullptr) {  // a certificate says more
       peer_.source = shared_->link.SourceOf(shared_->listener_index, shared_->listener, peer_.peer, SenderIdentity(*sender), peer_.overflow);

@@ -10,9 +10,8 @@ namespace stele::receive {
 
 struct JsonLinesOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
-  std::vector<std::string> tokens;  // neither tokens nor senders: none is asked for; a peer with a verified certificate needs none
-  std::vector<ingest::Sender> senders;
-  std::shared_ptr<const ingest::SourceKeys> keys;  // of signed events; shared by listeners
+  std::shared_ptr<const JsonTrust> trust =
+      std::make_shared<JsonTrust>();  // a peer with a verified certificate needs no token
   SignatureAlarms* alarms = nullptr;
   std::size_t listener_index = 0;
 };

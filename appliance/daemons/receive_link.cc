@@ -28,7 +28,7 @@ void Listener::LoseOf(Cause cause, std::uint32_t source, const record::Peer& pee
   account->Lose(cause, count, now_ns);
   auto at = losers.find({cause, source});
   if (at == losers.end()) {
-    if (losers.size() >= kLosersMax) return;
+    if (losers.size() >= limits::kLosersListed) return;
     at = losers.try_emplace({cause, source}, Loser{0, record::PeerAddressText(peer)}).first;
   }
   at->second.count += count;

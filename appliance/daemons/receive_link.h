@@ -48,7 +48,7 @@ class Gauge {
 // One way in, as configured, and its account.
 struct Listener {
   std::string name;
-  std::string zone;
+  std::string zone;  // of the receiver: the same for all its listeners
   std::string transport;
   std::string address;
   std::uint64_t received = 0;  // kept by the listener itself; the account has the number that is shown
@@ -65,7 +65,6 @@ struct Listener {
   bool counts_its_batches = false;  // `taken` is counted as the kernel hands the records over, not by LedgerLink::Add()
 
   // Losses whose source is known, of those not yet recorded; bounded, the rest is recorded without a source.
-  static constexpr std::size_t kLosersMax = 256;
   struct Loser {
     std::uint64_t count = 0;
     std::string peer;

@@ -9,13 +9,15 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kNsPerMs = 1'000'000;
-constexpr std::int64_t kIntervalFullMs = 60'000;  // while the store is full; else a second
-constexpr std::size_t kEntriesPerFrame = 128;     // about 300 octets each
 
 json EntryOf(const Listener& listener, Cause cause, const Account::Loss& loss, std::uint64_t count) {
-  json entry = {{"listener", listener.name},      {"source", nullptr},
-                {"cause", CauseName(cause)},      {"count", count},
-                {"from_ns", loss.from_ns.load()}, {"to_ns", loss.to_ns.load()}};
+  json entry = {{"zone", listener.zone},
+                {"listener", listener.name},
+                {"source", nullptr},
+                {"cause", CauseName(cause)},
+                {"count", count},
+                {"from_ns", loss.from_ns.load()},
+                {"to_ns", loss.to_ns.load()}};
   if (CountKnown(cause)) {
     entry["total"] = loss.counted.load();
   } else {
@@ -60,7 +62,7 @@ bool LossRecorder::Due(const std::vector<std::unique_ptr<Listener>>& listeners) 
     const Account::Loss& loss = listener->account->Of(Cause::kStoreFull);
     return loss.counted != loss.recorded;
   });
-  interval_ms_ = full ? std::min(std::max<std::int64_t>(1'000, interval_ms_ * 2), kIntervalFullMs) : 0;
+  interval_ms_ = full ? std::min(std::max<std::int64_t>(1'000, interval_ms_ * 2), limits::kLossIntervalFullMs) : 0;
   next_ns_ = now_ns + interval_ms_ * kNsPerMs;
   return true;
 }
@@ -70,13 +72,14 @@ void LossRecorder::Tick(const std::vector<std::unique_ptr<Listener>>& listeners)
   std::vector<LedgerLink::LossEntry> entries;
   for (const auto& listener : listeners) {
     under_way_.emplace_back(listener.get(), Listener::Losers());
-    for (std::size_t i = 0; i < kCauses && entries.size() < kEntriesPerFrame; ++i) {
+    for (std::size_t i = 0; i < kCauses && entries.size() < limits::kLossEntriesPerFrame; ++i) {
       const auto cause = static_cast<Cause>(i);
       Account::Loss& loss = listener->account->Of(cause);
       std::uint64_t left = loss.counted - loss.recorded;
       if (left == 0 || cause == Cause::kRefusedSource) continue;  // those are the gate's
       loss.snapshot = loss.counted.load();
-      for (auto at = listener->losers.begin(); at != listener->losers.end() && entries.size() < kEntriesPerFrame - 1;) {
+      for (auto at = listener->losers.begin();
+           at != listener->losers.end() && entries.size() < limits::kLossEntriesPerFrame - 1;) {
         if (at->first.first != cause) {
           ++at;
           continue;

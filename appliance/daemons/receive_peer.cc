@@ -46,9 +46,10 @@ WholeHash WholeHashOf(ByteView whole) {
   return out;
 }
 
-std::string OversizeEntry(const std::string& listener, std::uint64_t full_length, const WholeHash& whole,
+std::string OversizeEntry(const Listener& listener, std::uint64_t full_length, const WholeHash& whole,
                           std::int64_t now_ns) {
-  return nlohmann::json{{"listener", listener},
+  return nlohmann::json{{"zone", listener.zone},
+                        {"listener", listener.name},
                         {"cause", "oversize"},
                         {"count", 0},  // the record itself is kept, cut
                         {"full_length", full_length},

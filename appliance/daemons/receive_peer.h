@@ -34,7 +34,7 @@ struct WholeHash {
   Hash hash{};
 };
 [[nodiscard]] WholeHash WholeHashOf(ByteView whole);
-[[nodiscard]] std::string OversizeEntry(const std::string& listener, std::uint64_t full_length, const WholeHash& whole,
+[[nodiscard]] std::string OversizeEntry(const Listener& listener, std::uint64_t full_length, const WholeHash& whole,
                                         std::int64_t now_ns);
 
 }  // namespace stele::receive

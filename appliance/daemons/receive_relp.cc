@@ -109,7 +109,7 @@ class RelpSession final : public StreamSession {
   void TakeOversize(const RelpEvent& event, std::int64_t now_ns) {
     ++listener_.received;
     link_.Add(listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
-              AsBytes(OversizeEntry(listener_.name, event.full_length, {event.whole_salt, event.whole_hash}, now_ns)));
+              AsBytes(OversizeEntry(listener_, event.full_length, {event.whole_salt, event.whole_hash}, now_ns)));
   }
 
   void Submit(std::int64_t now_ns) {

@@ -20,8 +20,6 @@ struct SyslogOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
 };
 
-inline constexpr std::size_t kUdpWaitingBytes = 16 * limits::kMiB;  // datagrams of one listener that wait for credit
-
 class UdpListener {
  public:
   UdpListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, Listener& listener, std::size_t index,
@@ -57,7 +55,7 @@ class UdpListener {
   std::size_t index_;
   SyslogOptions options_;
   std::unique_ptr<Buffers> buffers_;
-  FairQueue<Datagram> waiting_{kUdpWaitingBytes};
+  FairQueue<Datagram> waiting_{limits::kUdpWaitingBytes};
   bool resume_wanted_ = false;
   bool read_wanted_ = false;
   std::uint64_t datagrams_ = 0;

@@ -44,9 +44,8 @@ class SyslogSession final : public StreamSession {
     auto flags = static_cast<std::uint16_t>(record::kFlagTruncated | FlagsOf(message, now_ns));
     if (message.incomplete) flags |= record::kFlagIncomplete;
     link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, message.bytes);
-    link_.Add(
-        listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
-        AsBytes(OversizeEntry(listener_.name, message.full_length, {message.whole_salt, message.whole_hash}, now_ns)));
+    link_.Add(listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
+              AsBytes(OversizeEntry(listener_, message.full_length, {message.whole_salt, message.whole_hash}, now_ns)));
     ++listener_.received;
   }
 

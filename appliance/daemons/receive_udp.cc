@@ -180,7 +180,7 @@ void UdpListener::Send(std::uint32_t source, bool overflow, std::int64_t wall_ns
   flags |= record::kFlagTruncated;
   link_.Add(listener_, record::Kind::kSyslog, flags, source, wall_ns, peer, payload.first(options_.message_bytes_max));
   link_.Add(listener_, record::Kind::kLoss, 0, source, wall_ns, peer,
-            AsBytes(OversizeEntry(listener_.name, payload.size(), WholeHashOf(payload), wall_ns)));
+            AsBytes(OversizeEntry(listener_, payload.size(), WholeHashOf(payload), wall_ns)));
 }
 
 // The kernel's counter of this socket only grows, modulo 2^32, from the day the supervisor made the socket: the account holds

@@ -51,8 +51,7 @@ class Receiver {
   Receiver(boost::asio::io_context& context, json configuration)
       : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), losses_(link_, clock_),
         timer_(context), control_(context), signature_alarms_(link_, loss_account_) {
-    const auto number = [this](const char* name) { return configuration_.value(name, std::uint64_t{0}); };
-    link_.quotas().Limit({number("source_records_per_s"), number("source_bytes_per_s")});
+    loss_account_.zone = configuration_.value("zone", "default");
   }
 
   Result<void> Take(channel::GivenChannel given) {
@@ -71,7 +70,7 @@ class Receiver {
     if (!detail.is_object()) return Fail(Code::kInvalid, "listener " + given.what.name + ": no detail");
     auto listener = std::make_unique<Listener>();
     listener->name = given.what.name;
-    listener->zone = configuration_.value("zone", "default");
+    listener->zone = loss_account_.zone;
     listener->transport = detail.value("transport", "");
     listener->address = detail.value("address", "");
     STELE_TRY(listener->account, link_.accounts().RowOf(listener->name, clock_.WallNs()));
@@ -81,9 +80,22 @@ class Receiver {
     return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
   }
 
+  // What a reload may change: who may send, how much, and whose signatures are known. All or nothing.
   Result<void> UseRules(const json& configuration) {
+    STELE_TRY(JsonTrust trust, JsonTrustOf(configuration));
     STELE_TRY(channel::SourceRules rules, channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
+    std::vector<IpPrefix> allowed;
+    for (const std::string& text : configuration.value("allowed_sources", std::vector<std::string>())) {
+      STELE_TRY(const IpPrefix prefix, ParseIpPrefix(text));
+      allowed.push_back(prefix);
+    }
     link_.gate().Use(std::move(rules));
+    link_.gate().UseZone(loss_account_.zone, std::move(allowed));
+    const auto number = [&configuration](const char* name) { return configuration.value(name, std::uint64_t{0}); };
+    link_.quotas().Limit({number("source_records_per_s"), number("source_bytes_per_s")});
+    *trust_ = std::move(trust);
+    for (auto& one : ways_.https) one->UseSenders(trust_->sender_set(), trust_->keys);
+    for (auto& one : ways_.sinks) one->UseKeys(trust_->keys);
     return {};
   }
 
@@ -117,9 +129,7 @@ class Receiver {
       JsonLinesOptions lines;
       lines.message_bytes_max = options.message_bytes_max;
       lines.listener_index = index;
-      lines.tokens = configuration_.value("tokens", std::vector<std::string>());
-      STELE_TRY(lines.senders, SendersOf(configuration_.value("senders", json::array())));
-      STELE_TRY(lines.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      lines.trust = trust_;
       lines.alarms = &signature_alarms_;
       STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket), JsonLinesFactory(link_, entropy_, budget_, listener, lines)));
     } else if (listener.transport == "https-json") {
@@ -127,9 +137,9 @@ class Receiver {
       ingest::HttpJsonOptions https;
       https.certificate_pem = tls.value("certificate_pem", "");
       https.key_pem = tls.value("key_pem", "");
-      https.tokens = configuration_.value("tokens", std::vector<std::string>());
-      STELE_TRY(https.senders, SendersOf(configuration_.value("senders", json::array())));
-      STELE_TRY(https.keys, SourceKeysOf(configuration_.value("keys", json::array())));
+      https.tokens = trust_->tokens;
+      https.senders = trust_->senders;
+      https.keys = trust_->keys;
       ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index, signature_alarms_, https.keys));
       STELE_TRY(auto server, ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
       ways_.https.push_back(std::move(server));
@@ -280,6 +290,7 @@ class Receiver {
     Listener* listener;
   };
   std::vector<TlsStreamOf> tls_streams_;
+  std::shared_ptr<JsonTrust> trust_ = std::make_shared<JsonTrust>();  // shared with the sessions of JSON lines
   std::shared_ptr<const ingest::TlsContext> tls_;  // shared with the connections that began with it
   Listener loss_account_;  // loss and alarm entries are ours, they belong to no listener's balance
   SignatureAlarms signature_alarms_;
@@ -297,6 +308,7 @@ Result<int> Main() {
   }
   json configuration = json::parse(given->configuration_json, nullptr, false);
   if (!configuration.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
+  SetLogName(configuration.value("process", "stele-receive"));
   boost::asio::io_context context(1);
   Receiver receiver(context, configuration);
   STELE_TRY_VOID(receiver.UseRules(configuration));

@@ -3,32 +3,30 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <thread>
 
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/config.h"
-#include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
-#include "appliance/daemons/ingest_tls.h"
 #include "appliance/daemons/listeners.h"
-#include "appliance/daemons/receive_accounts.h"
-#include "appliance/daemons/receive_resent.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
 #include "appliance/daemons/watches.h"
+#include "appliance/daemons/zones.h"
 
 namespace stele::daemons {
 namespace {
@@ -46,8 +44,9 @@ constexpr milliseconds kBetweenWatches{5'000};
 constexpr milliseconds kBetweenCertificateWatches{3'600'000};
 constexpr std::size_t kUnheardMax = 64;  // deaths and alarms while the ledger is down
 
-// Members by index, in the order they are started; links and stop order refer to it.
-enum MemberIndex : std::size_t { kAnchor, kLedger, kQuery, kReceive, kWeb, kMemberCount };
+// Members by index, in the order they are started; links and stop order refer to it. A receiver for each zone follows.
+enum MemberIndex : std::size_t { kAnchor, kLedger, kQuery, kWeb, kFirstReceiver };
+constexpr std::array<const char*, kFirstReceiver> kNames{"stele-anchor", "stele-ledger", "stele-query", "stele-web"};
 
 void Say(const std::string& line) {
   std::printf("%s\n", EscapeForTerminal(AsBytes(line)).c_str());
@@ -102,33 +101,6 @@ void RaiseDescriptorLimit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);  // fewer connections otherwise, and the receiver says so
 }
 
-struct Listeners {
-  std::vector<BoundListener> ingest;
-  BoundListener viewer;
-};
-
-Result<Listeners> BindAll(const Config& config) {
-  Listeners all;
-  const struct {
-    const char* name;
-    const char* transport;
-    std::optional<std::uint16_t> port;
-  } wanted[] = {{"syslog-udp", "udp", config.syslog_udp_port},
-                {"syslog-tcp", "tcp", config.syslog_tcp_port},
-                {"https-json", "https-json", config.https_json_port},
-                {"syslog-tls", "tls", config.syslog_tls_port},
-                {"json-lines-tls", "json-lines-tls", config.json_lines_tls_port},
-                {"relp", "relp", config.relp_port},
-                {"relp-tls", "relp-tls", config.relp_tls_port}};
-  for (const auto& listener : wanted) {
-    if (!listener.port) continue;
-    STELE_TRY(auto bound, BindListener(listener.name, listener.transport, config.ingest_address, *listener.port));
-    all.ingest.push_back(std::move(bound));
-  }
-  STELE_TRY(all.viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
-  return all;
-}
-
 std::string UrlOf(const BoundListener& listener) {
   const bool loopback = listener.address.starts_with("127.") || listener.address.starts_with("[::1]");
   return "https://" + (loopback ? "localhost:" + std::to_string(listener.port) : listener.address) + "/";
@@ -139,47 +111,16 @@ struct Parts {
   const Home& home;
   Config& config;  // the running one: a reload changes what may change
   const Identity& identity;
-  const Listeners& listeners;
+  const BoundListener& viewer;
+  std::vector<ReceiverGear>& receivers;  // one for each zone, in their order; a reload changes their TLS
   const TpmSource& tpm;
   int query_socket;
-  int resent_page;
-  std::string ingest_tls_json;
-  int accounts;  // the receiver's page, docs/processes.md
 };
-
-// Outlives every receiver: what clients may send again after one has died (receive_resent.h).
-Result<UniqueFd> MakeResentPage() {
-  UniqueFd page(::memfd_create("stele-resent", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!page.valid() || ::ftruncate(page.get(), static_cast<off_t>(receive::kResentPageBytes)) != 0 ||
-      ::fcntl(page.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return FailErrno("make the page of remembered messages");
-  }
-  return page;
-}
-
-// A duplicate of a descriptor of ours for each start of a member.
-OwnChannel DuplicateOf(const channel::TakeChannel& what, int fd) {
-  return {what, [fd, name = what.name]() -> Result<UniqueFd> {
-            UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-            if (!copy.valid()) return FailErrno("duplicate " + name);
-            return copy;
-          }};
-}
 
 json SourcesJson(const Config& config) { return json::parse(channel::EncodeSourceRules(config.sources), nullptr, false); }
 
-std::string ReceiveConfiguration(const Config& config, const std::string& ingest_tls_json) {
-  return json{{"zone", config.zone},
-              {"message_bytes_max", config.message_bytes_max},
-              {"relp_refusal", config.relp_refusal},
-              {"tls", json::parse(ingest_tls_json, nullptr, false)},
-              {"tokens", config.tokens},
-              {"source_records_per_s", config.source_records_per_s},
-              {"source_bytes_per_s", config.source_bytes_per_s},
-              {"senders", SendersJson(config.senders)},
-              {"keys", SourceKeysJson(config.keys)},
-              {"sources", SourcesJson(config)}}
-      .dump();
+std::string ReceiverConfigurationOf(std::size_t zone, const Parts& parts) {
+  return ReceiveConfiguration(parts.config.zones[zone], parts.config.sources, parts.receivers[zone].tls_json);
 }
 
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
@@ -189,8 +130,6 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
     return json{{"certificate_pem", server.certificate_pem}, {"key_pem", server.key_pem}};
   };
   switch (index) {
-    case kReceive:
-      return ReceiveConfiguration(config, parts.ingest_tls_json);
     case kLedger:
       return json{{"store_dir", parts.home.Store().string()},
                   {"segment_bytes", config.segment_bytes},
@@ -226,13 +165,10 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
       for (const auto& host : config.hosts) hosts.push_back(host);
       return json{{"tls", tls}, {"hosts", hosts}}.dump();
     }
-    case kMemberCount: break;
+    case kFirstReceiver:
+      break;
   }
   return "{}";
-}
-
-OwnChannel ListenerChannel(const BoundListener& listener) {
-  return DuplicateOf({"listener", listener.name, listener.DetailJson()}, listener.descriptor.get());
 }
 
 ProcessNetwork NetworkOf(const Config& config) {
@@ -240,33 +176,48 @@ ProcessNetwork NetworkOf(const Config& config) {
   return config.network_namespace == "require" ? ProcessNetwork::kEmptyAlways : ProcessNetwork::kEmptyWherePermitted;
 }
 
-Result<std::vector<MemberSpec>> Members(const Parts& parts) {
-  std::vector<MemberSpec> members(kMemberCount);
-  const std::array<const char*, kMemberCount> names{"stele-anchor", "stele-ledger", "stele-query", "stele-receive", "stele-web"};
-  for (std::size_t i = 0; i < kMemberCount; ++i) {
-    members[i].name = names[i];
-    STELE_TRY(members[i].executable, FindExecutable(names[i]));
-    members[i].configuration_json = ConfigurationOf(static_cast<MemberIndex>(i), parts);
-    if (members[i].configuration_json.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
-      return Fail(Code::kInvalid, std::string("the configuration of ") + names[i] + " takes more than 64 KiB");
-    }
-    members[i].stop_limit = i == kLedger ? kLedgerStopLimit : kStopLimit;
-    members[i].network = NetworkOf(parts.config);
+Result<MemberSpec> Member(const std::string& name, const char* executable, std::string configuration_json,
+                          const Config& config) {
+  MemberSpec member;
+  member.name = name;
+  STELE_TRY(member.executable, FindExecutable(executable));
+  member.configuration_json = std::move(configuration_json);
+  if (member.configuration_json.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
+    return Fail(Code::kInvalid, "the configuration of " + name + " takes more than 64 KiB");
   }
+  member.stop_limit = kStopLimit;
+  member.network = NetworkOf(config);
+  return member;
+}
+
+Result<std::vector<MemberSpec>> Members(const Parts& parts) {
+  std::vector<MemberSpec> members;
+  for (std::size_t i = 0; i < kFirstReceiver; ++i) {
+    STELE_TRY(MemberSpec member,
+              Member(kNames[i], kNames[i], ConfigurationOf(static_cast<MemberIndex>(i), parts), parts.config));
+    members.push_back(std::move(member));
+  }
+  for (std::size_t i = 0; i < parts.receivers.size(); ++i) {
+    STELE_TRY(MemberSpec member,
+              Member(parts.config.zones[i].process, "stele-receive", ReceiverConfigurationOf(i, parts), parts.config));
+    member.own = ReceiveChannels(parts.receivers[i]);
+    members.push_back(std::move(member));
+  }
+  members[kLedger].stop_limit = kLedgerStopLimit;
   members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
-  members[kReceive].own.push_back(DuplicateOf({"accounts", "accounts", ""}, parts.accounts));
-  for (const auto& listener : parts.listeners.ingest) members[kReceive].own.push_back(ListenerChannel(listener));
-  members[kWeb].own.push_back(ListenerChannel(parts.listeners.viewer));
-  members[kReceive].own.push_back(DuplicateOf({"resent-page", "resent", ""}, parts.resent_page));
+  members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
   return members;
 }
 
 std::vector<LinkSpec> Links(const Config& config) {
-  return {{kLedger, kAnchor, {"anchor", "anchor", ""}, {"ledger", "ledger", ""}},
-          {kLedger, kReceive, {"receive", config.zone, ""}, {"ledger", "ledger", ""}},
-          {kLedger, kQuery, {"query", "query", ""}, {"ledger", "ledger", ""}},
-          {kQuery, kWeb, {"web", "web", ""}, {"query", "query", ""}}};
+  std::vector<LinkSpec> links{{kLedger, kAnchor, {"anchor", "anchor", ""}, {"ledger", "ledger", ""}},
+                              {kLedger, kQuery, {"query", "query", ""}, {"ledger", "ledger", ""}},
+                              {kQuery, kWeb, {"web", "web", ""}, {"query", "query", ""}}};
+  for (std::size_t i = 0; i < config.zones.size(); ++i) {
+    links.push_back({kLedger, kFirstReceiver + i, {"receive", config.zones[i].name, ""}, {"ledger", "ledger", ""}});
+  }
+  return links;
 }
 
 // One appliance while it runs.
@@ -387,6 +338,10 @@ class Appliance {
     const std::vector<std::string> later = TakeLive(parts_.config, *fresh);
     std::string waiting;
     for (const auto& key : later) waiting += (waiting.empty() ? "" : ", ") + key;
+    if (std::any_of(later.begin(), later.end(), ConcernsListeners)) {
+      RaiseAlarm(
+          {"restart_needed", "the listeners of stele.toml are not those that run; a restart is needed for " + waiting});
+    }
     LogInfo("configuration read again" + (waiting.empty() ? "" : "; these keys take effect at the next start: " + waiting));
     ReloadCertificates();
     json ledger = json::parse(ConfigurationOf(kLedger, parts_), nullptr, false);
@@ -395,22 +350,27 @@ class Appliance {
     (void)family_.Tell(kLedger, channel::Type::kConfigure, ledger.dump());  // one that is down records it when it starts
   }
 
-  // The receiver's certificate and the authorities it trusts, from their files again; on any error those stay as they are.
+  // The receivers' certificates and the authorities they trust, from their files again; on any error a zone's stay as
+  // they are.
   void ReloadCertificates() {
     const auto certificates = RenewCertificates(parts_.home, parts_.config);
-    auto tls = certificates ? IngestTlsJson(parts_.home.dir, parts_.config, certificates->ingest)
-                            : Result<std::string>(tl::unexpected(certificates.error()));
-    if (tls) {
-      parts_.ingest_tls_json = std::move(*tls);
-    } else {
-      LogError("certificates not reloaded: " + Describe(tls.error()));
+    for (std::size_t i = 0; i < parts_.receivers.size(); ++i) {
+      const IngestZone& zone = parts_.config.zones[i];
+      auto tls = certificates ? ReadZoneTls(parts_.home, parts_.config, zone, *certificates)
+                              : Result<std::string>(tl::unexpected(certificates.error()));
+      if (tls) {
+        parts_.receivers[i].tls_json = std::move(*tls);
+      } else {
+        LogError("certificates of " + zone.process + " not reloaded: " + Describe(tls.error()));
+      }
+      std::string configuration = ReceiverConfigurationOf(i, parts_);
+      if (configuration.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
+        LogError(zone.process + " keeps its configuration: the new one is too large");
+        continue;
+      }
+      (void)family_.Reconfigure(kFirstReceiver + i, std::move(configuration));  // down: it starts with the new one
+      if (tls) LogInfo("certificates of " + zone.process + " read again");
     }
-    std::string configuration = ConfigurationOf(kReceive, parts_);
-    if (configuration.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
-      return LogError("stele-receive keeps its configuration: the new one is too large");
-    }
-    (void)family_.Reconfigure(kReceive, std::move(configuration));  // down: it starts with the new one
-    if (tls) LogInfo("certificates of the ingest listeners read again");
   }
 
   void RaiseAlarm(const Alarm& alarm) {
@@ -444,11 +404,20 @@ class Appliance {
   // Everybody serves: tell programs (run/ready.json) and, the first time, people.
   void Announce() {
     changed_ = false;
-    json ports = {{"viewer", parts_.listeners.viewer.port}};
-    json urls = {{"viewer", UrlOf(parts_.listeners.viewer)}};
-    for (const auto& listener : parts_.listeners.ingest) {
-      ports[listener.name] = listener.port;
-      if (listener.transport == "https-json") urls["ingest"] = UrlOf(listener);
+    json ports = {{"viewer", parts_.viewer.port}};
+    json urls = {{"viewer", UrlOf(parts_.viewer)}};
+    json zones = json::object();
+    for (std::size_t i = 0; i < parts_.receivers.size(); ++i) {
+      const IngestZone& zone = parts_.config.zones[i];
+      json& told = zones[zone.name];
+      told = {{"process", zone.process}, {"addresses", zone.addresses}, {"ports", json::object()}};
+      for (const auto& listener : parts_.receivers[i].listeners) {
+        told["ports"][listener.name] = listener.port;
+        if (listener.name == "https-json") told["url"] = UrlOf(listener);
+      }
+      if (parts_.config.zones_listed) continue;
+      ports.update(told["ports"]);
+      if (told.contains("url")) urls["ingest"] = told["url"];
     }
     json pids = {{"stele", ::getpid()}};
     json sandboxes = json::object();
@@ -466,8 +435,9 @@ class Appliance {
                         {"log_id", parts_.identity.log_id},
                         {"origin", parts_.identity.origin},
                         {"tpm", tpm_.embedded() ? "embedded" : "device"},
-                        {"address", parts_.config.ingest_address},
+                        {"address", parts_.config.zones.front().addresses.front()},
                         {"ports", ports},
+                        {"zones", zones},
                         {"urls", urls},
                         {"pids", pids},
                         {"ready", sandboxes},
@@ -482,7 +452,11 @@ class Appliance {
 
   void Welcome(const std::string& viewer_url) const {
     Say("");
-    for (const auto& listener : parts_.listeners.ingest) Say("  " + listener.name + "  " + listener.address);
+    for (std::size_t i = 0; i < parts_.receivers.size(); ++i) {
+      const std::string zone = parts_.config.zones_listed ? parts_.config.zones[i].name + "  " : "";
+      for (const auto& listener : parts_.receivers[i].listeners)
+        Say("  " + zone + listener.name + "  " + listener.address);
+    }
     Say("");
     Say("Open " + viewer_url + " in a browser.");
     for (const auto& line : parts_.identity.sign_in) Say(line);
@@ -494,8 +468,10 @@ class Appliance {
   // TPM go last.
   bool Stop() {
     Say("Stopping: last checkpoint and anchor ...");
-    constexpr std::array<std::size_t, kMemberCount> kOrder{kReceive, kWeb, kQuery, kLedger, kAnchor};
-    const bool well = family_.Stop(kOrder);
+    std::vector<std::size_t> order(parts_.receivers.size());
+    std::iota(order.begin(), order.end(), std::size_t{kFirstReceiver});
+    order.insert(order.end(), {kWeb, kQuery, kLedger, kAnchor});
+    const bool well = family_.Stop(order);
     tpm_.Stop();
     Say(well ? "Stopped." : "Stopped, not cleanly: see the messages above.");
     return well;
@@ -523,7 +499,9 @@ Result<Config> ConfigOf(const Home& home, const UpOptions& options) {
   const bool named = !options.config.empty();
   STELE_TRY(Config config, LoadConfig(named ? std::filesystem::path(options.config) : home.Config(), named));
   if (!options.listen.empty()) {
-    config.ingest_address = options.listen;
+    if (config.zones_listed)
+      return Fail(Code::kInvalid, "--listen has no place beside [[zones]]: each zone names its own address");
+    config.zones.front().addresses = {options.listen};
     config.viewer_address = options.listen;
   }
   return config;
@@ -546,14 +524,19 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   STELE_TRY_VOID(CatchStopSignals());
   RaiseDescriptorLimit();
   Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
-  STELE_TRY(const Listeners listeners, BindAll(config));
+  std::vector<ReceiverGear> receivers(config.zones.size());
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    STELE_TRY(receivers[i].listeners, BindZone(config.zones[i]));
+    STELE_TRY_VOID(MakePages(receivers[i], died_since_ns));
+  }
+  STELE_TRY(const BoundListener viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
   STELE_TRY(TpmSource tpm, TpmSource::Open(home, config.tpm));
   STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, &Say));
   STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
-  STELE_TRY(const UniqueFd resent_page, MakeResentPage());
-  STELE_TRY(std::string ingest_tls, IngestTlsJson(home.dir, config, identity.certificates.ingest));
-  STELE_TRY(const UniqueFd accounts, receive::MakeAccountsPage(died_since_ns));
-  const Parts parts{home,  config, identity, listeners, tpm, query_socket.get(), resent_page.get(), std::move(ingest_tls), accounts.get()};
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    STELE_TRY(receivers[i].tls_json, ReadZoneTls(home, config, config.zones[i], identity.certificates));
+  }
+  const Parts parts{home, config, identity, viewer, receivers, tpm, query_socket.get()};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const auto reload = [&home, &options] { return ConfigOf(home, options); };

@@ -88,6 +88,10 @@ class HttpJsonServer::Implementation : public std::enable_shared_from_this<Imple
 
   void UseTls(std::shared_ptr<asio::ssl::context> tls) { tls_ = std::move(tls); }
   [[nodiscard]] const HttpJsonCounters& counters() const { return shared_->counters; }
+  void UseSenders(SenderSet senders, std::shared_ptr<const SourceKeys> keys) {
+    shared_->senders = std::move(senders);
+    shared_->checker.UseKeys(std::move(keys));
+  }
   [[nodiscard]] bool asks_client() const { return shared_->senders.has_fingerprints(); }
 
  private:
@@ -170,6 +174,10 @@ Result<void> HttpJsonServer::Reload(const std::string& certificate_pem, const st
   STELE_TRY(auto tls, MakeTls(certificate_pem, key_pem, implementation_->asks_client()));
   implementation_->UseTls(std::move(tls));
   return {};
+}
+
+void HttpJsonServer::UseSenders(SenderSet senders, std::shared_ptr<const SourceKeys> keys) {
+  implementation_->UseSenders(std::move(senders), std::move(keys));
 }
 
 const HttpJsonCounters& HttpJsonServer::counters() const { return implementation_->counters(); }

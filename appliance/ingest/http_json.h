@@ -73,6 +73,9 @@ class HttpJsonServer {
   void Stop();  // no new connections, the open ones are closed
   // A new certificate for connections from now on; on error the old one stays.
   [[nodiscard]] Result<void> Reload(const std::string& certificate_pem, const std::string& key_pem);
+  // Who may send, for requests from now on, and whose signatures are known. Whether a client certificate is asked for
+  // follows at the next Reload().
+  void UseSenders(SenderSet senders, std::shared_ptr<const SourceKeys> keys);
   [[nodiscard]] const HttpJsonCounters& counters() const;
 
  private:

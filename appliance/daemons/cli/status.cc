@@ -1,6 +1,7 @@
 // stele status.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "appliance/base/text.h"
@@ -74,12 +75,20 @@ std::string LossText(const json& status) {
 
 void PrintListeners(const json& listeners) {
   if (!listeners.is_array() || listeners.empty()) return;
-  Print(fmt::format("\n{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", "listener", "transport", "address", "received",
-                    "stored", "lost", "refused"));
+  // A zone that is the only one need not be told.
+  const std::string first_zone = TextOf(listeners.front(), "zone");
+  const bool zones = std::any_of(listeners.begin(), listeners.end(),
+                                 [&](const json& listener) { return TextOf(listener, "zone") != first_zone; });
+  const auto zone_column = [zones](const std::string& text) {
+    return zones ? fmt::format("{:<16} ", text) : std::string();
+  };
+  Print(fmt::format("\n{}{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", zone_column("zone"), "listener",
+                    "transport", "address", "received", "stored", "lost", "refused"));
   for (const auto& listener : listeners) {
-    Print(fmt::format("{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", TextOf(listener, "name"),
-                      TextOf(listener, "transport"), TextOf(listener, "address"), NumberOf(listener, "received"),
-                      NumberOf(listener, "stored"), NumberOf(listener, "lost"), NumberOf(listener, "refused")));
+    Print(fmt::format("{}{:<12} {:<11} {:<24} {:>12} {:>12} {:>9} {:>9}\n", zone_column(TextOf(listener, "zone")),
+                      TextOf(listener, "name"), TextOf(listener, "transport"), TextOf(listener, "address"),
+                      NumberOf(listener, "received"), NumberOf(listener, "stored"), NumberOf(listener, "lost"),
+                      NumberOf(listener, "refused")));
   }
 }
 
@@ -104,9 +113,10 @@ void PrintSilent(const json& sources) {
 
 void PrintProcesses(const json& processes) {
   if (!processes.is_array() || processes.empty()) return;
-  Print(fmt::format("\n{:<15} {:>8} {:>9}\n", "process", "pid", "restarts"));
+  Print(fmt::format("\n{:<24} {:>8} {:>9}\n", "process", "pid", "restarts"));
   for (const auto& process : processes) {
-    Print(fmt::format("{:<15} {:>8} {:>9}\n", TextOf(process, "name"), NumberOf(process, "pid"), NumberOf(process, "restarts")));
+    Print(fmt::format("{:<24} {:>8} {:>9}\n", TextOf(process, "name"), NumberOf(process, "pid"),
+                      NumberOf(process, "restarts")));
   }
 }
 

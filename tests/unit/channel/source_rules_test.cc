@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 
 namespace stele::channel {
 namespace {

@@ -18,22 +18,22 @@ std::string ErrorOf(std::string_view text) {
 TEST(Config, AnEmptyFileGivesTheDefaults) {
   const auto config = ParseConfig("", "stele.toml");
   ASSERT_TRUE(config);
-  EXPECT_EQ(config->ingest_address, "127.0.0.1");
-  EXPECT_EQ(config->syslog_udp_port, 10514);
-  EXPECT_EQ(config->syslog_tcp_port, 10514);
-  EXPECT_EQ(config->https_json_port, 8443);
-  EXPECT_EQ(config->syslog_tls_port, 6514);
-  EXPECT_EQ(config->json_lines_tls_port, 6515);
-  EXPECT_EQ(config->relp_port, 2514);
-  EXPECT_FALSE(config->relp_tls_port.has_value());
-  EXPECT_EQ(config->relp_refusal, "close");
-  EXPECT_EQ(config->tls_min, "1.3");
-  EXPECT_EQ(config->tls_client_auth, "none");
+  EXPECT_EQ(config->zones.front().addresses, std::vector<std::string>{"127.0.0.1"});
+  EXPECT_EQ(config->zones.front().syslog_udp_port, 10514);
+  EXPECT_EQ(config->zones.front().syslog_tcp_port, 10514);
+  EXPECT_EQ(config->zones.front().https_json_port, 8443);
+  EXPECT_EQ(config->zones.front().syslog_tls_port, 6514);
+  EXPECT_EQ(config->zones.front().json_lines_tls_port, 6515);
+  EXPECT_EQ(config->zones.front().relp_port, 2514);
+  EXPECT_FALSE(config->zones.front().relp_tls_port.has_value());
+  EXPECT_EQ(config->zones.front().relp_refusal, "close");
+  EXPECT_EQ(config->zones.front().tls_min, "1.3");
+  EXPECT_EQ(config->zones.front().tls_client_auth, "none");
   EXPECT_EQ(config->viewer_port, 9443);
   EXPECT_EQ(config->segment_bytes, limits::kSegmentBytesDefault);
   EXPECT_EQ(config->reserve_bytes, 64 * limits::kMiB);
-  EXPECT_EQ(config->source_records_per_s, 0U);
-  EXPECT_EQ(config->source_bytes_per_s, 0U);
+  EXPECT_EQ(config->zones.front().source_records_per_s, 0U);
+  EXPECT_EQ(config->zones.front().source_bytes_per_s, 0U);
   EXPECT_EQ(config->checkpoint_interval_ms, 500);
   EXPECT_EQ(config->heartbeat_interval_ms, 60'000);
   EXPECT_EQ(config->anchor_interval_ms, 3'600'000);
@@ -56,13 +56,14 @@ public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 )",
                                   "stele.toml");
   ASSERT_TRUE(config) << config.error().context;
-  ASSERT_EQ(config->senders.size(), 2U);
-  EXPECT_EQ(config->senders[0].name, "gate-a");
-  EXPECT_EQ(config->senders[0].token_sha256, Sha256Of(AsBytes("0123456789abcdef")));
-  EXPECT_FALSE(config->senders[0].fingerprint);
-  EXPECT_EQ(HexOf(*config->senders[1].fingerprint), "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
-  ASSERT_EQ(config->keys.size(), 1U);
-  EXPECT_EQ(config->keys[0].kid, "door-7");
+  ASSERT_EQ(config->zones.front().senders.size(), 2U);
+  EXPECT_EQ(config->zones.front().senders[0].name, "gate-a");
+  EXPECT_EQ(config->zones.front().senders[0].token_sha256, Sha256Of(AsBytes("0123456789abcdef")));
+  EXPECT_FALSE(config->zones.front().senders[0].fingerprint);
+  EXPECT_EQ(HexOf(*config->zones.front().senders[1].fingerprint),
+            "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+  ASSERT_EQ(config->zones.front().keys.size(), 1U);
+  EXPECT_EQ(config->zones.front().keys[0].kid, "door-7");
   const auto sender = [](const std::string& members) { return ErrorOf("[[ingest.senders]]\n" + members); };
   EXPECT_NE(sender("name = \"a\"").find("needs a token"), std::string::npos);
   EXPECT_NE(sender("token = \"0123456789abcdef\"").find("needs a name"), std::string::npos);
@@ -96,6 +97,8 @@ tls_client_auth = "request"
 tls_client_ca = ["a.pem", "b.pem"]
 tls_client_fingerprints = ["sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"]
 zone = "dmz"
+allowed_sources = ["192.0.2.0/24", "2001:db8::/32"]
+hosts = ["logs.example.org"]
 message_bytes_max = 65536
 tokens = ["0123456789abcdef"]
 source_records_per_s = 500
@@ -138,29 +141,33 @@ TEST(Config, EveryKeyIsRead) {
   const auto config = ParseConfig(kEverything, "stele.toml");
   ASSERT_TRUE(config) << Describe(config.error());
   EXPECT_EQ(config->origin, "example.org/log");
-  EXPECT_EQ(config->ingest_address, "::1");
-  EXPECT_EQ(config->syslog_udp_port, 0);
-  EXPECT_EQ(config->syslog_tcp_port, 601);
-  EXPECT_FALSE(config->https_json_port.has_value());
-  EXPECT_EQ(config->syslog_tls_port, 6999);
-  EXPECT_FALSE(config->json_lines_tls_port.has_value());
-  EXPECT_FALSE(config->relp_port.has_value());
-  EXPECT_EQ(config->relp_tls_port, 20514);
-  EXPECT_EQ(config->relp_refusal, "answer");
-  EXPECT_EQ(config->tls_certificate, "own.pem");
-  EXPECT_EQ(config->tls_key, "own.key");
-  EXPECT_EQ(config->tls_min, "1.2");
-  EXPECT_EQ(config->tls_client_auth, "request");
-  EXPECT_EQ(config->tls_client_ca, (std::vector<std::string>{"a.pem", "b.pem"}));
-  EXPECT_EQ(config->tls_client_fingerprints.size(), 1U);
-  EXPECT_EQ(config->zone, "dmz");
-  EXPECT_EQ(config->message_bytes_max, 65'536U);
-  EXPECT_EQ(config->tokens, std::vector<std::string>{"0123456789abcdef"});
+  EXPECT_EQ(config->zones.front().addresses, std::vector<std::string>{"::1"});
+  EXPECT_EQ(config->zones.front().syslog_udp_port, 0);
+  EXPECT_EQ(config->zones.front().syslog_tcp_port, 601);
+  EXPECT_FALSE(config->zones.front().https_json_port.has_value());
+  EXPECT_EQ(config->zones.front().syslog_tls_port, 6999);
+  EXPECT_FALSE(config->zones.front().json_lines_tls_port.has_value());
+  EXPECT_FALSE(config->zones.front().relp_port.has_value());
+  EXPECT_EQ(config->zones.front().relp_tls_port, 20514);
+  EXPECT_EQ(config->zones.front().relp_refusal, "answer");
+  EXPECT_EQ(config->zones.front().tls_certificate, "own.pem");
+  EXPECT_EQ(config->zones.front().tls_key, "own.key");
+  EXPECT_EQ(config->zones.front().tls_min, "1.2");
+  EXPECT_EQ(config->zones.front().tls_client_auth, "request");
+  EXPECT_EQ(config->zones.front().tls_client_ca, (std::vector<std::string>{"a.pem", "b.pem"}));
+  EXPECT_EQ(config->zones.front().tls_client_fingerprints.size(), 1U);
+  EXPECT_EQ(config->zones.front().name, "dmz");
+  EXPECT_EQ(config->zones.front().process, "stele-receive");
+  EXPECT_FALSE(config->zones_listed);
+  EXPECT_EQ(config->zones.front().allowed_sources.size(), 2U);
+  EXPECT_EQ(config->zones.front().hosts, std::vector<std::string>{"logs.example.org"});
+  EXPECT_EQ(config->zones.front().message_bytes_max, 65'536U);
+  EXPECT_EQ(config->zones.front().tokens, std::vector<std::string>{"0123456789abcdef"});
   EXPECT_EQ(config->viewer_address, "192.0.2.1");
   EXPECT_EQ(config->viewer_port, 443);
   EXPECT_EQ(config->hosts, std::vector<std::string>{"stele.example.org"});
-  EXPECT_EQ(config->source_records_per_s, 500U);
-  EXPECT_EQ(config->source_bytes_per_s, 100'000U);
+  EXPECT_EQ(config->zones.front().source_records_per_s, 500U);
+  EXPECT_EQ(config->zones.front().source_bytes_per_s, 100'000U);
   EXPECT_EQ(config->segment_bytes, 1'048'576U);
   EXPECT_EQ(config->reserve_bytes, 524'288U);
   EXPECT_EQ(config->codec, "lz4");
@@ -239,7 +246,7 @@ TEST(Config, ClientAuthenticationIsWholeOrAnError) {
   EXPECT_EQ(ErrorOf("[ingest]\ntls_min = \"1.1\"\n"), "stele.toml:2: ingest.tls_min must be one of \"1.3\", \"1.2\"");
   const auto one = ParseConfig("[ingest]\ntls_client_auth = \"require\"\ntls_client_ca = \"ca.pem\"\n", "stele.toml");
   ASSERT_TRUE(one);
-  EXPECT_EQ(one->tls_client_ca, std::vector<std::string>{"ca.pem"});
+  EXPECT_EQ(one->zones.front().tls_client_ca, std::vector<std::string>{"ca.pem"});
 }
 
 TEST(Config, ANamedSourceThatIsUnclearIsRefusedWithItsNumber) {
@@ -268,6 +275,170 @@ TEST(Config, RulesThatDoNotFitIntoOneFrameAreRefused) {
   EXPECT_NE(ErrorOf(text).find("too long"), std::string::npos);
 }
 
+constexpr const char* kTwoZones = R"([ingest]
+message_bytes_max = 65536
+source_records_per_s = 100
+tokens = ["0123456789abcdef"]
+[viewer]
+port = 9443
+[[zones]]
+name = "plant"
+address = ["192.0.2.1", "2001:db8::1"]
+syslog_udp_port = 514
+syslog_tls_port = 6514
+allowed_sources = "198.51.100.0/24"
+source_records_per_s = 7
+[[zones.senders]]
+name = "gate"
+token = "fedcba9876543210"
+[[zones]]
+name = "office-2"
+address = "192.0.2.2"
+syslog_udp_port = 514
+tokens = []
+)";
+
+TEST(Config, AZoneHasWhatItSaysAndTheRestFromIngestExceptPorts) {
+  const auto config = ParseConfig(kTwoZones, "stele.toml");
+  ASSERT_TRUE(config) << Describe(config.error());
+  EXPECT_TRUE(config->zones_listed);
+  ASSERT_EQ(config->zones.size(), 2U);
+  const IngestZone& plant = config->zones[0];
+  EXPECT_EQ(plant.name, "plant");
+  EXPECT_EQ(plant.process, "stele-receive@plant");
+  EXPECT_EQ(plant.addresses, (std::vector<std::string>{"192.0.2.1", "2001:db8::1"}));
+  EXPECT_EQ(plant.syslog_udp_port, 514);
+  EXPECT_EQ(plant.syslog_tls_port, 6514);
+  EXPECT_FALSE(plant.syslog_tcp_port);
+  EXPECT_FALSE(plant.https_json_port);
+  EXPECT_EQ(plant.allowed_sources.size(), 1U);
+  EXPECT_EQ(plant.source_records_per_s, 7U);
+  EXPECT_EQ(plant.message_bytes_max, 65'536U);
+  EXPECT_EQ(plant.tokens.size(), 1U);
+  EXPECT_EQ(plant.senders.size(), 1U);
+  const IngestZone& office = config->zones[1];
+  EXPECT_EQ(office.name, "office-2");
+  EXPECT_EQ(office.source_records_per_s, 100U);
+  EXPECT_TRUE(office.allowed_sources.empty());
+  EXPECT_TRUE(office.tokens.empty());
+  EXPECT_TRUE(office.senders.empty());
+  EXPECT_EQ(config->values.at("zones.plant.syslog_udp_port"), "514");
+  EXPECT_EQ(config->values.at("zones.office-2.address"), "'192.0.2.2'");
+}
+
+TEST(Config, AZoneThatIsWrongIsRefusedWithItsLine) {
+  const auto zone = [](const std::string& body) { return ErrorOf("[[zones]]\n" + body); };
+  EXPECT_EQ(zone("name = \"a\"\nrelp_port = 0\n"), "(accepted)");
+  EXPECT_EQ(zone("relp_port = 0\n"), "stele.toml:1: a zone without a name");
+  EXPECT_EQ(zone("name = \"a\"\n"), "stele.toml:1: zone \"a\" listens on no port");
+  EXPECT_EQ(zone("name = \"a\"\nrelp_prt = 0\n"), "stele.toml:3: unknown key zones.relp_prt");
+  EXPECT_EQ(zone("name = \"a\"\nzone = \"b\"\n"), "stele.toml:3: unknown key zones.zone");
+  EXPECT_EQ(zone("name = \"a\"\nrelp_port = 70000\n"),
+            "stele.toml:3: zones.relp_port must be a port from 0 to 65535, or \"off\"");
+  EXPECT_EQ(zone("name = \"a\"\nrelp_port = 0\nallowed_sources = [\"10.1.2.3/8\"]\n")
+                .rfind("stele.toml:4: zones.allowed_sources \"10.1.2.3/8\" has bits set", 0),
+            0U);
+  EXPECT_EQ(zone("name = \"a\"\nrelp_port = 0\naddress = [\"::1\", \"::1\"]\n"),
+            "stele.toml:4: zones.address holds ::1 twice");
+  EXPECT_EQ(zone("name = \"a\"\nrelp_port = 0\ntls_client_auth = \"require\"\n"),
+            "stele.toml:1: zones.tls_client_auth needs zones.tls_client_ca or zones.tls_client_fingerprints");
+  for (const char* name : {"", "-a", "a b", "a/b", "a-name-of-more-than-32-characters"}) {
+    EXPECT_EQ(zone("name = \"" + std::string(name) + "\"\n").rfind("stele.toml:2: zones.name must have 1 to 32", 0), 0U)
+        << name;
+  }
+  EXPECT_EQ(zone("name = \"operator\"\n"),
+            "stele.toml:2: zones.name \"operator\" is kept for a zone that sends no records");
+  EXPECT_EQ(ErrorOf("[zones]\nname = \"a\"\n"), "stele.toml:1: zones must be tables: [[zones]]");
+  EXPECT_EQ(ErrorOf("[ingest]\nrelp_port = 1\n[[zones]]\nname = \"a\"\n"),
+            "stele.toml:2: ingest.relp_port has no place beside [[zones]]: each zone names its own");
+}
+
+TEST(Config, ZonesAreToldApartByNameAndAreBounded) {
+  const auto zone = [](const std::string& name) { return "[[zones]]\nname = \"" + name + "\"\nrelp_port = 0\n"; };
+  EXPECT_EQ(ErrorOf(zone("a") + zone("b") + zone("a")), "stele.toml:8: zones.name \"a\" is given twice");
+  std::string text;
+  for (std::size_t i = 0; i < limits::kZones; ++i) text += zone("zone" + std::to_string(i));
+  EXPECT_EQ(ErrorOf(text), "(accepted)");
+  EXPECT_EQ(ErrorOf(text + zone("one-more")), "stele.toml:97: more than 32 zones");
+}
+
+TEST(Config, TwoListenersOnOnePortOfOneAddressAreRefused) {
+  const auto zones = [](const std::string& first, const std::string& second) {
+    return ErrorOf("[[zones]]\nname = \"a\"\n" + first + "[[zones]]\nname = \"b\"\n" + second);
+  };
+  const std::string tcp = "syslog_tcp_port = 514\n";
+  EXPECT_EQ(zones(tcp, "relp_port = 514\n"),
+            "stele.toml:6: zones.relp_port wants 127.0.0.1:514, which is syslog-tcp of zone a");
+  EXPECT_EQ(zones(tcp, "syslog_udp_port = 514\n"), "(accepted)");  // another protocol
+  EXPECT_EQ(zones(tcp, tcp + "address = \"127.0.0.2\"\n"), "(accepted)");
+  EXPECT_EQ(zones("syslog_tcp_port = 0\n", "syslog_tcp_port = 0\n"), "(accepted)");
+  for (const char* everywhere : {"0.0.0.0", "::"}) {
+    const std::string address = "address = \"" + std::string(everywhere) + "\"\n";
+    EXPECT_NE(zones(tcp, tcp + address), "(accepted)") << everywhere;
+    EXPECT_NE(zones(tcp + address, tcp), "(accepted)") << everywhere;
+  }
+  EXPECT_EQ(zones(tcp + "address = \"::1\"\n", tcp + "address = \"0.0.0.0\"\n"), "(accepted)");
+  EXPECT_NE(zones(tcp + "address = \"::1\"\n", tcp + "address = \"0:0::1\"\n"), "(accepted)");
+  EXPECT_EQ(zones(tcp, "relp_port = 9443\n"),
+            "stele.toml:6: zones.relp_port wants 127.0.0.1:9443, which is the viewer");
+  EXPECT_EQ(ErrorOf("[ingest]\nrelp_port = 514\nsyslog_tcp_port = 514\n"),
+            "stele.toml:2: ingest.relp_port wants 127.0.0.1:514, which is syslog-tcp of zone default");
+  EXPECT_EQ(ErrorOf("[viewer]\nport = 6514\n"),
+            "stele.toml: ingest.syslog_tls_port wants 127.0.0.1:6514, which is the viewer");
+}
+
+TEST(Config, AReloadNamesTheKeysOfZonesThatMustWait) {
+  auto running = ParseConfig("[[zones]]\nname = \"a\"\nrelp_port = 0\n", "stele.toml");
+  const auto fresh =
+      ParseConfig("[[zones]]\nname = \"a\"\nrelp_port = 1\n[[zones]]\nname = \"b\"\nrelp_port = 2\n", "stele.toml");
+  ASSERT_TRUE(running);
+  ASSERT_TRUE(fresh);
+  EXPECT_EQ(TakeLive(*running, *fresh),
+            (std::vector<std::string>{"zones.a.relp_port", "zones.b.name", "zones.b.relp_port"}));
+  EXPECT_EQ(running->zones.size(), 1U);
+}
+
+TEST(Config, AReloadTakesWhoMaySendAndHowMuchOfEveryZoneInBothFiles) {
+  const std::string zone = "[[zones]]\nname = \"a\"\nrelp_port = 0\n";
+  auto running = ParseConfig("[ingest]\ntokens = [\"0123456789abcdef\"]\n" + zone, "stele.toml");
+  const auto fresh =
+      ParseConfig("[ingest]\ntokens = [\"fedcba9876543210\"]\n" + zone +
+                      "source_records_per_s = 5\nsource_bytes_per_s = 6\nallowed_sources = \"192.0.2.0/24\"\n"
+                      "[[zones.senders]]\nname = \"gate\"\ntoken = \"0000111122223333\"\n"
+                      "[[zones]]\nname = \"b\"\nrelp_port = 0\nsource_records_per_s = 9\n",
+                  "stele.toml");
+  ASSERT_TRUE(running);
+  ASSERT_TRUE(fresh) << fresh.error().context;
+  EXPECT_EQ(TakeLive(*running, *fresh),
+            (std::vector<std::string>{"zones.b.name", "zones.b.relp_port", "zones.b.source_records_per_s"}));
+  ASSERT_EQ(running->zones.size(), 1U);
+  const IngestZone& a = running->zones.front();
+  EXPECT_EQ(a.tokens, std::vector<std::string>{"fedcba9876543210"});
+  EXPECT_EQ(a.source_records_per_s, 5U);
+  EXPECT_EQ(a.source_bytes_per_s, 6U);
+  EXPECT_EQ(a.allowed_sources.size(), 1U);
+  EXPECT_EQ(a.senders.size(), 1U);
+}
+
+TEST(Config, AReloadOfTheOneZoneTakesItsQuotasThoughItsNameMustWait) {
+  auto running = ParseConfig("", "stele.toml");
+  const auto fresh = ParseConfig("[ingest]\nzone = \"dmz\"\nsource_records_per_s = 5\n", "stele.toml");
+  ASSERT_TRUE(running);
+  ASSERT_TRUE(fresh);
+  EXPECT_EQ(TakeLive(*running, *fresh), std::vector<std::string>{"ingest.zone"});
+  EXPECT_EQ(running->zones.front().name, "default");
+  EXPECT_EQ(running->zones.front().source_records_per_s, 5U);
+}
+
+TEST(Config, KeysAboutSocketsAreToldApart) {
+  for (const char* key :
+       {"ingest.relp_port", "viewer.port", "zones.a.address", "zones.b.name", "zones.a.syslog_udp_port"}) {
+    EXPECT_TRUE(ConcernsListeners(key)) << key;
+  }
+  for (const char* key : {"store.codec", "ingest.message_bytes_max", "zones.a.tls_min"})
+    EXPECT_FALSE(ConcernsListeners(key)) << key;
+}
+
 TEST(Config, AReloadTakesTheSourcesAndNamesWhatMustWait) {
   auto running = ParseConfig("[viewer]\nport = 443\n[sources]\nunknown = \"accept\"\n", "stele.toml");
   const auto fresh = ParseConfig("[viewer]\nport = 444\n[ingest]\nzone = \"dmz\"\n[sources]\nunknown = \"refuse\"\n", "stele.toml");
@@ -275,7 +446,7 @@ TEST(Config, AReloadTakesTheSourcesAndNamesWhatMustWait) {
   ASSERT_TRUE(fresh);
   EXPECT_EQ(TakeLive(*running, *fresh), (std::vector<std::string>{"viewer.port", "ingest.zone"}));
   EXPECT_EQ(running->viewer_port, 443);
-  EXPECT_EQ(running->zone, "default");
+  EXPECT_EQ(running->zones.front().name, "default");
   EXPECT_TRUE(running->sources.refuse_unknown);
   EXPECT_EQ(running->sha256, fresh->sha256);
   const auto without = ParseConfig("", "stele.toml");

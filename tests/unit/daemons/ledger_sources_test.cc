@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "appliance/base/limits_sources.h"
+#include "appliance/base/limits.h"
 
 namespace stele::ledger_daemon {
 namespace {

@@ -37,6 +37,21 @@ TEST(SourceGate, TakesEverybodyUntilItIsToldNotTo) {
   EXPECT_TRUE(gate.Accepts(PeerAt("203.0.113.9"), ""));
 }
 
+TEST(SourceGate, AZoneTakesOnlyWhatComesFromItsPrefixes) {
+  SourceGate gate;
+  gate.UseZone("plant", {ParseIpPrefix("192.0.2.0/24").value(), ParseIpPrefix("2001:db8::/32").value()});
+  EXPECT_TRUE(gate.Accepts(PeerAt("192.0.2.200"), ""));
+  EXPECT_TRUE(gate.Accepts(PeerAt("2001:db8::7"), ""));
+  EXPECT_FALSE(gate.Accepts(PeerAt("203.0.113.9"), ""));
+  gate.Use(OnlyKnown());  // both must agree
+  EXPECT_TRUE(gate.Accepts(PeerAt("192.0.2.1"), ""));
+  EXPECT_FALSE(gate.Accepts(PeerAt("192.0.2.200"), ""));
+  gate.Refuse("syslog-udp", PeerAt("203.0.113.9"), 1, 100 * kSecond);
+  const auto entries = gate.TakeEntries(101 * kSecond, false);
+  ASSERT_EQ(entries.size(), 1U);
+  EXPECT_EQ(json::parse(entries[0])["zone"], "plant");
+}
+
 TEST(SourceGate, EveryRefusedMessageIsInOneEntryWithItsAddress) {
   SourceGate gate;
   for (int i = 0; i < 5; ++i) gate.Refuse("syslog-udp", PeerAt("203.0.113.9"), 1, (100 + i) * kSecond);

@@ -187,12 +187,12 @@ Outcome RunningStele::CliOnTerminal(const std::vector<std::string>& arguments) c
   return Collect(child, terminal.get());
 }
 
-bool RunningStele::SendUdp(const std::string& message) const {
+bool RunningStele::SendUdp(const std::string& message, std::uint16_t port) const {
   const json ready = Ready();
   if (!ready.is_object()) return false;
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(ready["ports"]["syslog-udp"].get<std::uint16_t>());
+  address.sin_port = htons(port != 0 ? port : ready["ports"]["syslog-udp"].get<std::uint16_t>());
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   return ::sendto(sender.get(), message.data(), message.size(), 0, reinterpret_cast<const sockaddr*>(&address),

@@ -36,7 +36,7 @@ class RunningStele {
   [[nodiscard]] Outcome Cli(const std::vector<std::string>& arguments) const;       // stele ARGS --dir DIR
   [[nodiscard]] Outcome CliOnTerminal(const std::vector<std::string>& arguments) const;  // the same on a pty
 
-  [[nodiscard]] bool SendUdp(const std::string& message) const;
+  [[nodiscard]] bool SendUdp(const std::string& message, std::uint16_t port = 0) const;  // 0: of the only zone
   // Searches until so many rows are found; the rows, newest first.
   [[nodiscard]] nlohmann::json SearchUntil(const std::string& query, std::size_t row_count,
                                            std::chrono::milliseconds limit = std::chrono::milliseconds(10'000)) const;

@@ -105,7 +105,7 @@ TEST(Accounts, WhatTheNextReceiverTakesBeforeTheAnswerIsNotLost) {
 TEST(Accounts, ManyDeathsAddUp) {
   Life life;
   ledger_daemon::Tallies tallies(kEpoch);
-  const std::uint32_t listener = tallies.ListenerOf(kUdp);
+  const std::uint32_t listener = tallies.ListenerOf("default", kUdp);
   std::uint64_t sent = 0;
   std::uint64_t committed = 0;
   for (std::uint64_t channel = 1; channel <= 20; ++channel) {
@@ -254,7 +254,7 @@ TEST(Accounts, RowsAndNamesAreBounded) {
 
 TEST(Tallies, TheAnswerWaitsForEveryFrameOfTheChannelsBefore) {
   Tallies tallies(kEpoch);
-  const std::uint32_t udp = tallies.ListenerOf(kUdp);
+  const std::uint32_t udp = tallies.ListenerOf("default", kUdp);
   tallies.Opened(1, "default");
   tallies.FrameRead(1);
   tallies.FrameRead(1);
@@ -284,7 +284,7 @@ TEST(Tallies, ARefusedFrameCountsNothing) {
   Tallies tallies(kEpoch);
   tallies.Opened(1, "default");
   tallies.FrameRead(1);
-  tallies.FrameDone(1, 9, {{tallies.ListenerOf(kUdp), 10}}, false);
+  tallies.FrameDone(1, 9, {{tallies.ListenerOf("default", kUdp), 10}}, false);
   tallies.Ended(1);
   tallies.Opened(2, "default");
   tallies.Ask(2, {9});
@@ -294,12 +294,34 @@ TEST(Tallies, ARefusedFrameCountsNothing) {
   EXPECT_TRUE(answer->settled.committed.empty());
 }
 
-TEST(Tallies, ListenersAreBounded) {
+TEST(Tallies, ReceiversWithListenersOfOneNameAreCountedApart) {
   Tallies tallies(kEpoch);
-  for (int i = 0; i < 256; ++i) EXPECT_NE(tallies.ListenerOf("l" + std::to_string(i)), 0U);
-  EXPECT_EQ(tallies.ListenerOf("one more"), 0U);
-  EXPECT_EQ(tallies.ListenerOf(std::string(129, 'x')), 0U);
-  EXPECT_EQ(tallies.ListenerOf("l7"), 8U);
+  const std::uint32_t plant = tallies.ListenerOf("plant", kUdp);
+  const std::uint32_t office = tallies.ListenerOf("office", kUdp);
+  EXPECT_NE(plant, office);
+  tallies.Opened(1, "plant");
+  tallies.Opened(2, "office");
+  tallies.FrameRead(1);
+  tallies.FrameRead(2);
+  tallies.FrameDone(1, 5, {{plant, 10}}, true);
+  tallies.FrameDone(2, 5, {{office, 3}}, true);
+  tallies.Ended(1);  // the other one lives
+  tallies.Opened(3, "plant");
+  tallies.Ask(3, {5});
+  const auto answer = tallies.TakeAnswer();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->settled.committed, (std::map<std::string, std::uint64_t>{{kUdp, 10}}));
+}
+
+// One that invents names fills its own room only: the records of the others are counted on.
+TEST(Tallies, ListenersAreBoundedForEachReceiver) {
+  Tallies tallies(kEpoch);
+  for (std::size_t i = 0; i < limits::kZoneListeners; ++i)
+    EXPECT_NE(tallies.ListenerOf("a", "l" + std::to_string(i)), 0U);
+  EXPECT_EQ(tallies.ListenerOf("a", "one more"), 0U);
+  EXPECT_EQ(tallies.ListenerOf("a", "l7"), 8U);
+  EXPECT_EQ(tallies.ListenerOf("b", std::string(129, 'x')), 0U);
+  EXPECT_NE(tallies.ListenerOf("b", kUdp), 0U);
   Tallies::Shares shares;
   Tallies::Count(shares, 0, 5);
   EXPECT_TRUE(shares.empty());

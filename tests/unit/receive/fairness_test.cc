@@ -82,7 +82,7 @@ TEST(FairQueue, OneFloodLeavesHalfOfTheRoom) {
   Queue queue(kRoom);
   std::size_t held = 0;
   for (int i = 0; i < 100'000; ++i) held += queue.Push(1, 100, i) ? 1U : 0U;
-  const std::size_t most = kRoom / 2 / (100 + Queue::kItemOverheadBytes);
+  const std::size_t most = kRoom / 2 / (100 + limits::kFairItemBytes);
   EXPECT_LE(held, most + 1);
   EXPECT_GE(held, most - 1);
   std::size_t slow = 0;
@@ -121,7 +121,7 @@ TEST(FairQueue, TurnsAreCountedInOctetsNotInItems) {
   std::map<int, std::size_t> bytes;
   for (int i = 0; i < 10'000; ++i) {
     const int source = queue.Pop();
-    bytes[source] += (source == 1 ? 60'000 : 40) + Queue::kItemOverheadBytes;
+    bytes[source] += (source == 1 ? 60'000 : 40) + limits::kFairItemBytes;
   }
   EXPECT_LT(bytes[1], 2 * bytes[2]);
   EXPECT_LT(bytes[2], 2 * bytes[1]);

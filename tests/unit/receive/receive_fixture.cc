@@ -140,9 +140,11 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
   } else if (options.way == Way::kJsonLines) {
     JsonLinesOptions lines;
     lines.message_bytes_max = options.message_bytes_max;
-    lines.tokens = options.tokens;
-    lines.senders = options.senders;
-    lines.keys = options.keys;
+    auto trust = std::make_shared<JsonTrust>();
+    trust->tokens = options.tokens;
+    trust->senders = options.senders;
+    if (options.keys) trust->keys = options.keys;
+    lines.trust = std::move(trust);
     lines.alarms = alarms_.get();
     factory = JsonLinesFactory(*link_, entropy_, budget_, listener, lines);
   } else if (options.way == Way::kRelp) {
