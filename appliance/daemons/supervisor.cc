@@ -391,8 +391,11 @@ class Appliance {
     if (now < next_certificates_) return;
     next_certificates_ = now + kBetweenCertificateWatches;
     constexpr std::int64_t kNsPerSecond = 1'000'000'000;
-    const std::string& own = parts_.config.tls_certificate;
-    const auto certificates = CertificatesToWatch(parts_.home.Keys(), own.empty() ? std::filesystem::path() : parts_.home.dir / own);
+    std::set<std::filesystem::path> configured;
+    for (const IngestZone& zone : parts_.config.zones) {
+      if (!zone.tls_certificate.empty()) configured.insert(parts_.home.dir / zone.tls_certificate);
+    }
+    const auto certificates = CertificatesToWatch(parts_.home.Keys(), configured);
     for (const Alarm& alarm : certificate_watch_.Observe(certificates, clock.WallNs() / kNsPerSecond)) RaiseAlarm(alarm);
   }
 

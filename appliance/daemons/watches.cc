@@ -75,7 +75,7 @@ std::vector<Alarm> CertificateWatch::Observe(const WatchedCertificates& certific
   return alarms;
 }
 
-WatchedCertificates CertificatesToWatch(const fs::path& keys_dir, const fs::path& configured) {
+WatchedCertificates CertificatesToWatch(const fs::path& keys_dir, const std::set<fs::path>& configured) {
   WatchedCertificates certificates;
   const auto add = [&certificates](const fs::path& file, const std::string& name, bool renewed) {
     const auto pem = ReadFile(file, kPemBytesMax);
@@ -88,7 +88,7 @@ WatchedCertificates CertificatesToWatch(const fs::path& keys_dir, const fs::path
     if (file.extension() != ".pem" || file.stem() == "provisioning") continue;  // that one is a private key
     add(file, file.filename().string(), /*renewed=*/true);
   }
-  if (!configured.empty()) add(configured, configured.string(), /*renewed=*/false);
+  for (const fs::path& file : configured) add(file, file.string(), /*renewed=*/false);
   return certificates;
 }
 

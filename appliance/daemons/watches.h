@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,8 +52,9 @@ class CertificateWatch {
   std::map<std::string, std::int64_t> told_s_;
 };
 
-// The certificates of Stele's own folder (*.pem, by file name) and, unless its name is empty, the configured one of the ingest listeners.
+// The certificates of Stele's own folder (*.pem, by file name) and the configured ones of the ingest listeners.
 // What is no certificate is left out.
-[[nodiscard]] WatchedCertificates CertificatesToWatch(const std::filesystem::path& keys_dir, const std::filesystem::path& configured);
+[[nodiscard]] WatchedCertificates CertificatesToWatch(const std::filesystem::path& keys_dir,
+                                                        const std::set<std::filesystem::path>& configured);
 
 }  // namespace stele::daemons

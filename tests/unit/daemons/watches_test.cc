@@ -82,9 +82,9 @@ TEST(CertificateWatch, ReadsTheEndOfEveryCertificateInTheFolderAndOfTheConfigure
   std::ofstream(dir / "viewer.key") << "x";
   EXPECT_EQ(CertificatesToWatch(dir, {}), (WatchedCertificates{{"viewer.pem", {1'800'000'000, true}}}));
   const fs::path configured = dir / "viewer.pem";
-  EXPECT_EQ(CertificatesToWatch(dir / "none", configured),
+  EXPECT_EQ(CertificatesToWatch(dir / "none", {configured}),
             (WatchedCertificates{{configured.string(), {1'800'000'000, false}}}));
-  EXPECT_TRUE(CertificatesToWatch(dir / "none", dir / "viewer.key").empty());
+  EXPECT_TRUE(CertificatesToWatch(dir / "none", {dir / "viewer.key"}).empty());
   std::error_code ignored;
   fs::remove_all(dir, ignored);
 }
