@@ -6,7 +6,7 @@
 //                 syslog_tls_port = 6514         json_lines_tls_port = 6515     relp_port = 2514                 relp_tls_port = "off"
 //                 relp_refusal = "close" | "answer"
 //                 zone = "default"               message_bytes_max = 1048576       tokens = ["..."]
-//                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
+//                 [[ingest.senders]], [[ingest.keys]], [[ingest.syslog_keys]]: config_senders.h
 //                 source_records_per_s = 0       source_bytes_per_s = 0            quotas of each source; 0: none
 //                 tls_certificate = ""           tls_key = ""                      tls_min = "1.3" | "1.2"
 //                 tls_client_auth = "none" | "request" | "require"
@@ -36,6 +36,7 @@
 #include "appliance/base/bytes.h"
 #include "appliance/base/limits_sources.h"
 #include "appliance/channel/source_rules.h"
+#include "appliance/ingest/syslog_keys.h"
 
 namespace stele::daemons {
 
@@ -78,6 +79,7 @@ struct Config {
   std::vector<std::string> tokens;
   std::vector<SenderConfig> senders;
   std::vector<SourceKeyConfig> keys;
+  std::vector<ingest::SyslogKeyText> syslog_keys;
   std::uint64_t source_records_per_s = 0;
   std::uint64_t source_bytes_per_s = 0;
 

@@ -178,6 +178,7 @@ std::string ReceiveConfiguration(const Config& config, const std::string& ingest
               {"source_bytes_per_s", config.source_bytes_per_s},
               {"senders", SendersJson(config.senders)},
               {"keys", SourceKeysJson(config.keys)},
+              {"syslog_keys", SyslogKeysJson(config.syslog_keys)},
               {"sources", SourcesJson(config)}}
       .dump();
 }
