@@ -247,6 +247,7 @@ std::optional<ByteView> TakeMpi(ByteView& bytes, std::size_t bits_max) {
   const std::size_t size = (bits + 7) / 8;
   if (bits > bits_max || size > bytes.size() - 2) return std::nullopt;
   const ByteView number = bytes.subspan(2, size);
+  if (bits % 8 != 0 && std::to_integer<unsigned>(number[0]) >> (bits % 8 - 1) != 1) return std::nullopt;
   bytes = bytes.subspan(2 + size);
   return number;
 }

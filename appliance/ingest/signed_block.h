@@ -90,8 +90,8 @@ struct PayloadBlock {
 // Two multiprecision integers, exactly, as DER; also takes DER. Absent for anything else.
 [[nodiscard]] std::optional<Bytes> DsaSignatureDer(ByteView signature);
 
-// The next multiprecision integer, big-endian, taken off the front; absent when it is cut or above `bits_max`. Leading
-// zero bits are taken: the RFC's own example has them.
+// The next multiprecision integer, big-endian, taken off the front; absent when it is cut or above `bits_max`. The
+// count of bits is exact, or that of whole octets as in the RFC's own example.
 [[nodiscard]] std::optional<ByteView> TakeMpi(ByteView& bytes, std::size_t bits_max);
 
 }  // namespace stele::ingest
