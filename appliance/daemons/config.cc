@@ -298,7 +298,8 @@ Section ZoneSection(IngestZone& zone) {
                   {"source_bytes_per_s", TakeNumberInto(zone.source_bytes_per_s, 0, std::int64_t{1} << 40U)},
                   {"tokens", TakeTexts(zone.tokens, limits::kTokenCharactersMin)},
                   {"senders", [&zone](const toml::node& node) { return ReadSenders(node, zone.senders); }},
-                  {"keys", [&zone](const toml::node& node) { return ReadSourceKeys(node, zone.keys); }}};
+                  {"keys", [&zone](const toml::node& node) { return ReadSourceKeys(node, zone.keys); }},
+                  {"syslog_keys", [&zone](const toml::node& node) { return ReadSyslogKeys(node, zone.syslog_keys); }}};
   for (const IngestDoor& door : kIngestDoors) section[door.key] = TakePort(zone.*door.port);
   return section;
 }

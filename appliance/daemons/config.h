@@ -8,7 +8,7 @@
 //                 relp_tls_port = "off"          relp_refusal = "close" | "answer"
 //                 zone = "default"               message_bytes_max = 1048576    tokens = ["..."]
 //                 allowed_sources = ["192.0.2.0/24"], empty: any                hosts = ["logs.example.org"]
-//                 [[ingest.senders]], [[ingest.keys]]: config_senders.h
+//                 [[ingest.senders]], [[ingest.keys]], [[ingest.syslog_keys]]: config_senders.h
 //                 source_records_per_s = 0       source_bytes_per_s = 0         quotas of each source; 0: none
 //                 tls_certificate = ""           tls_key = ""                   tls_min = "1.3" | "1.2"
 //                 tls_client_auth = "none" | "request" | "require"
@@ -41,6 +41,7 @@
 #include "appliance/base/bytes.h"
 #include "appliance/base/limits.h"
 #include "appliance/channel/source_rules.h"
+#include "appliance/ingest/syslog_keys.h"
 
 namespace stele::daemons {
 
@@ -85,6 +86,7 @@ struct IngestZone {
   std::vector<std::string> tokens;
   std::vector<SenderConfig> senders;
   std::vector<SourceKeyConfig> keys;
+  std::vector<ingest::SyslogKeyText> syslog_keys;
   std::uint64_t source_records_per_s = 0;
   std::uint64_t source_bytes_per_s = 0;
 };

@@ -113,6 +113,28 @@ std::optional<std::string> ReadSourceKeys(const toml::node& node, std::vector<So
   return std::nullopt;
 }
 
+std::optional<std::string> ReadSyslogKeys(const toml::node& node, std::vector<ingest::SyslogKeyText>& out) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr || list->size() > limits::kSenders) return NotAList("ingest.syslog_keys");
+  std::vector<ingest::SyslogKeyText> keys;
+  ingest::SyslogKeys ring;
+  for (const toml::node& member : *list) {
+    Texts texts;
+    Problem problem =
+        ReadTable(member, {"name", "host", "public_key", "certificate", "fingerprint", "authority", "unlisted"}, texts);
+    ingest::SyslogKeyText key{TextOf(texts, "name"),        TextOf(texts, "host"),        TextOf(texts, "public_key"),
+                              TextOf(texts, "certificate"), TextOf(texts, "fingerprint"), TextOf(texts, "authority"),
+                              TextOf(texts, "unlisted")};
+    if (!problem) {
+      if (const auto added = ring.Add(key); !added) problem = added.error().context;
+    }
+    if (problem) return "entry " + std::to_string(keys.size() + 1) + ": " + *problem;
+    keys.push_back(std::move(key));
+  }
+  out = std::move(keys);
+  return std::nullopt;
+}
+
 json SendersJson(const std::vector<SenderConfig>& senders) {
   json list = json::array();
   for (const SenderConfig& sender : senders) {
@@ -127,6 +149,20 @@ json SourceKeysJson(const std::vector<SourceKeyConfig>& keys) {
   json list = json::array();
   for (const SourceKeyConfig& key : keys)
     list.push_back({{"kid", key.kid}, {"alg", key.alg}, {"public_key", key.public_key}});
+  return list;
+}
+
+json SyslogKeysJson(const std::vector<ingest::SyslogKeyText>& keys) {
+  json list = json::array();
+  for (const ingest::SyslogKeyText& key : keys) {
+    list.push_back({{"name", key.name},
+                    {"host", key.host},
+                    {"public_key", key.public_key},
+                    {"certificate", key.certificate},
+                    {"fingerprint", key.fingerprint},
+                    {"authority", key.authority},
+                    {"unlisted", key.unlisted}});
+  }
   return list;
 }
 

@@ -39,15 +39,23 @@ Result<std::vector<ingest::Sender>> SendersOf(const json& list) {
 
 void SignatureAlarms::Note(const From& from, ByteView event, const ingest::SourceKeys& keys, std::uint64_t count,
                            std::int64_t now_ns) {
+  ingest::JwsVerdict verdict;
+  if (const auto at = by_source_.find(from.source); at == by_source_.end() || at->second.count == 0) {
+    verdict = ingest::JudgeJws(event, keys);
+    if (verdict.word == ingest::JwsVerdict::Word::kNotSigned)
+      verdict = ingest::JudgeJws(AsBytes(ingest::BulkDocumentOf(AsText(event))), keys);
+  }
+  Note(from, verdict.kid, verdict.reason, count, now_ns);
+}
+
+void SignatureAlarms::Note(const From& from, const std::string& kid, const std::string& reason, std::uint64_t count,
+                           std::int64_t now_ns) {
   if (from.source == kRefusedSource) return;  // nothing of it is in the log
   Pending& pending = by_source_[from.source];
   if (pending.count == 0) {
-    ingest::JwsVerdict verdict = ingest::JudgeJws(event, keys);
-    if (verdict.word == ingest::JwsVerdict::Word::kNotSigned)
-      verdict = ingest::JudgeJws(AsBytes(ingest::BulkDocumentOf(AsText(event))), keys);
     pending.from = from;
-    pending.kid = verdict.kid;
-    pending.reason = verdict.reason;
+    pending.kid = kid;
+    pending.reason = reason;
     pending.from_ns = now_ns;
   }
   pending.count += count;

@@ -21,6 +21,7 @@ class SignatureAlarms {
   };
   // `count` events, `event` the first of them; of the first since the last alarm kid and reason are shown.
   void Note(const From& from, ByteView event, const ingest::SourceKeys& keys, std::uint64_t count, std::int64_t now_ns);
+  void Note(const From& from, const std::string& kid, const std::string& reason, std::uint64_t count, std::int64_t now_ns);
   void Tick(std::int64_t now_ns);  // once a second
 
  private:

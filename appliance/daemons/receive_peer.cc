@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "appliance/base/system.h"
+#include "appliance/daemons/receive_signed.h"
 #include "appliance/ingest/message.h"
 #include "appliance/ingest/tls.h"
 
@@ -37,6 +38,11 @@ std::uint16_t PeerFlags::Of(ByteView message, std::int64_t now_ns) {
   }
   if (!last_host_named_) flags |= record::kFlagIdentityMismatch;
   return flags;
+}
+
+std::uint16_t PeerFlags::OfSignature(ByteView message, std::uint16_t flags) {
+  if (signed_syslog_ == nullptr) return 0;
+  return signed_syslog_->Take(listener_, peer_.source, peer_.peer, message, flags);
 }
 
 WholeHash WholeHashOf(ByteView whole) {

@@ -13,16 +13,23 @@ namespace stele::receive {
 // IPv4 as ::ffff:a.b.c.d; another family gives all zeros.
 [[nodiscard]] record::Peer PeerOf(const sockaddr_in6& address);
 
+class SignedSyslog;
+
 // What follows for a syslog message from its peer alone, and from the peer's certificate and the host the message claims.
 // Senders mostly claim one host: its verdict is kept.
 class PeerFlags {
  public:
-  explicit PeerFlags(const StreamPeer& peer) : peer_(peer) {}
+  PeerFlags(const Listener& listener, const StreamPeer& peer, SignedSyslog* signed_syslog)
+      : listener_(listener), peer_(peer), signed_syslog_(signed_syslog) {}
   [[nodiscard]] std::uint16_t OfPeer() const { return peer_.overflow ? record::kFlagOverflowSource : std::uint16_t{0}; }
   [[nodiscard]] std::uint16_t Of(ByteView message, std::int64_t now_ns);
+  // What its signature says, for a message that is being stored with `flags` (receive_signed.h); once for each message.
+  [[nodiscard]] std::uint16_t OfSignature(ByteView message, std::uint16_t flags);
 
  private:
+  const Listener& listener_;
   const StreamPeer& peer_;
+  SignedSyslog* signed_syslog_;  // null: no keys are registered
   std::string last_host_;
   bool last_host_named_ = false;
 };

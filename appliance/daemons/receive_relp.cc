@@ -12,13 +12,13 @@ using ingest::RelpEvent;
 class RelpSession final : public StreamSession {
  public:
   RelpSession(LedgerLink& link, Listener& listener, ResentMemory& resent, StreamPeer& peer, RelpRefusal refusal,
-              const ingest::RelpServer::Options& options)
+              const ingest::RelpServer::Options& options, SignedSyslog* signed_syslog)
       : link_(link),
         listener_(listener),
         peer_(peer),
         refusal_(refusal),
         server_(options),
-        flags_(peer),
+        flags_(listener, peer, signed_syslog),
         resent_(resent,
                 resent.SourceOf(listener.name, peer.peer, peer.identity == nullptr ? "" : peer.identity->ToJson())) {}
 
@@ -88,6 +88,7 @@ class RelpSession final : public StreamSession {
     std::uint16_t flags = flags_.Of(event.payload, now_ns);
     if (resent_.Seen(event.payload, server_.unanswered())) flags |= record::kFlagPossibleDuplicate;
     if (event.truncated) flags |= record::kFlagTruncated;
+    flags |= flags_.OfSignature(event.payload, flags);
     records_.push_back({flags, event.payload});
     ++listener_.received;
     if (!event.truncated) return;
@@ -101,6 +102,7 @@ class RelpSession final : public StreamSession {
     if (event.incomplete) flags |= record::kFlagIncomplete;
     if (event.framing_error) flags |= record::kFlagFramingError;
     if (event.truncated) flags |= record::kFlagTruncated;
+    flags |= flags_.OfSignature(event.payload, flags);
     ++listener_.received;
     link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, event.payload);
     if (event.truncated) TakeOversize(event, now_ns);
@@ -150,7 +152,7 @@ StreamFactory RelpFactory(LedgerLink& link, Entropy& entropy, StreamBudget& budg
     server.message_bytes_max = options.message_bytes_max;
     server.held = &budget.held;
     entropy.Fill(server.salt_key);
-    return std::make_unique<RelpSession>(link, listener, resent, peer, options.refusal, server);
+    return std::make_unique<RelpSession>(link, listener, resent, peer, options.refusal, server, options.signed_syslog);
   };
 }
 

@@ -9,6 +9,8 @@
 
 namespace stele::receive {
 
+class SignedSyslog;
+
 // What a client hears of messages that the ledger refused (a full store).
 enum class RelpRefusal : std::uint8_t {
   kClose,   // nothing, and the session ends: the client keeps them and sends them again. librelp gives up what is
@@ -19,6 +21,7 @@ enum class RelpRefusal : std::uint8_t {
 struct RelpOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
   RelpRefusal refusal = RelpRefusal::kClose;
+  SignedSyslog* signed_syslog = nullptr;  // null: no keys are registered
 };
 
 // Everything given outlives the sessions.

@@ -16,8 +16,11 @@ struct mmsghdr;
 
 namespace stele::receive {
 
+class SignedSyslog;
+
 struct SyslogOptions {
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
+  SignedSyslog* signed_syslog = nullptr;  // null: no keys are registered
 };
 
 class UdpListener {

@@ -8,8 +8,8 @@ namespace {
 class SyslogSession final : public StreamSession {
  public:
   SyslogSession(LedgerLink& link, Listener& listener, const StreamPeer& peer,
-                const ingest::StreamFramer::Options& options)
-      : link_(link), listener_(listener), peer_(peer), framer_(options), flags_(peer) {}
+                const ingest::StreamFramer::Options& options, SignedSyslog* signed_syslog)
+      : link_(link), listener_(listener), peer_(peer), framer_(options), flags_(listener, peer, signed_syslog) {}
 
   void Take(ByteView bytes, std::int64_t now_ns) override {
     framer_.Feed(bytes);
@@ -36,6 +36,7 @@ class SyslogSession final : public StreamSession {
       std::uint16_t flags = FlagsOf(message, now_ns);
       if (message.incomplete) flags |= record::kFlagIncomplete;
       if (message.framing_error) flags |= record::kFlagFramingError;
+      flags |= flags_.OfSignature(message.bytes, flags);
       link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, message.bytes);
     }
   }
@@ -43,6 +44,7 @@ class SyslogSession final : public StreamSession {
   void TakeTruncated(const ingest::FramedMessage& message, std::int64_t now_ns) {
     auto flags = static_cast<std::uint16_t>(record::kFlagTruncated | FlagsOf(message, now_ns));
     if (message.incomplete) flags |= record::kFlagIncomplete;
+    flags |= flags_.OfSignature(message.bytes, flags);
     link_.Add(listener_, record::Kind::kSyslog, flags, peer_.source, now_ns, peer_.peer, message.bytes);
     link_.Add(listener_, record::Kind::kLoss, 0, peer_.source, now_ns, peer_.peer,
               AsBytes(OversizeEntry(listener_, message.full_length, {message.whole_salt, message.whole_hash}, now_ns)));
@@ -70,7 +72,7 @@ StreamFactory SyslogFactory(LedgerLink& link, Entropy& entropy, StreamBudget& bu
     framer.message_bytes_max = options.message_bytes_max;
     framer.held = &budget.held;
     entropy.Fill(framer.salt_key);
-    return std::make_unique<SyslogSession>(link, listener, peer, framer);
+    return std::make_unique<SyslogSession>(link, listener, peer, framer, options.signed_syslog);
   };
 }
 

@@ -8,6 +8,7 @@
 
 #include "appliance/base/system.h"
 #include "appliance/daemons/receive_peer.h"
+#include "appliance/daemons/receive_signed.h"
 #include "appliance/daemons/receive_syslog.h"
 
 namespace stele::receive {
@@ -173,12 +174,16 @@ void UdpListener::SendWaiting() {
 
 void UdpListener::Send(std::uint32_t source, bool overflow, std::int64_t wall_ns, const record::Peer& peer, ByteView payload) {
   std::uint16_t flags = overflow ? record::kFlagOverflowSource : std::uint16_t{0};
+  const ByteView kept = payload.first(std::min(payload.size(), options_.message_bytes_max));
+  if (options_.signed_syslog != nullptr) {
+    flags |= options_.signed_syslog->Take(listener_, source, peer, kept, flags);
+  }
   if (payload.size() <= options_.message_bytes_max) {
     link_.Add(listener_, record::Kind::kSyslog, flags, source, wall_ns, peer, payload);
     return;
   }
   flags |= record::kFlagTruncated;
-  link_.Add(listener_, record::Kind::kSyslog, flags, source, wall_ns, peer, payload.first(options_.message_bytes_max));
+  link_.Add(listener_, record::Kind::kSyslog, flags, source, wall_ns, peer, kept);
   link_.Add(listener_, record::Kind::kLoss, 0, source, wall_ns, peer,
             AsBytes(OversizeEntry(listener_, payload.size(), WholeHashOf(payload), wall_ns)));
 }

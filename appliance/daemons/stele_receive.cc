@@ -13,6 +13,7 @@
 #include "appliance/daemons/receive_json_lines.h"
 #include "appliance/daemons/receive_losses.h"
 #include "appliance/daemons/receive_relp.h"
+#include "appliance/daemons/receive_signed.h"
 #include "appliance/daemons/receive_syslog.h"
 #include "appliance/ingest/tls.h"
 #include "appliance/sandbox/profiles.h"
@@ -99,6 +100,15 @@ class Receiver {
     return {};
   }
 
+  // Before the listeners are taken: they hand on what is signed.
+  Result<void> UseSyslogKeys() {
+    STELE_TRY(auto keys, SyslogKeysOf(configuration_.value("syslog_keys", json::array())));
+    if (!keys->empty()) {
+      signed_syslog_ = std::make_unique<SignedSyslog>(link_, clock_, loss_account_, signature_alarms_, std::move(keys));
+    }
+    return {};
+  }
+
   void Start() {
     for (auto& one : ways_.udp) one->Start();
     for (auto& one : ways_.streams) one->Start();
@@ -112,6 +122,7 @@ class Receiver {
   Result<void> Open(Listener& listener, std::size_t index, UniqueFd socket) {
     SyslogOptions options;
     options.message_bytes_max = configuration_.value("message_bytes_max", limits::kMessageBytesDefault);
+    options.signed_syslog = signed_syslog_.get();
     if (listener.transport == "udp") {
       ways_.udp.push_back(std::make_unique<UdpListener>(context_, link_, clock_, listener, index, std::move(socket), options));
     } else if (listener.transport == "tcp") {
@@ -153,7 +164,8 @@ class Receiver {
 
   [[nodiscard]] RelpOptions OptionsOfRelp() const {
     return {configuration_.value("message_bytes_max", limits::kMessageBytesDefault),
-            configuration_.value("relp_refusal", "close") == "answer" ? RelpRefusal::kAnswer : RelpRefusal::kClose};
+            configuration_.value("relp_refusal", "close") == "answer" ? RelpRefusal::kAnswer : RelpRefusal::kClose,
+            signed_syslog_.get()};
   }
 
   void AddStream(Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory) {
@@ -210,6 +222,7 @@ class Receiver {
     losses_.Tick(listeners_);
     RecordRefused();
     signature_alarms_.Tick(clock_.WallNs());
+    if (signed_syslog_) signed_syslog_->Tick();
     json list = json::array();
     for (const auto& l : listeners_) list.push_back(ListenerCounters(*l));
     link_.SendCounters(json{{"listeners", list}}.dump(-1, ' ', false, json::error_handler_t::replace));
@@ -294,6 +307,7 @@ class Receiver {
   std::shared_ptr<const ingest::TlsContext> tls_;  // shared with the connections that began with it
   Listener loss_account_;  // loss and alarm entries are ours, they belong to no listener's balance
   SignatureAlarms signature_alarms_;
+  std::unique_ptr<SignedSyslog> signed_syslog_;  // null: no keys are registered
   Ways ways_;
   bool stopping_ = false;
   int stop_turns_left_ = 100;
@@ -312,6 +326,7 @@ Result<int> Main() {
   boost::asio::io_context context(1);
   Receiver receiver(context, configuration);
   STELE_TRY_VOID(receiver.UseRules(configuration));
+  STELE_TRY_VOID(receiver.UseSyslogKeys());
   // The accounts come before the listeners that are entered in them.
   std::stable_partition(given->channels.begin(), given->channels.end(),
                         [](const channel::GivenChannel& one) { return one.what.role == "accounts"; });

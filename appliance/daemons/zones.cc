@@ -68,6 +68,7 @@ std::string ReceiveConfiguration(const IngestZone& zone, const channel::SourceRu
               {"source_bytes_per_s", zone.source_bytes_per_s},
               {"senders", SendersJson(zone.senders)},
               {"keys", SourceKeysJson(zone.keys)},
+              {"syslog_keys", SyslogKeysJson(zone.syslog_keys)},
               {"allowed_sources", std::move(allowed)},
               {"sources", json::parse(channel::EncodeSourceRules(sources), nullptr, false)}}
       .dump();

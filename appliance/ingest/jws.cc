@@ -11,6 +11,7 @@
 #include <simdjson.h>
 #include <sodium/crypto_sign_ed25519.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -40,12 +41,14 @@ struct Jws {
   std::string_view signature;
   std::optional<simdjson::dom::object> header;  // unprotected
   bool member_twice = false;
+  bool compact = false;
 };
 
 struct Header {
   std::optional<std::string> alg;
   std::optional<std::string> kid;
-  bool critical = false;
+  std::optional<bool> b64;  // RFC 7797
+  bool critical = false;    // `crit` is there, and names b64
   const char* problem = nullptr;
 };
 
@@ -54,6 +57,10 @@ JwsVerdict Invalid(const char* reason, std::string kid = {}) { return {Word::kIn
 bool IsBase64UrlText(std::string_view text) {
   return text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
          std::string_view::npos;
+}
+
+bool IsPrintable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
 }
 
 std::optional<Jws> SplitCompact(std::string_view text) {
@@ -65,9 +72,10 @@ std::optional<Jws> SplitCompact(std::string_view text) {
   jws.protected_header = text.substr(0, first);
   jws.payload = text.substr(first + 1, second - first - 1);
   jws.signature = text.substr(second + 1);
+  jws.compact = true;
   // "eyJ" is {" in base64url: what else begins so and holds two points only by chance?
   if (!jws.protected_header.starts_with("ey") || !IsBase64UrlText(jws.protected_header)) return std::nullopt;
-  if (!IsBase64UrlText(jws.payload) || !IsBase64UrlText(jws.signature)) return std::nullopt;
+  if (!IsPrintable(jws.payload) || !IsBase64UrlText(jws.signature)) return std::nullopt;
   return jws;
 }
 
@@ -102,6 +110,28 @@ std::optional<Jws> FromObject(const simdjson::dom::object& object) {
   return jws;
 }
 
+// `crit` (RFC 7515 section 4.1.11) and `b64`, the one extension it may name here (RFC 7797 sections 3 and 6).
+void ReadExtension(const simdjson::dom::key_value_pair& member, bool is_protected, Header& out) {
+  if (!is_protected) {
+    out.problem = "crit and b64 must be protected";
+    return;
+  }
+  if (member.key == "b64") {
+    bool b64 = true;
+    if (member.value.get_bool().get(b64) != simdjson::SUCCESS) out.problem = "b64 is true or false";
+    out.b64 = b64;
+    return;
+  }
+  simdjson::dom::array names;
+  if (member.value.get_array().get(names) != simdjson::SUCCESS || names.size() != 1) {
+    out.problem = "crit may name b64 and nothing else";
+    return;
+  }
+  std::string_view name;
+  out.critical = names.at(0).get_string().get(name) == simdjson::SUCCESS && name == "b64";
+  if (!out.critical) out.problem = "crit may name b64 and nothing else";
+}
+
 // Takes the parameters of one header into `out`; names seen go into `names`, which both headers share.
 void ReadHeader(const simdjson::dom::object& object, bool is_protected, std::map<std::string, int, std::less<>>& names,
                 Header& out) {
@@ -110,7 +140,7 @@ void ReadHeader(const simdjson::dom::object& object, bool is_protected, std::map
       out.problem = "a header parameter twice";
       return;
     }
-    if (member.key == "crit" || member.key == "b64") out.critical = true;
+    if (member.key == "crit" || member.key == "b64") ReadExtension(member, is_protected, out);
     if (member.key != "alg" && member.key != "kid") continue;
     std::string_view text;
     if (member.value.get_string().get(text) != simdjson::SUCCESS) {
@@ -142,6 +172,9 @@ Header HeaderOf(const Jws& jws) {
     ReadHeader(object, true, names, header);
   }
   if (header.problem == nullptr && jws.header) ReadHeader(*jws.header, false, names, header);
+  if (header.problem == nullptr && header.critical != header.b64.has_value() && (header.critical || !*header.b64)) {
+    header.problem = "b64 and crit do not name each other";
+  }
   return header;
 }
 
@@ -194,10 +227,11 @@ bool Ed25519Holds(ByteView signature, std::string_view signed_text, ByteView key
 JwsVerdict Judge(const Jws& jws, const SourceKeys& keys) {
   if (jws.member_twice) return Invalid("a member twice");
   const Header header = HeaderOf(jws);
+  // A text with two points whose middle is no base64url is a JWS only if its header says so.
+  if (jws.compact && header.b64.value_or(true) && !IsBase64UrlText(jws.payload)) return {};
   const std::string kid = header.kid.value_or("");
   std::string shown = kid.substr(0, limits::kJwsKidBytes);
   if (header.problem != nullptr) return Invalid(header.problem, std::move(shown));
-  if (header.critical) return Invalid("crit and b64 are not understood", std::move(shown));
   if (!header.alg) return Invalid("no alg in the protected header", std::move(shown));
   if (*header.alg == "none") return Invalid("alg is none", std::move(shown));
   const SourceKeys::Key* key = keys.Find(kid);
@@ -208,7 +242,8 @@ JwsVerdict Judge(const Jws& jws, const SourceKeys& keys) {
   const auto signature = ParseBase64Url(jws.signature, kSignatureBytes);
   if (!signature || signature->size() != kSignatureBytes)
     return Invalid("the signature is not 64 bytes in base64url", std::move(shown));
-  if (!ParseBase64Url(jws.payload, limits::kMessageBytesCeiling))
+  const bool encoded = header.b64.value_or(true);
+  if (encoded && !ParseBase64Url(jws.payload, limits::kMessageBytesCeiling))
     return Invalid("the payload is not base64url", std::move(shown));
   std::string signed_text;
   signed_text.reserve(jws.protected_header.size() + 1 + jws.payload.size());
@@ -360,8 +395,9 @@ JwsVerdict JudgeJws(ByteView event, const SourceKeys& keys) {
     return jws ? Judge(*jws, keys) : JwsVerdict();
   }
   if (text.starts_with("\"ey") && text.size() > 2 && text.back() == '"') {
-    // Between the quotes stands nothing but base64url and points, else it is not one: no escapes to resolve.
-    const auto jws = SplitCompact(text.substr(1, text.size() - 2));
+    // A text with an escape is not one: nothing that is signed is resolved here.
+    const std::string_view inner = text.substr(1, text.size() - 2);
+    const auto jws = inner.find_first_of("\\\"") == std::string_view::npos ? SplitCompact(inner) : std::nullopt;
     return jws ? Judge(*jws, keys) : JwsVerdict();
   }
   if (!text.starts_with('{') || ::memmem(text.data(), text.size(), "\"signature\"", 11) == nullptr) return {};

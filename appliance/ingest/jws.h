@@ -5,8 +5,10 @@
 //   flattened  {"protected":"...","payload":"...","signature":"...","header":{...}}   one of the headers may be missing
 //
 // The registered key decides the algorithm, never the message: `alg` must be the key's, and must stand in the protected
-// header. Refused (invalid): alg "none", `crit`, `b64`, a header parameter twice or in both headers, base64url with
-// padding, blanks or stray bits. Keys inside a message (jwk, jku, x5c) are never used. The general serialisation is no
+// header. `crit` may name `b64` (RFC 7797) and nothing else: with `b64` false the payload stands as it is, in the compact
+// form printable ASCII without a point, in the flattened form any JSON string, signed as its UTF-8. Refused (invalid): alg
+// "none", any other `crit`, `b64` that is not protected, no boolean, or false without `crit`, a header parameter twice or
+// in both headers, base64url with padding, blanks or stray bits. Keys inside a message (jwk, jku, x5c) are never used. The general serialisation is no
 // signed event. Nothing here decides whether an event is kept.
 //
 // Pure and total. Thread safety: const functions of one SourceKeys may be called from any thread.

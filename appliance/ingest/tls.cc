@@ -56,14 +56,6 @@ Result<std::vector<CertificatePtr>> ParseCertificates(std::string_view pem, cons
   return all;
 }
 
-std::optional<Hash> FingerprintOf(const X509* certificate) {
-  Hash digest{};
-  unsigned length = 0;
-  if (X509_digest(certificate, EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), &length) != 1)
-    return std::nullopt;
-  return length == digest.size() ? std::optional(digest) : std::nullopt;
-}
-
 std::int64_t EndOf(const X509* certificate) {
   std::tm when{};
   if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when) != 1) return 0;
@@ -140,6 +132,24 @@ bool NameMatches(std::string_view name, std::string_view host) {
 }
 
 }  // namespace
+
+std::optional<Hash> FingerprintOf(const X509* certificate) {
+  Hash digest{};
+  unsigned length = 0;
+  if (X509_digest(certificate, EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), &length) != 1)
+    return std::nullopt;
+  return length == digest.size() ? std::optional(digest) : std::nullopt;
+}
+
+std::optional<TlsIdentity> IdentityOf(const X509* certificate) {
+  const auto fingerprint = FingerprintOf(certificate);
+  if (!fingerprint) return std::nullopt;
+  TlsIdentity identity;
+  identity.fingerprint = *fingerprint;
+  identity.common_name = CommonNameOf(certificate);
+  AddAlternativeNames(certificate, identity);
+  return identity;
+}
 
 std::string TlsIdentity::ToJson() const {
   nlohmann::json out = {{"fingerprint", "sha256:" + HexOf(fingerprint)}, {"cn", common_name}};
@@ -375,13 +385,7 @@ void TlsStream::Shutdown() {
 std::optional<TlsIdentity> TlsStream::PeerIdentity() const {
   const X509* certificate = SSL_get0_peer_certificate(stream_.get());
   if (certificate == nullptr || SSL_get_verify_result(stream_.get()) != X509_V_OK) return std::nullopt;
-  const auto fingerprint = FingerprintOf(certificate);
-  if (!fingerprint) return std::nullopt;
-  TlsIdentity identity;
-  identity.fingerprint = *fingerprint;
-  identity.common_name = CommonNameOf(certificate);
-  AddAlternativeNames(certificate, identity);
-  return identity;
+  return IdentityOf(certificate);
 }
 
 }  // namespace stele::ingest

@@ -46,6 +46,10 @@ struct TlsIdentity {
 };
 inline constexpr std::size_t kIdentityNamesMax = 256;
 
+// What a certificate says, whoever vouches for it. Absent when it cannot be hashed.
+[[nodiscard]] std::optional<TlsIdentity> IdentityOf(const X509* certificate);
+[[nodiscard]] std::optional<Hash> FingerprintOf(const X509* certificate);  // SHA-256 of the DER
+
 // "sha256:<64 hex digits>", with or without colons between the bytes, any case.
 [[nodiscard]] std::optional<Hash> ParseFingerprint(std::string_view text);
 

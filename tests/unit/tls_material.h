@@ -57,11 +57,12 @@ struct Wanted {
   bool authority = false;
   long begin_s = -3'600;  // from now
   long end_s = 3'600;
+  std::shared_ptr<EVP_PKEY> key = nullptr;  // the public key to certify; null: a new one on P-256
 };
 
 inline Material Issue(const Wanted& wanted, const Material* issuer = nullptr) {
   static long serial = 1;
-  Material out{{X509_new(), X509Free{}}, {EVP_EC_gen("P-256"), X509Free{}}};
+  Material out{{X509_new(), X509Free{}}, wanted.key ? wanted.key : std::shared_ptr<EVP_PKEY>(EVP_EC_gen("P-256"), X509Free{})};
   X509* certificate = out.certificate.get();
   X509_set_version(certificate, 2);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate), ++serial);

@@ -131,11 +131,14 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
   link_ = std::make_unique<LedgerLink>(context_, clock, entropy_);
   link_->Connect(std::move(ends->second));
   alarms_ = std::make_unique<SignatureAlarms>(*link_, alarm_account_);
+  if (options.syslog_keys) {
+    signed_syslog_ = std::make_unique<SignedSyslog>(*link_, clock, alarm_account_, *alarms_, options.syslog_keys);
+  }
   listener.name = "test";
   listener.zone = "default";
   StreamFactory factory = options.own;
   if (options.way == Way::kSyslog || options.way == Way::kSyslogTls) {
-    factory = SyslogFactory(*link_, entropy_, budget_, listener, {options.message_bytes_max},
+    factory = SyslogFactory(*link_, entropy_, budget_, listener, {options.message_bytes_max, signed_syslog_.get()},
                             options.way == Way::kSyslog ? ingest::Framing::kAuto : ingest::Framing::kCounted);
   } else if (options.way == Way::kJsonLines) {
     JsonLinesOptions lines;
@@ -148,7 +151,8 @@ Rig::Rig(RigOptions options) : ipv6(options.ipv6) {
     lines.alarms = alarms_.get();
     factory = JsonLinesFactory(*link_, entropy_, budget_, listener, lines);
   } else if (options.way == Way::kRelp) {
-    factory = RelpFactory(*link_, entropy_, budget_, resent_, listener, {options.message_bytes_max, options.relp_refusal});
+    factory = RelpFactory(*link_, entropy_, budget_, resent_, listener,
+                          {options.message_bytes_max, options.relp_refusal, signed_syslog_.get()});
   }
   StreamOptions stream_options;
   stream_options.tls = options.tls;

@@ -16,6 +16,7 @@
 #include "appliance/base/system.h"
 #include "appliance/daemons/receive_json_lines.h"
 #include "appliance/daemons/receive_relp.h"
+#include "appliance/daemons/receive_signed.h"
 #include "appliance/daemons/receive_stream.h"
 #include "appliance/daemons/receive_syslog.h"
 #include "appliance/ingest/tls.h"
@@ -84,6 +85,7 @@ struct RigOptions {
   std::vector<std::string> tokens;
   std::vector<ingest::Sender> senders;
   std::shared_ptr<const ingest::SourceKeys> keys;
+  std::shared_ptr<const ingest::SyslogKeys> syslog_keys;
   std::size_t message_bytes_max = limits::kMessageBytesDefault;
   bool ipv6 = false;
   std::size_t connections_per_address_max = limits::kConnectionsPerAddress;
@@ -126,6 +128,7 @@ class Rig {
   }
 
   SignatureAlarms& alarms() { return *alarms_; }  // on the rig's thread
+  SignedSyslog& signed_syslog() { return *signed_syslog_; }
 
   std::uint16_t port = 0;
   bool ipv6 = false;
@@ -141,6 +144,7 @@ class Rig {
   std::unique_ptr<LedgerLink> link_;
   Listener alarm_account_;
   std::unique_ptr<SignatureAlarms> alarms_;
+  std::unique_ptr<SignedSyslog> signed_syslog_;
   StreamBudget budget_;
   ResentMemory resent_{entropy_};
   std::thread thread_;
