@@ -115,7 +115,7 @@ std::optional<std::string> ReadSourceKeys(const toml::node& node, std::vector<So
 
 std::optional<std::string> ReadSyslogKeys(const toml::node& node, std::vector<ingest::SyslogKeyText>& out) {
   const toml::array* list = node.as_array();
-  if (list == nullptr || list->size() > limits::kSenders) return NotAList("ingest.syslog_keys");
+  if (list == nullptr || list->size() > limits::kSenders) return NotAList();
   std::vector<ingest::SyslogKeyText> keys;
   ingest::SyslogKeys ring;
   for (const toml::node& member : *list) {
@@ -128,7 +128,7 @@ std::optional<std::string> ReadSyslogKeys(const toml::node& node, std::vector<in
     if (!problem) {
       if (const auto added = ring.Add(key); !added) problem = added.error().context;
     }
-    if (problem) return "entry " + std::to_string(keys.size() + 1) + ": " + *problem;
+    if (problem) return "entry " + std::to_string(keys.size() + 1) + " " + *problem;
     keys.push_back(std::move(key));
   }
   out = std::move(keys);
