@@ -94,8 +94,8 @@ TEST(Zones, AReceiverSpeaksForItsOwnZoneAndInItsOwnKindsOnly) {
   EXPECT_TRUE(SaysWithin(stele, "channel to office: ", milliseconds(5'000))) << stele.Output();
 
   const auto port = ready["zones"]["laboratory"]["ports"]["syslog-udp"].get<std::uint16_t>();
-  ASSERT_TRUE(stele.SendUdp("<13>1 - host1 app1 77 - - the laboratory goes on", port));
-  const json rows = stele.SearchUntil("laboratory", 1);
+  ASSERT_TRUE(stele.SendUdp("<13>1 - host1 app1 77 - - the third zone continues4711", port));
+  const json rows = stele.SearchUntil("continues4711", 1);
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0]["source"]["zone"], "laboratory");
   EXPECT_TRUE(stele.SearchUntil("forged", 1, milliseconds(300)).empty());
