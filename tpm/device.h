@@ -4,7 +4,8 @@
 // or an answer changed on the bus is seen. Writes to the two NV indices satisfy the first branch of their policy,
 // PolicyNvWritten(YES) + PolicyOR (tpm/policy.h). Two sessions and no transient object are held.
 //
-// Errors: kUnavailable (detail = TSS2_RC) for NV_RATE, LOCKOUT, RETRY, YIELDED, TESTING, NV_UNAVAILABLE. kIo (detail =
+// Errors: kUnavailable (detail = TSS2_RC) for NV_RATE, LOCKOUT, RETRY, YIELDED, TESTING, NV_UNAVAILABLE; also when the TPM has
+// no slot left for a session or object, and then alive() is false: opening anew flushes what was left behind. kIo (detail =
 // errno) when the connection fails or a command times out, kTpm when an answer's HMAC does not verify: then alive() is false,
 // nothing is known about the last command, every later call says kUnavailable, and the caller opens a new device and reads
 // back. kTpm (detail = TSS2_RC) for every other word of the TPM. kDenied when the TPM's endorsement key or the index is not

@@ -16,6 +16,13 @@ bool IsNotNow(TSS2_RC rc) {
          rc == TPM2_RC_TESTING || rc == TPM2_RC_NV_UNAVAILABLE;
 }
 
+// Sessions or objects that could not be flushed (a TPM in lockout refuses that too) fill its few slots. The next open flushes
+// them all.
+bool IsFull(TSS2_RC rc) {
+  return rc == TPM2_RC_SESSION_MEMORY || rc == TPM2_RC_OBJECT_MEMORY || rc == TPM2_RC_SESSION_HANDLES ||
+         rc == TPM2_RC_OBJECT_HANDLES;
+}
+
 // A format-one code names the handle, parameter or session it complains about in the bits masked here.
 bool IsNoSuchHandle(TSS2_RC rc) {
   return (rc & TPM2_RC_FMT1) != 0 && (rc & ~(TPM2_RC_N_MASK | TPM2_RC_P)) == TPM2_RC_HANDLE;
@@ -51,7 +58,11 @@ Result<std::vector<std::uint32_t>> ListHandles(FdTcti& tcti, std::uint32_t first
   const auto count = in.Int<std::uint32_t>();
   for (std::uint32_t i = 0; i < count && i < kHandlesPerAnswer && in.ok(); ++i) {
     const auto handle = in.Int<std::uint32_t>();
-    if (in.ok() && handle >> TPM2_HR_SHIFT == first >> TPM2_HR_SHIFT) handles.push_back(handle);
+    const std::uint32_t type = handle >> TPM2_HR_SHIFT;
+    const std::uint32_t range = first >> TPM2_HR_SHIFT;
+    // Loaded policy sessions are in the range of the loaded sessions, under a type of their own.
+    const bool loaded_policy = range == TPM2_HT_LOADED_SESSION && type == TPM2_HT_POLICY_SESSION;
+    if (in.ok() && (type == range || loaded_policy)) handles.push_back(handle);
   }
   return handles;
 }
@@ -62,7 +73,7 @@ Result<void> FlushRange(FdTcti& tcti, std::uint32_t first) {
     if (handles.empty()) return {};
     for (std::uint32_t handle : handles) {
       // TPM2_CAP_HANDLES lists a saved session under 0x03...; it is flushed by its HMAC session handle.
-      if (handle >> TPM2_HR_SHIFT == TPM2_HT_SAVED_SESSION) {
+      if (first >> TPM2_HR_SHIFT == TPM2_HT_SAVED_SESSION) {
         handle = (handle & ~TPM2_HR_RANGE_MASK) | (std::uint32_t{TPM2_HT_HMAC_SESSION} << TPM2_HR_SHIFT);
       }
       Bytes parameters;
@@ -110,7 +121,8 @@ Result<void> Connection::Check(TSS2_RC rc, std::string_view what) {
     return Fail(Code::kTpm, context + ": " + Tss2_RC_Decode(rc), rc);
   }
   context += std::string(": ") + Tss2_RC_Decode(rc);
-  if (IsNotNow(rc)) return Fail(Code::kUnavailable, std::move(context), rc);
+  if (IsFull(rc)) alive_ = false;
+  if (IsNotNow(rc) || IsFull(rc)) return Fail(Code::kUnavailable, std::move(context), rc);
   if (IsNoSuchHandle(rc)) return Fail(Code::kNotFound, std::move(context), rc);
   return Fail(Code::kTpm, std::move(context), rc);
 }

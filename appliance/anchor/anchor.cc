@@ -68,6 +68,7 @@ void Anchor::UseTpm(Tpm& tpm) {
 
 channel::Verdict Anchor::Recover(const channel::LogState& state) {
   Reset();
+  asked_wall_ns_ = clock_.WallNs();
   log_ = state;
   const SlotPair::Loaded loaded = slots_.Load();
   last_signed_ = loaded.newest && loaded.newest->log_id == config_.log_id ? loaded.newest : std::nullopt;
@@ -81,7 +82,10 @@ channel::Verdict Anchor::Recover(const channel::LogState& state) {
   } else if (!frontier || frontier->Root() != state.root) {
     verdict_ = Refusal("CANNOT_TELL", "the ledger's frontier does not give its root");
   }
-  if (verdict_) return *verdict_;
+  if (verdict_) {
+    alarms_.push_back("verdict " + verdict_->word + ": " + verdict_->detail);
+    return *verdict_;
+  }
 
   view_ = ViewOf(state, verify_key(), config_.pins);
   const auto settled = Settle();
@@ -131,7 +135,7 @@ void Anchor::Adopt(const RecoveryDecision& decision) {
     verdict.detail = decision.detail;
     verdict.may_anchor = decision.may_anchor;
     verdict_ = std::move(verdict);
-    if (told) alarms_.push_back("verdict " + decision.word + ": " + decision.detail);
+    if (told || !decision.may_anchor) alarms_.push_back("verdict " + decision.word + ": " + decision.detail);
   }
   if (!verdict_->may_anchor && unanchored_since_ns_ == 0) unanchored_since_ns_ = clock_.WallNs();
   if (first) alarms_.insert(alarms_.end(), decision.warnings.begin(), decision.warnings.end());
@@ -179,6 +183,7 @@ tl::unexpected<Error> Anchor::VerdictForbids() const {
 Result<channel::Intent> Anchor::Sign(const channel::CheckpointRequest& request) {
   if (!verdict_) return Fail(Code::kDenied, "no recovery yet");
   if (!verdict_->may_anchor) return VerdictForbids();
+  asked_wall_ns_ = clock_.WallNs();
   if (open_) return Fail(Code::kDenied, fmt::format("checkpoint {} was signed and never confirmed", open_->number));
   STELE_TRY(const auto frontier, CheckConsistent(request));
   if (!settled_) {
@@ -202,6 +207,7 @@ Result<channel::Intent> Anchor::Sign(const channel::CheckpointRequest& request) 
   intent.pcr_before = boot_pcr_;
   intent.anchor = AnchorDue(request.want_anchor) ? view_.anchors_intended() + 1 : 0;
   STELE_TRY_VOID(PersistSlot(intent, frontier));
+  if (intent.anchor != 0) intended_ = {intent.size, asked_wall_ns_};
 
   intent.note = keys_.note_key.Sign(ledger::FormatCheckpoint({config_.origin, request.size, request.root}));
   intent.digest = Sha256Of(AsBytes(intent.note));
@@ -224,7 +230,7 @@ Result<void> Anchor::PersistSlot(const IntentEntry& intent, const ledger::Compac
   slot.reset_count = boot_.reset_count;
   slot.restart_count = boot_.restart_count;
   slot.clock_ms = boot_.clock_ms;
-  slot.wall_ns = clock_.WallNs();
+  slot.wall_ns = asked_wall_ns_;
   STELE_TRY_VOID(slots_.Store(slot));
   last_signed_ = std::move(slot);
   return {};
@@ -232,6 +238,7 @@ Result<void> Anchor::PersistSlot(const IntentEntry& intent, const ledger::Compac
 
 Result<channel::Extended> Anchor::Confirm(std::uint64_t number) {
   if (!open_ || open_->number != number) return Fail(Code::kInvalid, fmt::format("checkpoint {} is not open", number));
+  asked_wall_ns_ = clock_.WallNs();
   const IntentEntry intent = std::move(*open_);
   open_.reset();
   Remember(view_, intent);
@@ -261,10 +268,21 @@ Result<void> Anchor::Advance(const Hash& digest) {
 }
 
 void Anchor::NoteExtended() {
-  const std::uint64_t size = boot_number_ > 0 ? view_.newest()->size : view_.receipt ? view_.receipt->size : 0;
-  if (size == extended_size_) return;
-  extended_size_ = size;
-  extended_wall_ns_ = boot_number_ > 0 ? clock_.WallNs() : view_.receipt ? view_.receipt->wall_ns : 0;
+  if (boot_number_ == 0) {
+    extended_ = view_.receipt ? CoveredBy(*view_.receipt) : Covered{};
+    return;
+  }
+  const std::uint64_t size = view_.newest()->size;
+  if (size == extended_.size) return;
+  const bool signed_last = last_signed_ && last_signed_->size == size;
+  extended_ = {size, signed_last ? last_signed_->wall_ns : 0};
+}
+
+// A late receipt was made long after its checkpoint: its own time would make the window look small.
+Anchor::Covered Anchor::CoveredBy(const ReceiptEntry& receipt) const {
+  if (receipt.size == anchored_.size) return anchored_;
+  if (receipt.size == intended_.size) return intended_;
+  return {receipt.size, receipt.late ? 0 : receipt.wall_ns};
 }
 
 Result<void> Anchor::ReceiptDurable() {
@@ -376,6 +394,7 @@ Result<void> Anchor::MakeReceipt(const IntentEntry& anchored) {
   const auto checked = CheckReceipt(receipt, config_.pins.receipt);
   if (!checked) return Fail(Code::kTpm, "the TPM's own answer does not verify: " + checked.error().context);
   receipt_ = EncodeReceipt(receipt);
+  anchored_ = CoveredBy(receipt);
   receipt_handed_out_ = false;
   return {};
 }
@@ -415,7 +434,7 @@ bool Anchor::Waiting() const { return retry_after_ms_ > 0 && clock_.BoottimeNs()
 void Anchor::Degrade(const Error& error) {
   last_error_ = Describe(error);
   if (unanchored_since_ns_ == 0) {
-    unanchored_since_ns_ = clock_.WallNs();
+    unanchored_since_ns_ = asked_wall_ns_;
     alarms_.push_back("unanchored: " + last_error_);
   }
   retry_after_ms_ = std::clamp(retry_after_ms_ * 2, kRetryAfterMsMin, kRetryAfterMsMax);
@@ -439,16 +458,17 @@ std::string Anchor::StatusJson() const {
   if (receipt_) {
     if (auto made = DecodeReceipt(*receipt_)) newest = std::move(*made);
   }
+  const Covered covered = newest ? CoveredBy(*newest) : Covered{};
   const json status = {{"state", anchored ? "anchored" : "unanchored"},
                        {"unanchored_since_ns", unanchored_since_ns_ == 0 ? json(nullptr) : json(unanchored_since_ns_)},
                        {"pcr", HexOf(registers_.pcr)},
                        {"counter", registers_.counter},
                        {"index", HexOf(registers_.index)},
                        {"anchor", newest ? newest->number : 0},
-                       {"anchored_size", newest ? newest->size : 0},
-                       {"anchored_wall_ns", newest ? newest->wall_ns : 0},
-                       {"extended_size", extended_size_},
-                       {"extended_wall_ns", extended_wall_ns_},
+                       {"anchored_size", covered.size},
+                       {"anchored_wall_ns", covered.wall_ns},
+                       {"extended_size", extended_.size},
+                       {"extended_wall_ns", extended_.wall_ns},
                        {"reset_count", boot_.reset_count},
                        {"restart_count", boot_.restart_count},
                        {"nv_writes", registers_.counter - std::min(registers_.counter, start)},
@@ -456,6 +476,9 @@ std::string Anchor::StatusJson() const {
                        {"key", "file"},
                        {"software_tpm", config_.pins.software_tpm},
                        {"verdict", verdict_ ? verdict_->word : ""},
+                       {"verdict_qualifiers", verdict_ ? verdict_->qualifiers : std::vector<std::string>{}},
+                       {"verdict_detail", verdict_ ? verdict_->detail : ""},
+                       {"may_anchor", verdict_ && verdict_->may_anchor},
                        {"last_error", last_error_}};
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

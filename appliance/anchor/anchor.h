@@ -80,6 +80,12 @@ class Anchor {
   [[nodiscard]] const std::optional<channel::Verdict>& verdict() const { return verdict_; }
 
  private:
+  // The vulnerability window is counted from when the log had the size that is covered, not from when it was covered.
+  struct Covered {
+    std::uint64_t size = 0;
+    std::int64_t wall_ns = 0;  // of the request; 0: not known
+  };
+
   Result<void> Settle();
   void Adopt(const RecoveryDecision& decision);
   Result<void> ExtendPcr(const Hash& digest);
@@ -93,6 +99,7 @@ class Anchor {
   Result<bool> StillThisBoot();
   Result<void> Advance(const Hash& digest);
   void NoteExtended();
+  [[nodiscard]] Covered CoveredBy(const ReceiptEntry& receipt) const;
   [[nodiscard]] bool AnchorDue(bool wanted) const;
   [[nodiscard]] bool DemandGranted() const;
   std::optional<std::string> HandOutReceipt();
@@ -121,9 +128,11 @@ class Anchor {
   Hash boot_pcr_{};                // P_q
   Registers registers_;            // as last read, for the status
 
+  std::int64_t asked_wall_ns_ = 0;  // when the operation under way began
   std::int64_t unanchored_since_ns_ = 0;
-  std::int64_t extended_wall_ns_ = 0;
-  std::uint64_t extended_size_ = 0;
+  Covered extended_;
+  Covered intended_;  // the newest anchored intent of this process
+  Covered anchored_;  // the newest receipt made by this process
   std::int64_t retry_after_ms_ = 0;
   std::int64_t retry_at_boottime_ns_ = 0;
   std::uint64_t wear_alarm_percent_ = 0;

@@ -185,8 +185,10 @@ Result<Registers> ReadRegisters(Tpm& tpm, const Pins& pins) {
 RecoveryFacts FactsOf(const channel::LogState& state, const LogView& view, const Registers& registers,
                       const std::optional<SlotState>& slot, const Pins& pins) {
   RecoveryFacts facts;
-  facts.ek_matches = registers.identity.ek_name == pins.identity.ek_name;
-  facts.ak_matches = registers.identity.ak_name == pins.identity.ak_name;
+  // TPM2_Clear takes away the persistent endorsement key as well: only another one speaks of another TPM.
+  const bool has_ek = !registers.identity.ek_name.empty();
+  facts.ek_matches = !has_ek || registers.identity.ek_name == pins.identity.ek_name;
+  facts.ak_matches = has_ek && registers.identity.ak_name == pins.identity.ak_name;
   facts.registers_match = registers.identity.counter_name == pins.identity.counter_name &&
                           registers.identity.index_name == pins.identity.index_name;
   facts.entries_ours = view.fault.empty();

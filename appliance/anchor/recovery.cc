@@ -56,7 +56,8 @@ bool JudgeIdentity(const RecoveryFacts& facts, RecoveryDecision& out) {
     out = Alarm(RecoveryRow::kTpmReplaced, "TPM_REPLACED", "the endorsement key is not the provisioned one");
   } else if (!facts.ak_matches) {
     out = Alarm(RecoveryRow::kTpmCleared, "TPM_CLEARED",
-                "the attestation key is gone or another: the TPM was cleared; the log so far stays verifiable");
+                "the attestation key is gone or another: the TPM was cleared (or never was this log's); the log so far "
+                "stays verifiable");
   } else if (!facts.registers_match) {
     out = Alarm(RecoveryRow::kAnchorRedefined, "ANCHOR_REDEFINED",
                 "the counter or the index is absent, unwritten or not as provisioned");

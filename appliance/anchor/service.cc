@@ -13,6 +13,14 @@ AnchorAnswer Refused(const Anchor& anchor, const Error& error) {
   return answer;
 }
 
+Bytes StatusFrame(const Anchor& anchor, std::string alarm) {
+  AnchorAnswer status;
+  status.op = "status";
+  status.status_json = anchor.StatusJson();
+  status.alarm = std::move(alarm);
+  return channel::EncodeAnchorAnswer(status);
+}
+
 AnchorAnswer AnswerTo(Anchor& anchor, const channel::AnchorRequest& request) {
   AnchorAnswer answer;
   if (request.op == "keys") {
@@ -47,6 +55,7 @@ Result<std::vector<Bytes>> Serve(Anchor& anchor, ByteView body) {
     STELE_TRY_VOID(anchor.ReceiptDurable());
   } else {
     frames.push_back(channel::EncodeAnchorAnswer(AnswerTo(anchor, request)));
+    if (request.op == "recovered") frames.push_back(StatusFrame(anchor, ""));
   }
   for (Bytes& alarm : AlarmFrames(anchor)) frames.push_back(std::move(alarm));
   return frames;
@@ -54,13 +63,7 @@ Result<std::vector<Bytes>> Serve(Anchor& anchor, ByteView body) {
 
 std::vector<Bytes> AlarmFrames(Anchor& anchor) {
   std::vector<Bytes> frames;
-  for (std::string& alarm : anchor.TakeAlarms()) {
-    AnchorAnswer status;
-    status.op = "status";
-    status.status_json = anchor.StatusJson();
-    status.alarm = std::move(alarm);
-    frames.push_back(channel::EncodeAnchorAnswer(status));
-  }
+  for (std::string& alarm : anchor.TakeAlarms()) frames.push_back(StatusFrame(anchor, std::move(alarm)));
   return frames;
 }
 

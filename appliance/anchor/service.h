@@ -8,7 +8,8 @@
 
 namespace stele::anchor {
 
-// The answers to one kAnchorRequest body, in order: the operation's own answer, then one status for each new alarm.
+// The answers to one kAnchorRequest body, in order: the operation's own answer, after a verdict a
+// status, then one status for each new alarm.
 // kInvalid: not a request; the channel is to be closed.
 [[nodiscard]] Result<std::vector<Bytes>> Serve(Anchor& anchor, ByteView body);
 // Alarms that are waiting, as status answers.

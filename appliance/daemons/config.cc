@@ -5,6 +5,7 @@
 
 #define TOML_EXCEPTIONS 0
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <limits>
 #include <map>
@@ -154,10 +155,21 @@ Take TakeFingerprints(std::vector<std::string>& out) {
 
 Take TakeTpm(TpmChoice& out) {
   return [&out](const toml::node& node) -> Problem {
-    std::string word;
-    if (auto problem = TakeWord(word, {"auto", "device", "embedded"})(node)) return problem;
-    out = word == "auto" ? TpmChoice::kAuto : word == "device" ? TpmChoice::kDevice : TpmChoice::kEmbedded;
-    return std::nullopt;
+    static const std::map<std::string, TpmKind, std::less<>> kWords = {
+        {"auto", TpmKind::kAuto}, {"device", TpmKind::kDevice}, {"embedded", TpmKind::kEmbedded}};
+    static constexpr std::array<std::pair<std::string_view, TpmKind>, 2> kPlaces = {
+        {{"device:", TpmKind::kDevice}, {"swtpm:path=", TpmKind::kSocket}}};
+    const std::string text = node.value_exact<std::string>().value_or("");
+    if (const auto word = kWords.find(text); word != kWords.end()) {
+      out = {word->second, ""};
+      return std::nullopt;
+    }
+    for (const auto& [prefix, kind] : kPlaces) {
+      if (text.size() <= prefix.size() || text.compare(0, prefix.size(), prefix) != 0 || text[prefix.size()] != '/') continue;
+      out = {kind, text.substr(prefix.size())};
+      return std::nullopt;
+    }
+    return "must be \"auto\", \"device\", \"embedded\", \"device:/dev/NAME\" or \"swtpm:path=/SOCKET\"";
   };
 }
 

@@ -19,7 +19,8 @@
 //   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
 //                 reserve_bytes = a quarter of a segment, 256 KiB to 64 MiB
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
-//   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded"
+//   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded" |
+//                                                                                      "device:/dev/NAME" | "swtpm:path=/SOCKET"
 //
 //   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off"
 //
@@ -45,7 +46,12 @@
 
 namespace stele::daemons {
 
-enum class TpmChoice { kAuto, kDevice, kEmbedded };
+enum class TpmKind { kAuto, kDevice, kEmbedded, kSocket };
+
+struct TpmChoice {
+  TpmKind kind = TpmKind::kAuto;
+  std::string path;  // of the device or the socket; empty: /dev/tpmrm0
+};
 
 // A registered sender over HTTPS; one or both of the secrets.
 struct SenderConfig {
@@ -128,7 +134,7 @@ struct Config {
 
   std::int64_t anchor_interval_ms = limits::kAnchorIntervalMs;
   std::int64_t pcr = 14;
-  TpmChoice tpm = TpmChoice::kAuto;
+  TpmChoice tpm;
 
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off"

@@ -154,9 +154,12 @@ Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmS
   if (!signed_record) return tl::unexpected(std::move(signed_record.error()));
   STELE_TRY(const auto record, anchor::DecodeRecord(signed_record->record));
   if (!identity.fresh) STELE_TRY_VOID(CheckAgainstConfig(record, config));
-  if (record.software_tpm != source.embedded()) {
-    return Fail(Code::kInvalid, std::string("this log was provisioned with ") +
-                                    (record.software_tpm ? "the embedded TPM" : "a hardware TPM") + ": see anchor.tpm");
+  // Behind a device or a socket there may be either; the anchor compares the pinned key.
+  if (!record.software_tpm && source.embedded()) {
+    return Fail(Code::kInvalid, "this log was provisioned with a hardware TPM: see anchor.tpm");
+  }
+  if (record.software_tpm && source.kind() == TpmKind::kDevice && config.tpm.kind == TpmKind::kAuto) {
+    return Fail(Code::kInvalid, "this log was provisioned with a software TPM that is not here: see anchor.tpm");
   }
   const Hash log_id = anchor::LogIdOf(signed_record->record);
   identity.log_id = HexOf(log_id);

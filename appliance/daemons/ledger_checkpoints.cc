@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 using record::Kind;
 constexpr std::int64_t kNsPerMs = 1'000'000;
+constexpr std::int64_t kSilentNs = 3'000 * kNsPerMs;  // an anchor on a slow chip answers in half a second
 constexpr std::int64_t kRetryNs = 1'000 * kNsPerMs;  // after the anchor said not now
 
 }  // namespace
@@ -61,6 +62,8 @@ void Service::RequestCheckpoint() {
 
 void Service::SendAnchor(const channel::AnchorRequest& request) {
   if (!anchor_fd_.valid()) return;
+  asked_wall_ns_ = clock_.WallNs();
+  asked_boottime_ns_ = clock_.BoottimeNs();
   const auto sent = channel::Send(anchor_fd_.get(), channel::Type::kAnchorRequest, channel::EncodeAnchorRequest(request));
   if (!sent) LoseAnchor(Describe(sent.error()));
 }
@@ -69,6 +72,7 @@ void Service::SendAnchor(const channel::AnchorRequest& request) {
 void Service::LoseAnchor(std::string_view why) {
   if (!anchor_fd_.valid()) return;
   if (!stopping_) LogWarning("the anchor is gone: " + std::string(why));
+  asked_wall_ns_ = clock_.WallNs();
   anchor_fd_.reset();
   flow_ = Flow::kIdle;
   intent_.reset();
@@ -140,13 +144,14 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
   } else if (answer.op == "extended" && flow_ == Flow::kConfirmed) {
     flow_ = Flow::kIdle;
     intent_.reset();
+    refusal_.clear();
     if (!answer.extended.status_json.empty()) NoteStatus(answer.extended.status_json);
     if (answer.extended.receipt) {
       AppendReceipt(*answer.extended.receipt);
       flow_ = Flow::kReceiptWriting;
     }
   } else if (answer.op == "refused") {
-    LogWarning("the anchor refused: " + answer.refusal);
+    if (std::exchange(refusal_, answer.refusal) != answer.refusal) LogWarning("the anchor refused: " + answer.refusal);
     flow_ = Flow::kIdle;
     retry_boottime_ns_ = clock_.BoottimeNs() + kRetryNs;
     if (stopping_ && asked_while_stopping_) want_anchor_ = false;
@@ -163,7 +168,25 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
 
 void Service::NoteStatus(const std::string& status_json) {
   json status = json::parse(status_json, nullptr, false);
-  if (status.is_object()) anchor_status_ = std::move(status);
+  if (!status.is_object()) return;
+  anchor_status_ = std::move(status);
+  // The anchor judges again when its TPM comes back, and while it runs.
+  const std::string word = anchor_status_.value("verdict", "");
+  if (!anchor_judged_ || word.empty() || word == recovered_.verdict.word) return;
+  recovered_.verdict.word = word;
+  recovered_.verdict.detail = anchor_status_.value("verdict_detail", "");
+  recovered_.verdict.qualifiers = anchor_status_.value("verdict_qualifiers", std::vector<std::string>());
+  recovered_.verdict.may_anchor = anchor_status_.value("may_anchor", false);
+}
+
+// The anchor says since when the TPM does not answer. While the anchor itself is silent or gone, we do.
+json Service::UnanchoredSince() const {
+  const json said = anchor_status_.value("unanchored_since_ns", json(nullptr));
+  if (said.is_number_integer()) return FormatTime(said.get<std::int64_t>());
+  const bool asked = flow_ == Flow::kAsked || flow_ == Flow::kConfirmed;
+  const bool silent = asked && clock_.BoottimeNs() - asked_boottime_ns_ > kSilentNs;
+  if ((silent || !anchor_fd_.valid() || !anchor_judged_) && asked_wall_ns_ > 0) return FormatTime(asked_wall_ns_);
+  return nullptr;
 }
 
 }  // namespace stele::ledger_daemon

@@ -154,6 +154,7 @@ class Service {
   void HandleAnchorAnswer(const channel::AnchorAnswer& answer);
   void SendAnchor(const channel::AnchorRequest& request);
   void NoteStatus(const std::string& status_json);
+  [[nodiscard]] nlohmann::json UnanchoredSince() const;
   void LoseAnchor(std::string_view why);
   void MeetAnchor();
 
@@ -212,6 +213,9 @@ class Service {
   bool asked_while_stopping_ = false;  // the request under way was made after the stop was asked for
   bool cut_wanted_ = false;
   bool rebuild_range_ = false;      // a fresh anchor said where it stands: recompute the range from the store
+  std::int64_t asked_wall_ns_ = 0;         // when the anchor was asked what it has not yet answered, or was lost
+  std::int64_t asked_boottime_ns_ = 0;
+  std::string refusal_;             // the last one, so that each is said once
   bool anchor_judged_ = true;       // false between a fresh anchor's channel and its verdict
   std::optional<ledger::CompactRange> unsigned_range_;
   std::uint64_t signed_size_ = 0;

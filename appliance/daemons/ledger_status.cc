@@ -105,7 +105,7 @@ std::string Service::StatusJson() {
                    {"across_boot", window("anchored_size", "anchored_wall_ns")}};
   status["tpm"] = {{"nv_writes", NumberOf(anchor_status_, "nv_writes")},
                    {"nv_budget", NumberOf(anchor_status_, "nv_budget")},
-                   {"unanchored_since", anchor_status_.value("unanchored_since_ns", json(nullptr))}};
+                   {"unanchored_since", UnanchoredSince()}};
   status["key"] = anchor_status_.value("key", "");
   status["sandbox"] = "same-uid";
   TellListeners(status);

@@ -3,10 +3,8 @@
 // It serves one ledger at a time; a new ledger channel replaces the old one. A lost TPM ends nothing: the anchor goes
 // on degraded, tells the supervisor once (kNotice {"event":"tpm_lost"}), and takes a fresh descriptor (kTakeChannel,
 // role tpm). kStop: the ledger has had its last anchor made before; exit 0.
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #include <exception>
 #include <nlohmann/json.hpp>
@@ -23,6 +21,10 @@ namespace stele {
 namespace {
 
 using nlohmann::json;
+
+// No command that the anchor sends makes a key; the slowest chips sign within a second. A TPM that is silent for longer
+// hangs, and the log is told that it is unanchored.
+constexpr int kCommandTimeoutMs = 10'000;
 
 struct Configuration {
   std::filesystem::path state_dir;
@@ -65,40 +67,7 @@ class TpmKeeper {
 
   void Take(UniqueFd connection) {
     device_.reset();
-    spare_.reset();
     told_ = false;
-    struct stat status = {};
-    // A character device can be opened anew over the same descriptor; a second descriptor of a socket would keep a dead
-    // connection alive, and swtpm serves one at a time.
-    if (::fstat(connection.get(), &status) == 0 && S_ISCHR(status.st_mode)) {
-      spare_.reset(::fcntl(connection.get(), F_DUPFD_CLOEXEC, 0));
-    }
-    Open(std::move(connection));
-  }
-
-  // True when the TPM behind current() has changed and everything must be read back.
-  bool Check() {
-    if (device_ != nullptr && device_->alive()) return false;
-    const bool lost = device_ != nullptr;
-    device_.reset();
-    if (spare_.valid()) {
-      Open(UniqueFd(::fcntl(spare_.get(), F_DUPFD_CLOEXEC, 0)));
-    } else if (!told_) {
-      told_ = true;
-      (void)channel::Send(channel::kControlFd, channel::Type::kNotice,
-                          AsBytes(R"({"event":"tpm_lost"})"));  // it may be gone too
-      LogWarning("the connection to the TPM is lost; going on unanchored until a new one is handed in");
-    }
-    return lost || device_ != nullptr;
-  }
-
-  Tpm& current() {
-    if (device_ != nullptr) return *device_;
-    return absent_;
-  }
-
- private:
-  void Open(UniqueFd connection) {
     auto device = tpm::AnchorDevice::Open(std::move(connection), config_);
     if (!device) {
       LogWarning("TPM: " + Describe(device.error()));
@@ -107,12 +76,38 @@ class TpmKeeper {
     device_ = std::move(*device);
   }
 
+  // True when the TPM behind current() has changed and everything must be read back. A connection that has failed is
+  // given up, /dev/tpmrm0 too: the kernel keeps an unread answer with the open file.
+  bool Check() {
+    if (device_ != nullptr && device_->alive()) return false;
+    const bool lost = device_ != nullptr;
+    device_.reset();
+    if (!told_) {
+      told_ = true;
+      (void)channel::Send(channel::kControlFd, channel::Type::kNotice,
+                          AsBytes(R"({"event":"tpm_lost"})"));  // it may be gone too
+      LogWarning("the connection to the TPM is lost; going on unanchored until a new one is handed in");
+    }
+    return lost;
+  }
+
+  Tpm& current() {
+    if (device_ != nullptr) return *device_;
+    return absent_;
+  }
+
+ private:
   tpm::AnchorConfig config_;
-  UniqueFd spare_;
   std::unique_ptr<tpm::AnchorDevice> device_;
   anchor::AbsentTpm absent_;
   bool told_ = false;
 };
+
+tpm::AnchorConfig DeviceOf(const anchor::ProvisioningRecord& record, const anchor::SignedRecord& signed_record) {
+  tpm::AnchorConfig device = anchor::DeviceConfigOf(record, signed_record.public_key_pem);
+  device.timeout_ms = kCommandTimeoutMs;
+  return device;
+}
 
 struct Parts {
   anchor::AnchorKeys keys;
@@ -141,7 +136,7 @@ Result<Parts> OpenParts(const Configuration& configuration, Entropy& entropy) {
   config.pins = anchor::PinsOf(record, log_id);
   config.anchor_interval_ms = configuration.anchor_interval_ms;
   config.provisioned_wall_ns = record.created_ns;
-  return Parts{std::move(keys), std::move(config), anchor::DeviceConfigOf(record, signed_record.public_key_pem)};
+  return Parts{std::move(keys), std::move(config), DeviceOf(record, signed_record)};
 }
 
 class Daemon {
@@ -210,6 +205,7 @@ class Daemon {
     if (frame.type != channel::Type::kAnchorRequest) return Fail(Code::kInvalid, "not an anchor request");
     if (tpm_.Check()) anchor_.UseTpm(tpm_.current());
     STELE_TRY(const std::vector<Bytes> answers, anchor::Serve(anchor_, frame.body));
+    if (tpm_.Check()) anchor_.UseTpm(tpm_.current());  // a fresh connection is asked for at once
     for (const Bytes& answer : answers) {
       STELE_TRY_VOID(channel::Send(ledger_.get(), channel::Type::kAnchorAnswer, answer));
     }

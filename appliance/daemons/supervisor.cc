@@ -204,7 +204,7 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
     members.push_back(std::move(member));
   }
   members[kLedger].stop_limit = kLedgerStopLimit;
-  members[kAnchor].own.push_back({{"tpm", parts.tpm.embedded() ? "swtpm" : "device", ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
+  members[kAnchor].own.push_back({{"tpm", parts.tpm.channel_name(), ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
   members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
   return members;
@@ -322,9 +322,15 @@ class Appliance {
     }
     const auto now = std::chrono::steady_clock::now();
     if (!tpm_wanted_ || now < next_handover_) return;
-    tpm_wanted_ = false;
     next_handover_ = now + kBetweenHandovers;
-    family_.Give(kAnchor, {{"tpm", tpm_.embedded() ? "swtpm" : "device", ""}, [this] { return tpm_.Connect(); }});
+    auto connection = tpm_.Connect();
+    if (!connection) {  // asked for until it is there
+      if (!std::exchange(tpm_absent_, true)) LogWarning("no TPM: " + Describe(connection.error()));
+      return;
+    }
+    tpm_absent_ = false;
+    tpm_wanted_ = false;
+    family_.Give(kAnchor, {{"tpm", tpm_.channel_name(), ""}, [&connection] { return std::move(connection); }});
   }
 
   // A file that is wrong changes nothing, and says so on the terminal and in the log.
@@ -437,7 +443,7 @@ class Appliance {
                         {"dir", parts_.home.dir.string()},
                         {"log_id", parts_.identity.log_id},
                         {"origin", parts_.identity.origin},
-                        {"tpm", tpm_.embedded() ? "embedded" : "device"},
+                        {"tpm", tpm_.embedded() ? "embedded" : tpm_.channel_name()},
                         {"address", parts_.config.zones.front().addresses.front()},
                         {"ports", ports},
                         {"zones", zones},
@@ -488,6 +494,7 @@ class Appliance {
   bool announced_ = false;
   bool tpm_died_ = false;
   bool tpm_wanted_ = false;
+  bool tpm_absent_ = false;  // said so already
   std::chrono::steady_clock::time_point next_handover_{};
   bool ledger_hears_ = false;
   Reload reload_;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "appliance/anchor/provisioning_record.h"
 #include "appliance/base/system.h"
 
 namespace stele::daemons {
@@ -23,6 +24,14 @@ constexpr const char* kDevice = "/dev/tpmrm0";
 constexpr int kStartAttempts = 20;  // an swtpm of a killed supervisor needs a moment to end
 constexpr std::chrono::milliseconds kBetweenAttempts{250};
 
+// A log that was begun on a chip waits for that chip: an embedded TPM would be a stranger to it.
+bool BegunOnChip(const Home& home) {
+  const auto text = ReadFile(home.ProvisioningRecord(), anchor::kProvisioningBytesMax);
+  const auto file = text ? anchor::DecodeSignedRecord(AsText(*text)) : tl::unexpected(text.error());
+  const auto record = file ? anchor::DecodeRecord(file->record) : tl::unexpected(file.error());
+  return record && !record->software_tpm;
+}
+
 bool FitsUnixAddress(const fs::path& socket) {
   return socket.string().size() + std::string(".ctrl").size() < sizeof(sockaddr_un::sun_path);
 }
@@ -30,7 +39,8 @@ bool FitsUnixAddress(const fs::path& socket) {
 }  // namespace
 
 TpmSource::TpmSource(TpmSource&& other) noexcept
-    : embedded_(other.embedded_),
+    : kind_(other.kind_),
+      device_(std::move(other.device_)),
       state_dir_(std::move(other.state_dir_)),
       socket_(std::move(other.socket_)),
       socket_dir_made_(std::exchange(other.socket_dir_made_, {})),
@@ -43,15 +53,17 @@ TpmSource::~TpmSource() {
   if (!socket_dir_made_.empty()) fs::remove_all(socket_dir_made_, ignored);
 }
 
-Result<TpmSource> TpmSource::Open(const Home& home, TpmChoice choice) {
+Result<TpmSource> TpmSource::Open(const Home& home, const TpmChoice& choice) {
   TpmSource source;
   const bool has_state = tpm::HasSwtpmState(home.Tpm());
-  const bool has_device = ::access(kDevice, R_OK | W_OK) == 0;
-  if (choice == TpmChoice::kDevice && !has_device) {
-    return Fail(Code::kUnavailable, std::string(kDevice) + " cannot be opened (anchor.tpm = \"device\")");
+  source.kind_ = choice.kind;
+  if (choice.kind == TpmKind::kAuto) {
+    const bool has_device = ::access(kDevice, R_OK | W_OK) == 0 || BegunOnChip(home);
+    source.kind_ = has_state || !has_device ? TpmKind::kEmbedded : TpmKind::kDevice;
   }
-  source.embedded_ = choice == TpmChoice::kEmbedded || (choice == TpmChoice::kAuto && (has_state || !has_device));
-  if (!source.embedded_) return source;
+  source.device_ = choice.path.empty() ? kDevice : choice.path;
+  if (source.kind_ == TpmKind::kSocket) source.socket_ = choice.path;
+  if (!source.embedded()) return source;
   source.state_dir_ = home.Tpm();
   source.socket_ = home.Run() / "tpm.sock";
   if (!FitsUnixAddress(source.socket_)) {
@@ -89,7 +101,7 @@ Result<void> TpmSource::StartAgain() {
 }
 
 Result<void> TpmSource::MakeAfresh() {
-  STELE_CHECK(embedded_);
+  STELE_CHECK(embedded());
   Stop();
   std::error_code error;
   fs::remove_all(state_dir_, error);
@@ -99,9 +111,9 @@ Result<void> TpmSource::MakeAfresh() {
 }
 
 Result<UniqueFd> TpmSource::Connect() const {
-  if (embedded_) return tpm::ConnectSwtpm(socket_);
-  UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC));
-  if (!device.valid()) return FailErrno(std::string("open ") + kDevice);
+  if (kind_ != TpmKind::kDevice) return tpm::ConnectSwtpm(socket_);
+  UniqueFd device(::open(device_.c_str(), O_RDWR | O_CLOEXEC));
+  if (!device.valid()) return FailErrno("open " + device_.string());
   return device;
 }
 

@@ -147,7 +147,10 @@ void SimTpm::RedefineIndex() {
   state_.registers_usable = false;
 }
 
-void SimTpm::Clear() { state_.identity.ak_name.clear(); }
+void SimTpm::Clear() {
+  state_.identity.ek_name.clear();
+  state_.identity.ak_name.clear();
+}
 
 void SimTpm::Replace() {
   state_.identity.ek_name = Name(Derive(seed_, "another ek-name"));

@@ -52,7 +52,7 @@ class SimTpm final : public Tpm {
   void CounterAhead(std::uint64_t by) { state_.counter += by; }
   void RedefineCounter();  // deleted and defined again: not yet written
   void RedefineIndex();
-  void Clear();    // TPM2_Clear: the child AK is gone
+  void Clear();    // TPM2_Clear: the persistent EK and its child AK are gone
   void Replace();  // another chip
 
   struct State {

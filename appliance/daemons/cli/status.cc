@@ -34,11 +34,13 @@ std::string VerdictText(const json& verdict) {
 }
 
 std::string WindowText(const json& window) {
-  return fmt::format("{} records, {}", NumberOf(window, "records"), DurationText(NumberOf(window, "ms")));
+  const std::int64_t ms = NumberOf(window, "ms", -1);
+  return fmt::format("{} records, {}", NumberOf(window, "records"), ms < 0 ? "since when is not known" : DurationText(ms));
 }
 
-std::string AnchorText(const json& anchor) {
+std::string AnchorText(const json& anchor, const json& tpm) {
   std::string text = TextOf(anchor, "state");
+  if (const auto since = TextOf(tpm, "unanchored_since"); !since.empty()) text = "unanchored since " + since;
   if (const auto number = NumberOf(anchor, "anchor", -1); number >= 0) text += fmt::format(", number {}", number);
   if (const auto size = NumberOf(anchor, "anchored_size", -1); size >= 0) text += fmt::format(", covers {} records", size);
   if (const auto time_ns = NumberOf(anchor, "anchored_wall_ns"); time_ns > 0) text += ", " + FormatTime(time_ns);
@@ -140,7 +142,7 @@ void PrintStatus(const json& status) {
       {"origin", TextOf(status, "origin")},
       {"records", fmt::format("{} ({} durable)", TextOf(status, "size"), TextOf(status, "committed_size"))},
       {"checkpoint", fmt::format("{} records, {}", NumberOf(checkpoint, "size"), TextOf(checkpoint, "time"))},
-      {"anchor", AnchorText(ObjectOf(status, "anchor"))},
+      {"anchor", AnchorText(ObjectOf(status, "anchor"), tpm)},
       {"unanchored, same boot", WindowText(ObjectOf(window, "same_boot"))},
       {"unanchored, across boots", WindowText(ObjectOf(window, "across_boot"))},
       {"TPM", fmt::format("{} NV writes, budget {}", NumberOf(tpm, "nv_writes"), NumberOf(tpm, "nv_budget"))},

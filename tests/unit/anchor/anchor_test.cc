@@ -210,6 +210,35 @@ TEST(Anchor, AStopAtEveryCommandRecovers) {
   }
 }
 
+// Two stops in a row: one at every command of an anchored checkpoint, one at every command of the recovery from it, both
+// before or both after the command took effect, with a reboot after both or none.
+TEST(Anchor, ASecondStopAtEveryCommandOfTheRecoveryRecovers) {
+  const TpmFault faults[] = {TpmFault::kLostCall, TpmFault::kLostReply};
+  for (std::size_t first = 0; first < 18; ++first) {
+    for (std::size_t second = 0; second < 14; ++second) {
+      for (unsigned how = 0; how < 4; ++how) {
+        SCOPED_TRACE(testing::Message() << "first " << first << " second " << second << " how " << how);
+        Rig rig;
+        Fill(rig);
+        rig.tpm.FailAt(first, faults[how & 1U]);
+        (void)rig.Checkpoint(true);
+        rig.tpm.ClearFaults();
+        if ((how & 2U) != 0) rig.tpm.Reboot();
+        rig.tpm.FailAt(second, faults[how & 1U]);
+        const auto interrupted = rig.Start();
+        EXPECT_TRUE(interrupted.may_anchor) << interrupted.word << ": " << interrupted.detail;
+        rig.tpm.ClearFaults();
+        if ((how & 2U) != 0) rig.tpm.Reboot();
+        const auto verdict = rig.Start();
+        ASSERT_TRUE(verdict.word == "OK" || verdict.word == "RECOVERED_CRASH" || verdict.word == "OK_UNANCHORED_TAIL")
+            << verdict.word << ": " << verdict.detail;
+        ASSERT_TRUE(rig.Checkpoint(true).has_value()) << Describe(rig.last_refusal);
+        ASSERT_EQ(rig.tpm.state().counter, sim::SimTpm::kCounterStart + rig.log.receipts.size());
+      }
+    }
+  }
+}
+
 // The same faults without a restart: the running anchor reads back and goes on by itself.
 TEST(Anchor, AFaultAtEveryCommandHealsWithoutARestart) {
   for (const TpmFault fault : {TpmFault::kLostCall, TpmFault::kLostReply, TpmFault::kBusy, TpmFault::kDropped}) {
@@ -320,6 +349,25 @@ TEST(Anchor, WhileOnlyNvIsBusyCheckpointsGoOnInThePcr) {
   EXPECT_TRUE(DecodeReceipt(*late->receipt)->late);
   EXPECT_EQ(json::parse(late->status_json)["state"], "anchored");
   EXPECT_EQ(rig.Start().word, "OK");
+}
+
+// A receipt that came late must not make the window look small, nor the next anchor that is under way make it unknown.
+TEST(Anchor, TheWindowIsCountedFromWhenTheLogHadTheSize) {
+  Rig rig;
+  Fill(rig);
+  rig.tpm.SetNvBusy(true);
+  ASSERT_TRUE(rig.Checkpoint(true).has_value());
+  const std::int64_t asked = rig.clock.WallNs();
+  const auto anchored_wall = [&] { return json::parse(rig.anchor->StatusJson())["anchored_wall_ns"].get<std::int64_t>(); };
+  EXPECT_LT(anchored_wall(), asked);
+  rig.clock.Advance(600'000);
+  rig.tpm.SetNvBusy(false);
+  ASSERT_TRUE(rig.Checkpoint()->receipt.has_value());
+  EXPECT_EQ(anchored_wall(), asked);
+  EXPECT_EQ(json::parse(rig.anchor->StatusJson())["extended_wall_ns"], rig.clock.WallNs());
+  rig.tpm.SetNvBusy(true);
+  ASSERT_TRUE(rig.Checkpoint(true).has_value());
+  EXPECT_EQ(anchored_wall(), asked);
 }
 
 TEST(Anchor, AStopWhileNvIsBusyIsFinishedAtTheNextStart) {

@@ -226,6 +226,57 @@ bool Honest(const RecoveryFacts& f) {
   return (!counter_done || index_done) && (!index_done || pcr_done);
 }
 
+// The table as tests/model/recovery_table.def has it: the text that the model checker proves things of.
+struct ModelSays {
+  RecoveryRow row = RecoveryRow::kClean;
+  std::string_view word;
+  bool goes_on = false;
+  RecoveryActions actions;
+};
+
+ModelSays Model(const RecoveryFacts& f) {
+  enum { X_RECEIPT, X_INTENT, X_ELSEWHERE };
+  enum { SLOT_AGREES, SLOT_MISSING, SLOT_OLDER, SLOT_AHEAD, SLOT_OTHER };
+  enum { PCR_BASELINE, PCR_BEFORE, PCR_AFTER, PCR_ELSEWHERE };
+  const bool ek = f.ek_matches, ak = f.ak_matches, regs = f.registers_match, ours = f.entries_ours;
+  const bool valid = f.bytes_valid, same = f.same_boot, newest = f.anchor_intent_is_newest;
+  const bool fell = f.reset_count_now < f.reset_count_last || f.counter_below_start;
+  const bool after = f.checkpoints_after_anchor, tail = f.tail_records > 0;
+  const std::uint64_t A = f.anchors_intended, b = f.anchors_receipted, m = f.anchors_counted;
+  const int X = static_cast<int>(f.index), slot = static_cast<int>(f.slot), pcr = static_cast<int>(f.pcr);
+  ModelSays says;
+  bool decided = false;
+#define ROW(guard, name, whole, broken, on)                                            \
+  if (!decided && (guard)) {                                                           \
+    says = {RecoveryRow::k##name, valid ? #whole : #broken, static_cast<bool>(on), {}}; \
+    decided = true;                                                                    \
+  }
+#define ACTION(name, guard) says.actions.name = (guard);
+  const bool& goes_on = says.goes_on;
+#include "tests/model/recovery_table.def"
+#undef ROW
+#undef ACTION
+  return says;
+}
+
+TEST(RecoveryTable, IsTheOneThatTheModelCheckerProves) {
+  std::size_t wrong = 0;
+  std::set<RecoveryRow> seen;
+  ForAll([&](const RecoveryFacts& facts) {
+    const RecoveryDecision decision = Decide(facts);
+    const ModelSays model = Model(facts);
+    seen.insert(model.row);
+    const bool agree = decision.row == model.row && decision.word == model.word && decision.may_anchor == model.goes_on &&
+                       decision.actions == model.actions;
+    if (!agree && ++wrong < 5) {
+      ADD_FAILURE() << "code: row " << static_cast<int>(decision.row) << " " << decision.word << "; model: row "
+                    << static_cast<int>(model.row) << " " << model.word;
+    }
+  });
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(seen.size(), static_cast<std::size_t>(kRecoveryRows));
+}
+
 TEST(RecoveryTable, HonestStatesAndOnlyThoseGetAGoodWord) {
   std::size_t honest = 0;
   std::size_t wrong = 0;

@@ -3,6 +3,7 @@
 // log in memory, simulated TPM.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <random>
 #include <set>
 
@@ -24,6 +25,24 @@ class Walk {
     rig_.tpm.SetNvBusy(false);
     Judge(rig_.Start());
     Settle();
+    ExpectRegistersAreTheLogs();
+  }
+
+  void CrashOnce() {
+    Judge(rig_.Start());
+    for (int i = Draw(4); i > 0; --i) (void)rig_.Checkpoint(Draw(3) == 0, 1 + Draw(5));
+    Arm(24);
+    Crash();
+    rig_.tpm.ClearFaults();
+    if (Draw(3) == 0) {
+      Arm(16);
+      Judge(rig_.Start());
+      rig_.tpm.ClearFaults();
+      MaybeReboot();
+    }
+    Judge(rig_.Start());
+    Settle();
+    Judge(rig_.Start());
     ExpectRegistersAreTheLogs();
   }
 
@@ -63,6 +82,10 @@ class Walk {
     if (intent && when >= 2) (void)rig_.anchor->Confirm(intent->number);  // the receipt is lost
     MaybeReboot();
     Judge(rig_.Start());
+  }
+
+  void Arm(int commands) {
+    rig_.tpm.FailAt(static_cast<std::size_t>(Draw(commands)), Draw(2) == 0 ? TpmFault::kLostCall : TpmFault::kLostReply);
   }
 
   void MaybeReboot() {
@@ -146,6 +169,18 @@ TEST(Walk, CrashesAloneAreNeverAnAlarm) {
   for (std::uint64_t seed = 1; seed <= 150 && !HasFailure(); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Walk(seed).Run(60);
+  }
+}
+
+// Each point: a life of some checkpoints, a stop at a random command or between two steps, perhaps a reboot, in every
+// third life a second stop during the recovery.
+TEST(Walk, AThousandRandomCrashPointsGiveNoAlarm) {
+  constexpr int kPoints = 1'000;
+  const char* given = std::getenv("STELE_SEED");
+  const std::uint64_t base = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  for (std::uint64_t point = 0; point < kPoints && !HasFailure(); ++point) {
+    SCOPED_TRACE(testing::Message() << "STELE_SEED=" << base << ", point " << point);
+    Walk(base + point).CrashOnce();
   }
 }
 

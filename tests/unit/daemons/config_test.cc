@@ -176,7 +176,7 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(config->commit_window_ms, 20);
   EXPECT_EQ(config->anchor_interval_ms, 60'000);
   EXPECT_EQ(config->pcr, 8);
-  EXPECT_EQ(config->tpm, TpmChoice::kEmbedded);
+  EXPECT_EQ(config->tpm.kind, TpmKind::kEmbedded);
   EXPECT_EQ(config->restart_delay_max_ms, 200);
   EXPECT_EQ(config->network_namespace, "require");
   EXPECT_TRUE(config->sources.refuse_unknown);

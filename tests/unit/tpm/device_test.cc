@@ -400,6 +400,20 @@ TEST_F(MeddledDevice, NotNowIsUnavailableAndSentOnce) {
   EXPECT_EQ(device_->ReadCounter().value(), bed_.result.counter_start + 1);
 }
 
+// A lockout refuses FlushContext as well, so sessions are left behind and fill the TPM: opened anew, all is well again.
+TEST_F(MeddledDevice, SessionsThatCouldNotBeFlushedAreGivenUpWithTheConnection) {
+  for (int i = 0; i < 4 && device_->alive(); ++i) {
+    ASSERT_TRUE(device_->IncrementCounter().has_value() || i > 0);
+    ASSERT_TRUE(meddler_->Obey("answer any LOCKOUT"));
+    EXPECT_FALSE(device_->ReadClock());
+    ASSERT_TRUE(meddler_->Obey("clear"));
+    (void)device_->IncrementCounter();
+  }
+  EXPECT_FALSE(device_->alive());
+  Reopen();
+  EXPECT_TRUE(device_->IncrementCounter());
+}
+
 TEST_F(MeddledDevice, AnyOtherRefusalIsATpmErrorAndSentOnce) {
   const int before = meddler_->Count(kCcPcrExtend);
   meddler_->instead = [](std::uint32_t code, const Bytes&) -> std::optional<Bytes> {

@@ -13,38 +13,6 @@
 #include "tpm/tcti_fd.h"
 
 namespace stele::tpm::test {
-namespace {
-
-std::uint32_t BigAt(const Bytes& bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value = (value << 8) | std::to_integer<std::uint32_t>(bytes[at + i]);
-  return value;
-}
-
-bool ReadExactly(int fd, std::byte* out, std::size_t size) {
-  while (size > 0) {
-    const ssize_t got = ::read(fd, out, size);
-    if (got <= 0) return false;
-    out += got;
-    size -= static_cast<std::size_t>(got);
-  }
-  return true;
-}
-
-bool ReadMessage(int fd, Bytes& out) {
-  out.resize(kHeaderBytes);
-  if (!ReadExactly(fd, out.data(), kHeaderBytes)) return false;
-  const std::size_t size = BigAt(out, 2);
-  if (size < kHeaderBytes || size > kResponseBytesMax) return false;
-  out.resize(size);
-  return ReadExactly(fd, out.data() + kHeaderBytes, size - kHeaderBytes);
-}
-
-bool WriteMessage(int fd, const Bytes& bytes) {
-  return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
-}
-
-}  // namespace
 
 TemporaryDirectory::TemporaryDirectory() {
   char name[] = "/tmp/stele-tpm-XXXXXX";
@@ -134,10 +102,11 @@ Meddler::Meddler(UniqueFd to_tpm) : to_tpm_(std::move(to_tpm)) {
   STELE_CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
   device_end_.reset(pair[0]);
   our_end_.reset(pair[1]);
-  for (const std::uint32_t code : {kCcNvIncrement, kCcNvExtend, kCcNvRead, kCcReadPublic, kCcPcrRead, kCcPcrExtend}) {
-    counts_[code] = 0;
-  }
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    (void)Pump(our_end_.get(), to_tpm_.get(), *this, nullptr);
+    (void)::shutdown(our_end_.get(), SHUT_RDWR);
+    (void)::shutdown(to_tpm_.get(), SHUT_RDWR);
+  });
 }
 
 Meddler::~Meddler() { Close(); }
@@ -148,31 +117,6 @@ void Meddler::Close() {
   (void)::shutdown(our_end_.get(), SHUT_RDWR);
   thread_.join();
   to_tpm_.reset();
-}
-
-int Meddler::Count(std::uint32_t code) const { return counts_.at(code); }
-
-void Meddler::Run() {
-  Bytes command;
-  Bytes answer;
-  while (ReadMessage(our_end_.get(), command)) {
-    const std::uint32_t code = BigAt(command, 6);
-    if (const auto counted = counts_.find(code); counted != counts_.end()) ++counted->second;
-    const std::optional<Bytes> own = instead ? instead(code, command) : std::nullopt;
-    if (own) {
-      answer = *own;
-    } else {
-      if (!WriteMessage(to_tpm_.get(), command) || !ReadMessage(to_tpm_.get(), answer)) return;
-      if (change) change(code, answer);
-    }
-    if (!answer.empty() && !WriteMessage(our_end_.get(), answer)) return;
-  }
-}
-
-Bytes ErrorAnswer(std::uint32_t rc) {
-  Bytes out = *ParseHex("80010000000a00000000");
-  for (std::size_t i = 0; i < 4; ++i) out[6 + i] = static_cast<std::byte>(rc >> (24 - 8 * i));
-  return out;
 }
 
 Hash Filled(std::uint8_t value) {

@@ -1,17 +1,14 @@
 // A real swtpm in a temporary directory, and a man in the middle who can be set between it and the device.
 #pragma once
 
-#include <atomic>
 #include <filesystem>
-#include <functional>
-#include <map>
-#include <optional>
 #include <string>
 #include <thread>
 
 #include "appliance/base/bytes.h"
 #include "appliance/base/fd.h"
 #include "appliance/base/system.h"
+#include "tests/relay/relay.h"
 #include "tpm/device.h"
 #include "tpm/provision.h"
 #include "tpm/swtpm.h"
@@ -56,9 +53,8 @@ class Testbed {
   SwtpmProcess process_;
 };
 
-// Forwards whole commands and answers, one connection. A rule may answer in the TPM's place (then the TPM never sees the
-// command) or change the TPM's answer.
-class Meddler {
+// The relay of tests/relay on one connection, between a device and its TPM.
+class Meddler : public Meddling {
  public:
   explicit Meddler(UniqueFd to_tpm);
   ~Meddler();
@@ -66,29 +62,15 @@ class Meddler {
   Meddler& operator=(const Meddler&) = delete;
 
   [[nodiscard]] UniqueFd TakeDeviceEnd() { return std::move(device_end_); }
-  // Call before the device talks, or between two calls of it.
-  std::function<std::optional<Bytes>(std::uint32_t code, const Bytes& command)> instead;
-  std::function<void(std::uint32_t code, Bytes& answer)> change;
   void Close();  // ends both connections: swtpm serves the next client
-  [[nodiscard]] int Count(std::uint32_t code) const;  // commands of this code that came from the device
 
  private:
-  void Run();
   UniqueFd to_tpm_;
   UniqueFd device_end_;
   UniqueFd our_end_;
-  std::map<std::uint32_t, std::atomic<int>> counts_;
   std::thread thread_;
 };
 
-[[nodiscard]] Bytes ErrorAnswer(std::uint32_t rc);
 [[nodiscard]] Hash Filled(std::uint8_t value);
-
-inline constexpr std::uint32_t kCcNvIncrement = 0x134;
-inline constexpr std::uint32_t kCcNvExtend = 0x136;
-inline constexpr std::uint32_t kCcNvRead = 0x14e;
-inline constexpr std::uint32_t kCcReadPublic = 0x173;
-inline constexpr std::uint32_t kCcPcrRead = 0x17e;
-inline constexpr std::uint32_t kCcPcrExtend = 0x182;
 
 }  // namespace stele::tpm::test
