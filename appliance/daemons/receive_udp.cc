@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kBatch = Account::kBatch;  // datagrams a call
 constexpr int kCallsPerTurn = 16;             // before other listeners get theirs
 constexpr int kTurnsAtStop = 256;             // what a buffer of any usual size holds
-constexpr std::int64_t kPauseNsMax = 1'000'000;
+constexpr std::int64_t kPauseNsMax = 4'000'000;
 constexpr std::int64_t kBufferBytesPerPauseUs = 2'000;  // a pause leaves most of the socket's buffer free at any rate that a link can bring
 
 // How long datagrams may wait in the socket's buffer.
@@ -163,11 +163,13 @@ void UdpListener::TakeDatagram(std::size_t i, std::int64_t now_ns, std::int64_t 
   }
 }
 
-// As much as there is credit for: less would leave the ledger waiting for its commit window with a batch half full. Who else waits
-// for credit is in front at the next acknowledgement (LedgerLink::Resume).
+// As much as there is credit for: less would leave the ledger waiting for its commit window with a batch half full. While others wait
+// for credit, one commit's worth; they are in front then (LedgerLink::Resume).
 void UdpListener::SendWaiting() {
-  while (!waiting_.empty() && link_.Ready()) {
+  const bool contended = link_.contended();
+  for (std::size_t sent_bytes = 0; !waiting_.empty() && link_.Ready() && (!contended || sent_bytes < limits::kCommitGatherBytes);) {
     const Datagram datagram = waiting_.Pop();
+    sent_bytes += datagram.payload.size();
     Send(datagram.source, datagram.overflow, datagram.wall_ns, datagram.peer, datagram.payload);
   }
 }
