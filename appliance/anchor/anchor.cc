@@ -206,6 +206,7 @@ Result<channel::Intent> Anchor::Sign(const channel::CheckpointRequest& request) 
   intent.number = boot_number_ + 1;
   intent.pcr_before = boot_pcr_;
   intent.anchor = AnchorDue(request.want_anchor) ? view_.anchors_intended() + 1 : 0;
+  if (request.want_anchor) demand_refusal_ = intent.anchor == 0 ? DemandRefusal() : std::string{};
   STELE_TRY_VOID(PersistSlot(intent, frontier));
   if (intent.anchor != 0) intended_ = {intent.size, asked_wall_ns_};
 
@@ -411,6 +412,44 @@ bool Anchor::DemandGranted() const {
   const std::int64_t age_ns = std::max<std::int64_t>(0, clock_.WallNs() - config_.provisioned_wall_ns);
   const auto days = static_cast<std::uint64_t>(age_ns / kNsPerDay);
   return view_.anchors_intended() < config_.anchors_allowance + days * config_.anchors_per_day;
+}
+
+std::string Anchor::DemandRefusal() const {
+  if (view_.anchor_pending() || receipt_) return "an earlier anchor is not finished yet";
+  return fmt::format("{} anchors were made and each wears the TPM's memory: {} a day since provisioning and {} more are granted",
+                     view_.anchors_intended(), config_.anchors_per_day, config_.anchors_allowance);
+}
+
+Result<AuditEntry> Anchor::Attest(const channel::AttestRequest& request) {
+  if (!verdict_) return Fail(Code::kUnavailable, "no recovery yet");
+  if (open_ || !settled_) return Fail(Code::kUnavailable, "the TPM's registers are not settled: " + last_error_);
+  STELE_TRY(const bool still, StillThisBoot());
+  const IntentEntry* newest = view_.newest();
+  if (!still || newest == nullptr || boot_number_ == 0) {
+    return Fail(Code::kUnavailable, "this boot has no checkpoint in the TPM yet");
+  }
+  AuditEntry audit;
+  audit.log_id = config_.log_id;
+  audit.origin = config_.origin;
+  audit.nonce = request.nonce;
+  audit.anchor = view_.anchors_receipted();
+  audit.digest = newest->digest;
+  audit.note = newest->note;
+  audit.pcr = config_.pins.receipt.pcr;
+  audit.counter = registers_.counter;
+  audit.index = registers_.index;
+  audit.reset_count = boot_.reset_count;
+  audit.restart_count = boot_.restart_count;
+  audit.clock_ms = boot_.clock_ms;
+  audit.wall_ns = clock_.WallNs();
+  const bool made = newest->anchor != 0 && !view_.anchor_pending();
+  audit.demand = !request.demanded ? "not_asked" : made ? "made" : "refused";
+  if (audit.demand == "refused") audit.demand_text = demand_refusal_.empty() ? "not finished: " + last_error_ : demand_refusal_;
+  const Hash data = QualifyingData(Purpose::kAudit, audit.log_id, audit.anchor, audit.digest, audit.nonce);
+  STELE_TRY(audit.quote, tpm_->Quote(data));
+  STELE_TRY(audit.certify_counter, tpm_->CertifyCounter(data));
+  STELE_TRY(audit.certify_index, tpm_->CertifyIndex(data));
+  return audit;
 }
 
 std::optional<std::string> Anchor::HandOutReceipt() {

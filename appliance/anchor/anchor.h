@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "appliance/anchor/entries.h"
 #include "appliance/anchor/facts.h"
 #include "appliance/anchor/keys.h"
 #include "appliance/anchor/slots.h"
@@ -68,6 +69,11 @@ class Anchor {
   // The receipt handed out last is durable: the next anchor may come. kInvalid when there is none.
   [[nodiscard]] Result<void> ReceiptDurable();
 
+  // An auditor's nonce: the TPM signs registers, C and X over it and the newest checkpoint in the PCR. Nothing is written.
+  // kUnavailable: not now (no checkpoint of this boot yet, a checkpoint under way, the TPM does not answer).
+  // PLACE: chips without NV_Certify need an audited NV_Read and GetSessionAuditDigest here instead of Certify*.
+  [[nodiscard]] Result<AuditEntry> Attest(const channel::AttestRequest& request);
+
   // A new ledger: forget what the old one was told; keys may be asked for again until the next Recover().
   void Reset();
   // A fresh connection to the (same?) TPM: everything is read back before it is used.
@@ -102,6 +108,7 @@ class Anchor {
   [[nodiscard]] Covered CoveredBy(const ReceiptEntry& receipt) const;
   [[nodiscard]] bool AnchorDue(bool wanted) const;
   [[nodiscard]] bool DemandGranted() const;
+  [[nodiscard]] std::string DemandRefusal() const;
   std::optional<std::string> HandOutReceipt();
   void Degrade(const Error& error);
   void Restored();
@@ -137,6 +144,7 @@ class Anchor {
   std::int64_t retry_at_boottime_ns_ = 0;
   std::uint64_t wear_alarm_percent_ = 0;
   std::string last_error_;
+  std::string demand_refusal_;  // why the anchor asked for last was not made; empty: it was
   std::vector<std::string> alarms_;
 };
 

@@ -160,6 +160,60 @@ Result<ReceiptEntry> DecodeReceipt(std::string_view payload) {
                       *reset_count, *restart_count, *clock_ms, *wall_ns, *quote, *certify_counter, *certify_index};
 }
 
+std::string EncodeAudit(const AuditEntry& audit) {
+  const Hash qualifying = QualifyingData(Purpose::kAudit, audit.log_id, audit.anchor, audit.digest, audit.nonce);
+  const json object = {{"log_id", HexOf(audit.log_id)},
+                       {"origin", audit.origin},
+                       {"nonce", HexOf(audit.nonce)},
+                       {"anchor", audit.anchor},
+                       {"digest", HexOf(audit.digest)},
+                       {"qualifying", HexOf(qualifying)},
+                       {"checkpoint", audit.note},
+                       {"pcr", audit.pcr},
+                       {"counter", audit.counter},
+                       {"index", HexOf(audit.index)},
+                       {"reset_count", audit.reset_count},
+                       {"restart_count", audit.restart_count},
+                       {"clock_ms", audit.clock_ms},
+                       {"wall_ns", audit.wall_ns},
+                       {"demand", audit.demand},
+                       {"demand_text", audit.demand_text},
+                       {"quote", AttestationJson(audit.quote)},
+                       {"certify_counter", AttestationJson(audit.certify_counter)},
+                       {"certify_index", AttestationJson(audit.certify_index)}};
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<AuditEntry> DecodeAudit(std::string_view text) {
+  const json object = json::parse(text, nullptr, false);
+  if (!object.is_object()) return Fail(Code::kCorrupt, "attestation: not a JSON object");
+  const auto log_id = HashOf(object, "log_id");
+  const auto origin = TextOf(object, "origin");
+  const auto nonce = HashOf(object, "nonce");
+  const auto anchor = NumberOf<std::uint64_t>(object, "anchor");
+  const auto digest = HashOf(object, "digest");
+  const auto note = TextOf(object, "checkpoint");
+  const auto pcr = NumberOf<std::uint32_t>(object, "pcr");
+  const auto counter = NumberOf<std::uint64_t>(object, "counter");
+  const auto index = HashOf(object, "index");
+  const auto reset_count = NumberOf<std::uint32_t>(object, "reset_count");
+  const auto restart_count = NumberOf<std::uint32_t>(object, "restart_count");
+  const auto clock_ms = NumberOf<std::uint64_t>(object, "clock_ms");
+  const auto wall_ns = NumberOf<std::int64_t>(object, "wall_ns");
+  const auto demand = TextOf(object, "demand");
+  const auto demand_text = TextOf(object, "demand_text");
+  const auto quote = AttestationOf(object, "quote");
+  const auto certify_counter = AttestationOf(object, "certify_counter");
+  const auto certify_index = AttestationOf(object, "certify_index");
+  if (!log_id || !origin || !nonce || !anchor || !digest || !note || !pcr || !counter || !index || !reset_count ||
+      !restart_count || !clock_ms || !wall_ns || !demand || !demand_text || !quote || !certify_counter ||
+      !certify_index) {
+    return Fail(Code::kCorrupt, "attestation: a member is missing or of another type");
+  }
+  return AuditEntry{*log_id,      *origin,        *nonce,    *anchor,  *digest, *note,        *pcr,   *counter,         *index,
+                    *reset_count, *restart_count, *clock_ms, *wall_ns, *demand, *demand_text, *quote, *certify_counter, *certify_index};
+}
+
 Hash QualifyingData(Purpose purpose, const Hash& log_id, std::uint64_t anchor, const Hash& digest, const Hash& nonce) {
   Bytes number;
   Writer(number).Int(anchor);

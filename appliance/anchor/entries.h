@@ -73,6 +73,31 @@ struct ReceiptPins {
 // fails. The quoted PCR values, where the quote carries them, must include the receipt's own.
 [[nodiscard]] Result<void> CheckReceipt(const ReceiptEntry& receipt, const ReceiptPins& pins);
 
+// What an auditor's nonce got from the TPM (attest.json of a bundle, GET /api/v1/attest; docs/format.md). All three
+// structures are signed over QualifyingData(kAudit, log_id, anchor, digest, nonce).
+struct AuditEntry {
+  Hash log_id{};
+  std::string origin;
+  Hash nonce{};
+  std::uint64_t anchor = 0;  // the newest receipted anchor, 0: none
+  Hash digest{};             // of `note`
+  std::string note;          // the newest checkpoint in the PCR
+  std::uint32_t pcr = 14;
+  std::uint64_t counter = 0;
+  Hash index{};
+  std::uint32_t reset_count = 0;
+  std::uint32_t restart_count = 0;
+  std::uint64_t clock_ms = 0;
+  std::int64_t wall_ns = 0;
+  std::string demand;  // made refused not_asked: the anchor that was asked for with the nonce
+  std::string demand_text;
+  TpmAttestation quote;
+  TpmAttestation certify_counter;
+  TpmAttestation certify_index;
+};
+[[nodiscard]] std::string EncodeAudit(const AuditEntry& audit);
+[[nodiscard]] Result<AuditEntry> DecodeAudit(std::string_view text);  // kCorrupt
+
 // A register's next value, PCR and NV index alike: SHA-256(old || digest).
 [[nodiscard]] Hash Extended(const Hash& old, const Hash& digest);
 

@@ -37,6 +37,14 @@ AnchorAnswer AnswerTo(Anchor& anchor, const channel::AnchorRequest& request) {
     if (!intent) return Refused(anchor, intent.error());
     answer.op = "intent";
     answer.intent = std::move(*intent);
+  } else if (request.op == "attest") {
+    auto audit = anchor.Attest(request.attest);
+    answer.op = "attested";
+    if (audit) {
+      answer.attest_json = EncodeAudit(*audit);
+    } else {
+      answer.refusal = Describe(audit.error());
+    }
   } else {
     auto extended = anchor.Confirm(request.number);
     if (!extended) return Refused(anchor, extended.error());

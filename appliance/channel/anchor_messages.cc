@@ -151,6 +151,9 @@ Bytes EncodeAnchorRequest(const AnchorRequest& request) {
     object["range_begin"] = request.checkpoint.range_begin;
     object["range_hashes"] = HexList(request.checkpoint.range_hashes);
     object["want_anchor"] = request.checkpoint.want_anchor;
+  } else if (request.op == "attest") {
+    object["nonce"] = HexOf(request.attest.nonce);
+    object["demanded"] = request.attest.demanded;
   } else {
     object["number"] = request.number;
   }
@@ -173,6 +176,9 @@ Result<AnchorRequest> DecodeAnchorRequest(ByteView body) {
     request.checkpoint.range_begin = fields.Unsigned("range_begin");
     request.checkpoint.range_hashes = fields.Digests("range_hashes");
     request.checkpoint.want_anchor = fields.Boolean("want_anchor");
+  } else if (request.op == "attest") {
+    request.attest.nonce = fields.Digest("nonce");
+    request.attest.demanded = fields.Boolean("demanded");
   } else {
     fields.Require(request.op == "confirmed" || request.op == "receipt");
     request.number = fields.Unsigned("number");
@@ -198,6 +204,9 @@ Bytes EncodeAnchorAnswer(const AnchorAnswer& answer) {
     object["number"] = answer.extended.number;
     object["receipt"] = OptionalJson(answer.extended.receipt);
     object["status_json"] = answer.extended.status_json;
+  } else if (answer.op == "attested") {
+    object["attest_json"] = answer.attest_json;
+    object["refusal"] = answer.refusal;
   } else if (answer.op == "refused") {
     object["refusal"] = answer.refusal;
     object["signed_size"] = answer.signed_size;
@@ -227,6 +236,9 @@ Result<AnchorAnswer> DecodeAnchorAnswer(ByteView body) {
     answer.extended.number = fields.Unsigned("number");
     answer.extended.receipt = fields.OptionalText("receipt");
     answer.extended.status_json = fields.Text("status_json");
+  } else if (answer.op == "attested") {
+    answer.attest_json = fields.Text("attest_json");
+    answer.refusal = fields.Text("refusal");
   } else if (answer.op == "refused") {
     answer.refusal = fields.Text("refusal");
     answer.signed_size = fields.Unsigned("signed_size");

@@ -6,6 +6,7 @@
 //   checkpoint  CheckpointRequest                       intent     Intent (signed, slot persisted) or refused
 //   confirmed   the intent is durable                   extended   Extended: PCR read back; perhaps a receipt
 //   receipt     the receipt is durable                  -
+//   attest      AttestRequest: an auditor's nonce       attested    attest.json (docs/format.md), or refusal
 //   -                                                   status     at any time: anchor status, alarms
 //
 // Order and reasons: entries durable -> checkpoint -> slot persisted, signed -> intent durable -> confirmed -> PCR_Extend,
@@ -78,20 +79,27 @@ struct Extended {
 // *_size: what is covered; *_wall_ns: when the log had that size (0: not known), so that now - *_wall_ns is the age of
 // the oldest record that is not covered.
 
+struct AttestRequest {
+  Hash nonce{};
+  bool demanded = false;  // an anchor was asked for with it: the answer says what became of that
+};
+
 struct AnchorRequest {
   std::string op;
+  AttestRequest attest;
   KeysRequest keys;
   LogState state;
   CheckpointRequest checkpoint;
   std::uint64_t number = 0;  // confirmed, receipt
 };
 struct AnchorAnswer {
-  std::string op;  // keys verdict intent refused extended status
+  std::string op;  // keys verdict intent refused extended attested status
   KeysAnswer keys;
   Verdict verdict;
   Intent intent;
   Extended extended;
-  std::string refusal;      // refused: why (for example: not consistent with the last signed checkpoint)
+  std::string attest_json;  // attested; empty: refused
+  std::string refusal;      // refused, attested: why (for example: not consistent with the last signed checkpoint)
   std::string status_json;  // status
   std::string alarm;        // status: non-empty = write this alarm entry
   std::uint64_t signed_size = 0;  // verdict, refused: the size the anchor signed last; the next range_begin

@@ -119,6 +119,23 @@ Result<ApiBody> DecodeApiBody(ByteView body) {
   return part;
 }
 
+Bytes EncodeApiTaken(const ApiTaken& taken) {
+  Bytes body;
+  Writer writer(body);
+  writer.Int(taken.id);
+  writer.Int(taken.bytes);
+  return body;
+}
+
+Result<ApiTaken> DecodeApiTaken(ByteView body) {
+  Reader in(body);
+  ApiTaken taken;
+  taken.id = in.Int<std::uint64_t>();
+  taken.bytes = in.Int<std::uint64_t>();
+  if (!in.AtEnd()) return Fail(Code::kInvalid, "api taken: wrong length");
+  return taken;
+}
+
 Bytes EncodeApiCancel(std::uint64_t id) {
   Bytes out;
   Writer(out).Int(id);

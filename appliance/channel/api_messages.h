@@ -4,6 +4,7 @@
 //   kApiResponse := JSON {"id","status","content_type","headers":{...}}
 //   kApiBody     := id:u64 end:u8 bytes
 //   kApiCancel   := id:u64                       the front's client is gone
+//   kApiTaken    := id:u64 bytes:u64             of a download: so much was handed to the client, more may come
 //
 // A response is one kApiResponse, then kApiBody frames until end = 1. A live tail stays open until cancelled.
 #pragma once
@@ -49,5 +50,11 @@ struct ApiBody {
 [[nodiscard]] Result<ApiBody> DecodeApiBody(ByteView body);
 [[nodiscard]] Bytes EncodeApiCancel(std::uint64_t id);
 [[nodiscard]] Result<std::uint64_t> DecodeApiCancel(ByteView body);
+struct ApiTaken {
+  std::uint64_t id = 0;
+  std::uint64_t bytes = 0;
+};
+[[nodiscard]] Bytes EncodeApiTaken(const ApiTaken& taken);
+[[nodiscard]] Result<ApiTaken> DecodeApiTaken(ByteView body);
 
 }  // namespace stele::channel

@@ -38,6 +38,8 @@ enum class Type : std::uint16_t {
   kPosition = 30,
   kStatusAnswer = 31,
   kStatusRequest = 32,  // query -> ledger
+  kAttestRequest = 34,  // query -> ledger, see attest_messages.h
+  kAttestAnswer = 35,
   // ledger <-> anchor, see anchor_messages.h
   kAnchorRequest = 40,
   kAnchorAnswer = 41,
@@ -46,6 +48,7 @@ enum class Type : std::uint16_t {
   kApiResponse = 51,
   kApiBody = 52,
   kApiCancel = 53,
+  kApiTaken = 54,  // front -> query
   // supervisor -> process: descriptors by SCM_RIGHTS, see control.h
   kTakeChannel = 60,
   kReady = 61,     // process -> supervisor: sandbox proven, serving

@@ -20,16 +20,17 @@ constexpr std::int64_t kRetryNs = 1'000 * kNsPerMs;  // after the anchor said no
 void Service::MaybeCheckpoint() {
   if (flow_ != Flow::kIdle || !anchor_fd_.valid() || !unsigned_range_ || !anchor_judged_) return;
   if (!recovered_.verdict.may_anchor) return;
+  const bool wanted = want_anchor_ || demand_anchor_;
   const std::int64_t now = clock_.BoottimeNs();
   if (now < retry_boottime_ns_) return;
   const bool news = ordinary_total_ > ordinary_signed_;
   const std::int64_t since_ns = now - last_checkpoint_boottime_ns_;
-  const bool due = news && (since_ns >= CheckpointIntervalMs() * kNsPerMs || want_anchor_);
-  if (!due && !(want_anchor_ && !gathering_.batch.empty())) {
+  const bool due = news && (since_ns >= CheckpointIntervalMs() * kNsPerMs || wanted);
+  if (!due && !(wanted && !gathering_.batch.empty())) {
     // Sizes strictly increase: an idle heartbeat, or an anchor wanted while nothing happened, first appends a clock entry.
     const bool heartbeat = since_ns >= HeartbeatIntervalMs() * kNsPerMs;
-    if (news || (!heartbeat && !want_anchor_) || !gathering_.batch.empty() || writer_->busy()) return;
-    if (!want_anchor_ && !Admits(store::Need::kRoutine, 1, 256)) return;
+    if (news || (!heartbeat && !wanted) || !gathering_.batch.empty() || writer_->busy()) return;
+    if (!wanted && !Admits(store::Need::kRoutine, 1, 256)) return;
     (void)AppendOwn(Kind::kClock, json{{"reason", "heartbeat"},
                                        {"realtime_ns", clock_.WallNs()},
                                        {"boottime_ns", now},
@@ -54,7 +55,9 @@ void Service::RequestCheckpoint() {
   request.checkpoint.root = edge->Root();
   request.checkpoint.range_begin = unsigned_range_->begin();
   request.checkpoint.range_hashes = unsigned_range_->Hashes();
-  request.checkpoint.want_anchor = want_anchor_;
+  request.checkpoint.want_anchor = want_anchor_ || demand_anchor_;
+  demand_anchor_ = false;
+  ++checkpoints_asked_;
   asked_while_stopping_ = stopping_;
   flow_ = Flow::kAsked;
   SendAnchor(request);
@@ -150,6 +153,9 @@ void Service::HandleAnchorAnswer(const channel::AnchorAnswer& answer) {
       AppendReceipt(*answer.extended.receipt);
       flow_ = Flow::kReceiptWriting;
     }
+  } else if (answer.op == "attested" && flow_ == Flow::kAttesting) {
+    flow_ = Flow::kIdle;
+    AnswerAttest(!answer.attest_json.empty(), answer.attest_json.empty() ? answer.refusal : answer.attest_json);
   } else if (answer.op == "refused") {
     if (std::exchange(refusal_, answer.refusal) != answer.refusal) LogWarning("the anchor refused: " + answer.refusal);
     flow_ = Flow::kIdle;

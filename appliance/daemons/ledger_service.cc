@@ -125,6 +125,7 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
 bool Service::Run() {
   std::array<epoll_event, 64> events{};
   while (!StopDone()) {
+    MaybeAttest();
     MaybeCheckpoint();
     MaybeCommit();
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), WaitMs());
@@ -274,6 +275,15 @@ bool Service::HandleFrame(Appender& appender, const channel::FrameView& frame) {
     case Type::kCounters: {
       json counters = json::parse(AsText(frame.body), nullptr, false);
       if (counters.is_object() && appender.role == Role::kReceive) listeners_[appender.name] = std::move(counters);
+      break;
+    }
+    case Type::kAttestRequest: {
+      const auto question = channel::DecodeAttestQuestion(frame.body);
+      if (!question || appender.role != Role::kQuery) {
+        done = Fail(Code::kInvalid, "attest: not a question for here");
+        break;
+      }
+      TakeAttest(appender, *question);
       break;
     }
     case Type::kStatusRequest:

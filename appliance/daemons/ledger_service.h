@@ -13,6 +13,7 @@
 #include "appliance/base/system.h"
 #include "appliance/channel/anchor_messages.h"
 #include "appliance/channel/append_messages.h"
+#include "appliance/channel/attest_messages.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/ledger_sources.h"
 #include "appliance/daemons/ledger_tally.h"
@@ -158,6 +159,11 @@ class Service {
   void LoseAnchor(std::string_view why);
   void MeetAnchor();
 
+  // an auditor's nonces (ledger_attest.cc)
+  void TakeAttest(const Appender& appender, const channel::AttestQuestion& question);
+  void MaybeAttest();
+  void AnswerAttest(bool granted, std::string_view text);
+
   // status (ledger_status.cc)
   std::string StatusJson();
   void TellListeners(nlohmann::json& status) const;
@@ -206,10 +212,19 @@ class Service {
   std::int64_t clock_offset_ns_ = 0;
   std::int64_t started_boottime_ns_ = 0;
 
-  enum class Flow : std::uint8_t { kIdle, kCutting, kAsked, kIntentWriting, kConfirmed, kReceiptWriting };
+  enum class Flow : std::uint8_t { kIdle, kCutting, kAsked, kIntentWriting, kConfirmed, kReceiptWriting, kAttesting };
   Flow flow_ = Flow::kIdle;
   UniqueFd anchor_fd_;
   bool want_anchor_ = false;        // the next checkpoint shall carry an anchor
+  bool demand_anchor_ = false;      // the same for an auditor: asked for once, and refused when the TPM's wear says so
+  struct Attest {
+    std::uint64_t appender = 0;
+    channel::AttestQuestion question;
+    std::uint64_t checkpoint = 0;   // the checkpoint that must have been asked for before
+    std::int64_t deadline_boottime_ns = 0;
+  };
+  std::deque<Attest> attests_;
+  std::uint64_t checkpoints_asked_ = 0;
   bool asked_while_stopping_ = false;  // the request under way was made after the stop was asked for
   bool cut_wanted_ = false;
   bool rebuild_range_ = false;      // a fresh anchor said where it stands: recompute the range from the store

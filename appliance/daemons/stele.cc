@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "appliance/base/system.h"
+#include "appliance/daemons/cli/audit.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
 #include "appliance/daemons/supervisor.h"
@@ -22,6 +23,8 @@ struct Arguments {
   bool json = false;
   cli::SearchOptions search;
   cli::ShowOptions show;
+  cli::BundleOptions bundle;
+  cli::AuditOptions audit;
   std::string tail_query;
 };
 
@@ -32,6 +35,8 @@ struct Commands {
   CLI::App* tail = nullptr;
   CLI::App* show = nullptr;
   CLI::App* verify = nullptr;
+  CLI::App* bundle = nullptr;
+  CLI::App* audit = nullptr;
   CLI::App* provision = nullptr;
 };
 
@@ -39,6 +44,20 @@ CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, cons
   CLI::App* command = app.add_subcommand(name, description);
   command->add_option("--dir", arguments.dir, "directory of this Stele (default: ~/.local/share/stele)");
   return command;
+}
+
+void DescribeBundle(CLI::App& command, cli::BundleOptions& bundle) {
+  command.add_option("--nonce", bundle.nonce, "64 hexadecimal digits that the auditor chose")->required();
+  CLI::Option* range = command.add_option("--range", bundle.range, "FIRST..LAST, both inclusive; FIRST.. is to the end");
+  CLI::Option* query = command.add_option("--query", bundle.query, "docs/query.md; empty: everything")->excludes(range);
+  command.add_option("--record", bundle.records, "single records")->excludes(range)->excludes(query);
+  command.add_option("--from", bundle.from, "with --query: received at or after, RFC 3339")->needs(query);
+  command.add_option("--to", bundle.to, "with --query: received before")->needs(query);
+  command.add_option("--since", bundle.since, "prove that this log continues an earlier one: a size, or a file with a receipt");
+  command.add_flag("--no-payloads", bundle.no_payloads, "entries without what they commit to");
+  command.add_flag("--no-anchor", bundle.no_anchor, "quote what is anchored now; make no new anchor");
+  command.add_flag("--full-log", bundle.full_log, "every checkpoint since the boot, so that stock tools can replay the register");
+  command.add_option("-o,--output", bundle.output, "the file; without a selection the TPM's answer goes to standard output");
 }
 
 Commands Describe(CLI::App& app, Arguments& arguments) {
@@ -80,10 +99,17 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
 
   commands.verify = AddCommand(app, arguments, "verify", "check the whole store, and the TPM where there is one");
   commands.verify->add_flag("--json", arguments.json, "the report as one object");
+
+  commands.bundle = AddCommand(app, arguments, "bundle", "evidence for an auditor: a quote over a nonce, and proven records, in one file");
+  DescribeBundle(*commands.bundle, arguments.bundle);
+
+  commands.audit = app.add_subcommand("audit", "check a bundle offline: no TPM, no network, no running Stele");
+  cli::AddAuditOptions(*commands.audit, arguments.audit);
   return commands;
 }
 
 int Run(const Commands& commands, const Arguments& arguments) {
+  if (commands.audit->parsed()) return cli::RunAudit(arguments.audit);
   Home home{arguments.dir};
   if (arguments.dir.empty()) {
     const auto standard = DefaultDir();
@@ -96,6 +122,7 @@ int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.status->parsed()) return cli::RunStatus(home, arguments.json);
   if (commands.search->parsed()) return cli::RunSearch(home, arguments.search);
   if (commands.tail->parsed()) return cli::RunTail(home, arguments.tail_query, arguments.json);
+  if (commands.bundle->parsed()) return cli::RunBundle(home, arguments.bundle);
   if (commands.show->parsed()) return cli::RunShow(home, arguments.show);
   return cli::RunVerify(home, arguments.json);
 }

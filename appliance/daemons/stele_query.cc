@@ -31,6 +31,7 @@ constexpr std::int64_t kTickNs = 1'000'000'000;
 constexpr std::int64_t kFinishNs = 5'000'000'000;
 constexpr std::size_t kLocalClientsMax = 64;
 constexpr std::size_t kLedgerQueueMax = 4'096;
+constexpr std::size_t kBootLogBytesMax = std::size_t{4} << 20U;
 constexpr std::size_t kProvisioningBytesMax = std::size_t{1} << 20U;
 
 struct Configuration {
@@ -54,6 +55,8 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   if (configuration.store_dir.empty() || configuration.state_dir.empty()) {
     return Fail(Code::kInvalid, "the configuration needs store_dir and state_dir");
   }
+  // Readable by root only, and only where there is a TPM that the firmware knows.
+  if (auto log = ReadFile("/sys/kernel/security/tpm0/binary_bios_measurements", kBootLogBytesMax)) configuration.reads.boot_log = std::move(*log);
   const std::string provisioning = take("provisioning_path");
   if (!provisioning.empty()) {
     const auto bytes = ReadFile(provisioning, kProvisioningBytesMax);
@@ -204,6 +207,11 @@ Result<void> Loop::HandleFront(query::FrontId id, const channel::FrameView& fram
     case channel::Type::kApiCancel: {
       STELE_TRY(const std::uint64_t request, channel::DecodeApiCancel(frame.body));
       service_->OnCancel(id, request);
+      return {};
+    }
+    case channel::Type::kApiTaken: {
+      STELE_TRY(const channel::ApiTaken taken, channel::DecodeApiTaken(frame.body));
+      service_->OnTaken(id, taken);
       return {};
     }
     default: return Fail(Code::kInvalid, "a frame that has no place on this channel");

@@ -4,6 +4,7 @@
 
 #include "appliance/base/limits.h"
 #include "appliance/base/text.h"
+#include "appliance/query/bundle.h"
 #include "appliance/query/language.h"
 #include "appliance/query/parameters.h"
 
@@ -80,10 +81,18 @@ Answer Reads::Dispatch(const ReadRequest& request, const std::atomic<bool>& canc
     case Call::kIntegrity: return Integrity(request);
     case Call::kSources: return Sources(request, cancelled);
     case Call::kStatus:
+    case Call::kAttest:
+    case Call::kBundle:
     case Call::kTail: break;  // answered by the service
   }
   return Refusal(404, "not_found", "there is no such call");
 }
+
+Answer Reads::PrepareBundle(const ReadRequest& request, const std::atomic<bool>& cancelled, std::shared_ptr<Bundle>& out) {
+  return BundlePreparer(*reader_, scanner_, clock_, config_, request, cancelled).Prepare(out);
+}
+
+Result<Bytes> Reads::NextOfBundle(Bundle& bundle, const std::atomic<bool>& cancelled) { return bundle.Next(*reader_, cancelled); }
 
 std::optional<CheckpointInfo> Reads::CheckpointAt(std::uint64_t sequence, std::string_view payload) {
   CheckpointInfo info;

@@ -26,7 +26,7 @@ inline constexpr std::size_t kContextRowsMax = 200;
 inline constexpr std::size_t kCheckpointsListed = 50;
 inline constexpr std::size_t kAnchorsListed = 20;
 
-enum class Call : std::uint8_t { kStatus, kSearch, kRecord, kPayload, kContext, kHistogram, kTail, kIntegrity, kConsistency, kProof, kSources };
+enum class Call : std::uint8_t { kStatus, kSearch, kRecord, kPayload, kContext, kHistogram, kTail, kIntegrity, kConsistency, kProof, kSources, kAttest, kBundle };
 
 struct ReadRequest {
   Call call = Call::kSearch;
@@ -34,6 +34,7 @@ struct ReadRequest {
   std::map<std::string, std::string> parameters;
   Scope scope;
   std::string status_json;  // the ledger's status: integrity and sources show parts of it
+  std::string attest_json;  // bundle: what the TPM said to the caller's nonce
 };
 
 struct Answer {
@@ -55,7 +56,10 @@ struct ReadsConfig {
   std::string origin;
   std::string vkey;
   std::string provisioning_json;
+  Bytes boot_log = {};  // the firmware's event log, empty where there is none
 };
+
+class Bundle;
 
 // A piece of a live tail.
 struct TailSlice {
@@ -77,6 +81,10 @@ class Reads {
 
   // The next events of a live tail from sequence `next` on; bounded in time and rows.
   [[nodiscard]] TailSlice Tail(const Matcher& matcher, std::uint64_t next, const std::atomic<bool>& cancelled);
+
+  // bundle.h: what goes into a bundle; its pieces.
+  [[nodiscard]] Answer PrepareBundle(const ReadRequest& request, const std::atomic<bool>& cancelled, std::shared_ptr<Bundle>& out);
+  [[nodiscard]] Result<Bytes> NextOfBundle(Bundle& bundle, const std::atomic<bool>& cancelled);
 
   [[nodiscard]] std::uint64_t size() const { return reader_->size(); }
   // Empty, or the first place the store cannot be read at.

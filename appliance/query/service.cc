@@ -4,6 +4,7 @@
 #include <array>
 
 #include "appliance/base/limits.h"
+#include "appliance/channel/attest_messages.h"
 #include "appliance/query/parameters.h"
 
 namespace stele::query {
@@ -22,13 +23,15 @@ struct Plain {
   Call call;
   bool heavy;
 };
-constexpr std::array<Plain, 7> kPlainCalls = {{{"status", Call::kStatus, false},
+constexpr std::array<Plain, 9> kPlainCalls = {{{"status", Call::kStatus, false},
                                                {"search", Call::kSearch, true},
                                                {"histogram", Call::kHistogram, true},
                                                {"tail", Call::kTail, false},
                                                {"integrity", Call::kIntegrity, false},
                                                {"consistency", Call::kConsistency, false},
-                                               {"sources", Call::kSources, true}}};
+                                               {"sources", Call::kSources, true},
+                                               {"attest", Call::kAttest, false},
+                                               {"bundle", Call::kBundle, true}}};
 
 Json NumberOrNull(const std::string& text) {
   const Json number = text.empty() ? Json(nullptr) : Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -122,6 +125,10 @@ std::optional<Answer> Service::Forbidden(const Request& request) const {
     case Call::kProof:
       if (!Allows(role, Permission::kProof)) break;
       return std::nullopt;
+    case Call::kAttest:
+    case Call::kBundle:
+      if (!Allows(role, Permission::kBundle)) break;
+      return std::nullopt;
     default:
       // Who may not search may still look at all access entries: the scope leaves nothing else.
       if (!Allows(role, Permission::kSearch) && !Allows(role, Permission::kAccessAll)) break;
@@ -145,7 +152,7 @@ bool Service::TakeToken(const Identity& identity) {
 
 void Service::OnRequest(const Front& front, channel::ApiRequest request) {
   const Key key{front.id, request.id};
-  if (requests_.contains(key) || tails_.contains(key)) return;  // an id that is open: the front is confused, the first one wins
+  if (requests_.contains(key) || tails_.contains(key) || bundles_.contains(key)) return;  // an id that is open: the front is confused, the first one wins
   if (finishing_) return Respond(key, Refusal(503, "unavailable", "stopping"), false);
   if (requests_.size() >= kOpenRequestsMax || outlet_.QueuedBytes(front.id) > kAnswersQueuedBytesMax) {
     return Respond(key, Refusal(429, "too_many", "too many open requests"), false);
@@ -171,6 +178,7 @@ void Service::OnRequest(const Front& front, channel::ApiRequest request) {
     if (last_event != request.headers.end()) open.read.parameters["after"] = last_event->second;
     return StartTail(key, std::move(open));
   }
+  if (open.read.call == Call::kAttest || open.read.call == Call::kBundle) return StartAttest(key, std::move(open));
   StartRead(key, std::move(open));
 }
 
@@ -317,6 +325,11 @@ Answer Service::StatusAnswer(const std::string& ledger_json) const {
 void Service::OnCancel(FrontId front, std::uint64_t id) {
   const Key key{front, id};
   if (tails_.contains(key)) return EndTail(key, /*tell_front=*/false);
+  if (const auto bundle = bundles_.find(key); bundle != bundles_.end()) {
+    bundle->second.request.cancelled->store(true);
+    bundles_.erase(bundle);
+    return;
+  }
   const auto at = requests_.find(key);
   if (at == requests_.end()) return;
   // The work may have been done: the entry is written all the same, the answer goes nowhere.
@@ -337,6 +350,9 @@ void Service::OnFrontGone(FrontId front) {
   for (const auto& entry : tails_) {
     if (entry.first.first == front) keys.push_back(entry.first);
   }
+  for (const auto& entry : bundles_) {
+    if (entry.first.first == front) keys.push_back(entry.first);
+  }
   for (const Key& key : keys) OnCancel(key.first, key.second);
 }
 
@@ -345,6 +361,9 @@ void Service::OnLedgerGone() {
   for (const auto& entry : pending_) frames.push_back(entry.first);
   for (const std::uint64_t frame : frames) FinishPending(frame, false);
   StatusCame({});
+  std::vector<std::uint64_t> attests;
+  for (const auto& entry : attests_) attests.push_back(entry.first);
+  for (const std::uint64_t number : attests) AttestCame(number, false, "the ledger is gone");
 }
 
 Result<void> Service::OnLedgerFrame(channel::Type type, ByteView body) {
@@ -367,6 +386,11 @@ Result<void> Service::OnLedgerFrame(channel::Type type, ByteView body) {
       PumpTails();
       return {};
     }
+    case channel::Type::kAttestAnswer: {
+      STELE_TRY(const channel::AttestReply reply, channel::DecodeAttestReply(body));
+      AttestCame(reply.id, reply.granted, reply.text);
+      return {};
+    }
     case channel::Type::kStatusAnswer: StatusCame(std::string(AsText(body))); return {};
     default: return Fail(Code::kInvalid, "a frame that has no place on the ledger's channel");
   }
@@ -380,6 +404,7 @@ void Service::OnTick() {
   }
   for (const std::uint64_t frame : late) FinishPending(frame, false);
   if (!waiting_for_status_.empty() && status_deadline_ns_ <= now_ns) StatusCame({});
+  TickAttests(now_ns);
   std::vector<Key> keys;
   for (const auto& entry : tails_) keys.push_back(entry.first);
   for (const Key& key : keys) {
@@ -392,6 +417,9 @@ bool Service::Finish() {
   std::vector<Key> keys;
   for (const auto& entry : tails_) keys.push_back(entry.first);
   for (const Key& key : keys) EndTail(key, /*tell_front=*/true);
+  keys.clear();
+  for (const auto& entry : bundles_) keys.push_back(entry.first);
+  for (const Key& key : keys) EndBundle(key);  // cut: every reader of it says so
   return requests_.empty() && pending_.empty() && hashes_ == 0;
 }
 

@@ -61,6 +61,9 @@ class Service {
   static constexpr std::size_t kOpenRequestsMax = 512;
   static constexpr std::size_t kAnswersQueuedBytesMax = 32 << 20;  // of one front, before new requests are refused
   static constexpr std::size_t kHashesWaitingMax = 8;
+  static constexpr std::size_t kAttestsMax = 8;
+  static constexpr std::uint64_t kBundleAheadBytesMax = 4 << 20;  // of what a paced front has taken
+  static constexpr std::int64_t kAttestTimeoutNs = 40'000'000'000;
   static constexpr double kRequestsPerSecond = 20;
   static constexpr double kRequestsBurst = 60;
 
@@ -70,6 +73,7 @@ class Service {
   void OnRequest(const Front& front, channel::ApiRequest request);
   void OnCancel(FrontId front, std::uint64_t id);
   void OnFrontGone(FrontId front);
+  void OnTaken(FrontId front, const channel::ApiTaken& taken);  // a download's client has taken so much
   void OnFrontDrained(FrontId front);  // its queue has room again: tails go on
 
   void OnLedgerGone();  // everything that waited for it fails
@@ -115,6 +119,18 @@ class Service {
     std::int64_t recorded_ns = 0;
     Request request;
   };
+  struct PendingAttest {
+    Key key;
+    std::int64_t deadline_ns = 0;
+  };
+  struct OpenBundle {
+    std::shared_ptr<Bundle> bundle;
+    Request request;
+    bool pumping = false;
+    bool paced = false;  // by the front's words; a local client's queue paces by itself
+    std::uint64_t sent_bytes = 0;
+    std::uint64_t taken_bytes = 0;
+  };
   using Then = std::function<void(bool recorded)>;
   struct Pending {
     Then then;
@@ -141,6 +157,15 @@ class Service {
   void StatusCame(const std::string& json);
   [[nodiscard]] Answer StatusAnswer(const std::string& ledger_json) const;
 
+  // service_attest.cc
+  void StartAttest(const Key& key, Request request);
+  void AttestCame(std::uint64_t number, bool granted, const std::string& text);
+  void PrepareBundle(const Key& key);
+  void BundleReady(const Key& key, Answer answer, std::shared_ptr<Bundle> bundle);
+  void PumpBundle(const Key& key);
+  void EndBundle(const Key& key);
+  void TickAttests(std::int64_t now_ns);
+
   // service_requests.cc
   void SignIn(const Key& key, const Front& front, const channel::ApiRequest& request);
   void PasswordChecked(const Key& key, const std::string& name, const std::string& peer, const std::string& old_token, bool right);
@@ -165,6 +190,8 @@ class Service {
   SignInDelays delays_;
   std::map<Key, Request> requests_;
   std::map<Key, Tail> tails_;
+  std::map<std::uint64_t, PendingAttest> attests_;  // by request number: waiting for the TPM
+  std::map<Key, OpenBundle> bundles_;
   std::map<std::uint64_t, Pending> pending_;  // by frame id: waiting for kCommitted
   std::map<std::string, Bucket> buckets_;
   std::vector<Key> waiting_for_status_;

@@ -174,6 +174,11 @@ void Service::OnFrontDrained(FrontId front) {
   for (auto& entry : tails_) {
     if (entry.first.first == front) PumpTail(entry.first, entry.second);
   }
+  std::vector<Key> open;
+  for (const auto& entry : bundles_) {
+    if (entry.first.first == front) open.push_back(entry.first);
+  }
+  for (const Key& key : open) PumpBundle(key);
 }
 
 void Service::PumpTail(const Key& key, Tail& tail) {

@@ -494,6 +494,18 @@ Result<std::vector<Hash>> LogReader::ConsistencyProof(std::uint64_t old_size, st
   return ledger::ConsistencyProof(nodes, old_size, new_size);
 }
 
+Result<std::vector<Hash>> LogReader::RangeHashes(std::uint64_t begin, std::uint64_t end) {
+  if (end > size()) return Fail(Code::kNotFound, "tree size above the log's");
+  auto nodes = impl_->Nodes();
+  std::vector<Hash> hashes;
+  for (const unsigned level : ledger::SubtreeLevels(begin, end)) {
+    STELE_TRY(const Hash node, nodes.Node(level, begin >> level));
+    hashes.push_back(node);
+    begin += std::uint64_t{1} << level;
+  }
+  return hashes;
+}
+
 const SourceInfo* LogReader::SourceOf(std::uint32_t source, std::uint64_t sequence) {
   if (source == 0 || sequence >= size()) return nullptr;
   const auto index = impl_->BlockIndexOf(sequence);

@@ -88,6 +88,8 @@ class LogReader {
   Result<Hash> RootAt(std::uint64_t tree_size);
   Result<std::vector<Hash>> InclusionProof(std::uint64_t sequence, std::uint64_t tree_size);
   Result<std::vector<Hash>> ConsistencyProof(std::uint64_t old_size, std::uint64_t new_size);
+  // The compact range [begin, end): the roots of the aligned subtrees that tile it, left to right.
+  Result<std::vector<Hash>> RangeHashes(std::uint64_t begin, std::uint64_t end);
 
   // The source entry in force for a source number at a sequence; nullptr when unknown. Each segment declares the sources
   // it uses, so this reads within one segment. Valid until the next call of any function.

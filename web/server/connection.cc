@@ -13,6 +13,7 @@ using boost::system::error_code;
 
 constexpr std::int64_t kClosingMs = 2'000;
 constexpr std::size_t kDrainBytesMax = 256 * limits::kKiB;
+constexpr std::size_t kTakenBytes = 64 * limits::kKiB;  // between two words to stele-query
 constexpr std::size_t kPieceBytes = 16 * limits::kKiB;  // small parts are joined up to here: one TLS record
 
 // What stele-query may answer with. Never a type that a browser renders as a page.
@@ -267,6 +268,7 @@ void Connection::OnResponse(const channel::ApiResponse& response) {
   if (closed_) return;
   head_ = HeadOf(response);
   tail_ = head_.content_type == "text/event-stream";
+  download_ = head_.download;
   if (request_.head_only) {
     SendHead(std::move(head_));
     return FinishAnswer();
@@ -370,6 +372,10 @@ void Connection::OnWrite(const error_code& error, std::size_t size_bytes) {
   if (!out_.front().owned.empty()) {
     waiting_bytes_ -= size_bytes;
     door_.link.RemovePending(size_bytes);
+    taken_bytes_ += size_bytes;
+  }
+  if (download_ && query_id_ != 0 && (taken_bytes_ >= kTakenBytes || out_.size() == 1)) {
+    door_.link.Taken(query_id_, std::exchange(taken_bytes_, 0));
   }
   if (front_sent_bytes_ == out_.front().bytes().size()) {
     out_.pop_front();
@@ -387,7 +393,8 @@ void Connection::FinishAnswer() {
 
 void Connection::NextRequest() {
   if (query_id_ != 0) door_.link.Release(std::exchange(query_id_, 0));
-  head_sent_ = answer_queued_ = tail_ = false;
+  head_sent_ = answer_queued_ = tail_ = download_ = false;
+  taken_bytes_ = 0;
   request_ = {};
   head_ = {};
   if (close_after_) return BeginClose();

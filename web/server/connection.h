@@ -101,6 +101,8 @@ class Connection final : public AnswerSink, public std::enable_shared_from_this<
   bool head_sent_ = false;
   bool answer_queued_ = false;
   bool tail_ = false;
+  bool download_ = false;          // stele-query is told what the client has taken
+  std::size_t taken_bytes_ = 0;    // not told yet
   bool close_after_ = false;
 
   std::deque<Piece> out_;

@@ -49,7 +49,7 @@ void QueryLink::Drop(std::string_view why) {
   channel_.reset();
   greeted_ = reading_ = paused_ = flushing_ = false;
   pause_timer_.cancel();
-  cancels_.clear();
+  words_.clear();
   const auto lost = std::exchange(open_, {});
   for (const auto& entry : lost) {
     if (const auto sink = entry.second.sink.lock()) sink->OnLost(why);
@@ -58,7 +58,7 @@ void QueryLink::Drop(std::string_view why) {
 
 Result<std::uint64_t> QueryLink::Open(channel::ApiRequest request, const std::shared_ptr<AnswerSink>& sink) {
   if (!channel_) return Fail(Code::kUnavailable, "stele-query is not there");
-  if (!cancels_.empty()) return Fail(Code::kUnavailable, "stele-query is busy");
+  if (!words_.empty()) return Fail(Code::kUnavailable, "stele-query is busy");
   request.id = next_id_++;
   const Bytes body = channel::EncodeApiRequest(request);
   if (body.size() + kBodyRoomBytes > limits::kChannelFrameBytes)
@@ -76,26 +76,32 @@ void QueryLink::Release(std::uint64_t id) {
   const bool ended = found->second.ended;
   open_.erase(found);
   if (ended || !channel_) return;
-  cancels_.push_back(id);  // bounded: no request is opened while one waits
-  FlushCancels();
+  // Bounded: no request is opened while one waits, and what is taken was sent before.
+  words_.emplace_back(channel::Type::kApiCancel, channel::EncodeApiCancel(id));
+  FlushWords();
 }
 
-void QueryLink::FlushCancels() {
+void QueryLink::Taken(std::uint64_t id, std::uint64_t bytes) {
+  if (!open_.contains(id) || !channel_) return;
+  words_.emplace_back(channel::Type::kApiTaken, channel::EncodeApiTaken({id, bytes}));
+  FlushWords();
+}
+
+void QueryLink::FlushWords() {
   if (flushing_) return;
-  while (channel_ && !cancels_.empty()) {
-    const auto sent =
-        channel::Send(channel_->native_handle(), channel::Type::kApiCancel, channel::EncodeApiCancel(cancels_.front()));
+  while (channel_ && !words_.empty()) {
+    const auto sent = channel::Send(channel_->native_handle(), words_.front().first, words_.front().second);
     if (!sent && sent.error().code == Code::kUnavailable) {
       flushing_ = true;
       channel_->async_wait(asio::posix::stream_descriptor::wait_write,
                            [this, generation = generation_](const error_code& error) {
                              if (error || generation != generation_) return;
                              flushing_ = false;
-                             FlushCancels();
+                             FlushWords();
                            });
       return;
     }
-    cancels_.pop_front();  // sent, or the peer is gone, which the reader will see
+    words_.pop_front();  // sent, or the peer is gone, which the reader will see
   }
 }
 

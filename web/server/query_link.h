@@ -50,6 +50,8 @@ class QueryLink {
   [[nodiscard]] Result<std::uint64_t> Open(channel::ApiRequest request, const std::shared_ptr<AnswerSink>& sink);
   // The client has everything, or is gone: then stele-query is told to stop. Every id that Open() gave comes here once.
   void Release(std::uint64_t id);
+  // Of a download: its client has taken so much, stele-query may send more.
+  void Taken(std::uint64_t id, std::uint64_t bytes);
 
   // Bytes that wait for a client: added when queued, taken off when sent or dropped.
   void AddPending(std::size_t bytes);
@@ -71,7 +73,7 @@ class QueryLink {
   void Drop(std::string_view why);
   void Pause();
   void Resume();
-  void FlushCancels();
+  void FlushWords();
 
   boost::asio::io_context& context_;
   Bounds bounds_;
@@ -80,7 +82,7 @@ class QueryLink {
   boost::asio::steady_timer pause_timer_;
   Bytes buffer_;
   std::map<std::uint64_t, OpenRequest> open_;
-  std::deque<std::uint64_t> cancels_;  // not sent yet: the channel was full
+  std::deque<std::pair<channel::Type, Bytes>> words_;  // cancelled, taken; not sent yet: the channel was full
   std::uint64_t next_id_ = 1;          // never used twice, on any channel
   std::uint64_t generation_ = 0;       // of the channel; late handlers of an older one do nothing
   std::size_t pending_bytes_ = 0;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "appliance/daemons/home.h"
 
@@ -34,6 +35,22 @@ struct ShowOptions {
 int RunShow(const Home& home, const ShowOptions& options);
 
 int RunVerify(const Home& home, bool json);
+
+struct BundleOptions {
+  std::string nonce;
+  std::string range;                 // FIRST..LAST
+  std::optional<std::string> query;
+  std::string from;
+  std::string to;
+  std::vector<std::uint64_t> records;
+  std::vector<std::string> since;    // sizes, or files with receipts
+  bool no_payloads = false;
+  bool no_anchor = false;
+  bool full_log = false;
+  std::string output;
+};
+// Without a selection: the TPM's word alone, as JSON on standard output.
+int RunBundle(const Home& home, const BundleOptions& options);
 
 // "15m" -> the time then, in ns; RFC 3339 and ns pass through. nullopt: none of these.
 [[nodiscard]] std::optional<std::string> TimeArgument(const std::string& text, std::int64_t now_ns);

@@ -7,6 +7,7 @@
 
 #include <fstream>
 
+#include "appliance/channel/attest_messages.h"
 #include "tests/unit/query/query_fixture.h"
 
 namespace stele::query {
@@ -43,6 +44,10 @@ class Neighbours final : public Outlet {
       ++status_requests;
       return true;
     }
+    if (type == channel::Type::kAttestRequest) {
+      attests.push_back(channel::DecodeAttestQuestion(body).value());
+      return true;
+    }
     EXPECT_EQ(type, channel::Type::kRecords);
     channel::RecordsFrame frame;
     EXPECT_TRUE(channel::DecodeRecords(body, frame).has_value());
@@ -56,6 +61,7 @@ class Neighbours final : public Outlet {
   std::map<std::pair<FrontId, std::uint64_t>, Got> answers;
   std::vector<std::uint64_t> frames;  // not yet committed
   std::vector<Json> entries;
+  std::vector<channel::AttestQuestion> attests;  // nonces that reached the ledger
   std::size_t queued_bytes = 0;
   int status_requests = 0;
   bool ledger_up = true;
@@ -398,6 +404,66 @@ TEST_F(ServiceTest, AStrangeFrameFromTheLedgerIsAnError) {
   EXPECT_FALSE(service_->OnLedgerFrame(channel::Type::kRecords, {}).has_value());
   EXPECT_FALSE(service_->OnLedgerFrame(channel::Type::kCommitted, AsBytes("short")).has_value());
   EXPECT_TRUE(service_->OnLedgerFrame(channel::Type::kCommitted, channel::EncodeCommitted({424242, 0, 1})).has_value());  // given up before
+}
+
+const std::string kNonce(64, 'a');
+
+TEST_F(ServiceTest, AnAttestationLeavesOnlyAfterItsAccessEntry) {
+  Start();
+  service_->OnRequest(Who(), Request("attest", {{"nonce", kNonce}}));
+  ASSERT_EQ(neighbours_.attests.size(), 1U);
+  EXPECT_EQ(HexOf(neighbours_.attests[0].nonce), kNonce);
+  EXPECT_TRUE(neighbours_.attests[0].demand);
+  EXPECT_TRUE(neighbours_.frames.empty());
+  const channel::AttestReply reply{neighbours_.attests[0].id, true, R"({"anchor":3})"};
+  EXPECT_TRUE(service_->OnLedgerFrame(channel::Type::kAttestAnswer, channel::EncodeAttestReply(reply)));
+  EXPECT_TRUE(neighbours_.answers.empty());
+  ASSERT_EQ(neighbours_.entries.size(), 1U);
+  EXPECT_EQ(neighbours_.entries[0]["action"], "attest");
+  CommitFrames();
+  EXPECT_EQ(neighbours_.answers.begin()->second.body, R"({"anchor":3})");
+}
+
+TEST_F(ServiceTest, AnAttestationNeedsANonceAPermissionAndALedgerThatAnswers) {
+  Start();
+  EXPECT_EQ(Call(Request("attest")).response->status, 400);
+  EXPECT_EQ(Call(Request("attest", {{"nonce", "12"}})).response->status, 400);
+  EXPECT_EQ(Call(Request("bundle", {{"range", "0..1"}})).response->status, 400);
+  EXPECT_TRUE(neighbours_.attests.empty());
+
+  const auto asked = [&](auto&& then) {
+    neighbours_.answers.clear();
+    service_->OnRequest(Who(), Request("attest", {{"nonce", kNonce}, {"anchor", "0"}}));
+    then();
+    Pump([&] {
+      CommitFrames();
+      return !neighbours_.answers.empty() && neighbours_.answers.begin()->second.ended;
+    });
+    EXPECT_EQ(neighbours_.answers.begin()->second.response->status, 503);
+  };
+  asked([&] {
+    EXPECT_FALSE(neighbours_.attests.back().demand);
+    const channel::AttestReply reply{neighbours_.attests.back().id, false, "the TPM is away"};
+    EXPECT_TRUE(service_->OnLedgerFrame(channel::Type::kAttestAnswer, channel::EncodeAttestReply(reply)));
+  });
+  EXPECT_NE(neighbours_.answers.begin()->second.body.find("the TPM is away"), std::string::npos);
+  asked([&] {
+    log_.clock.boottime_ns += Service::kAttestTimeoutNs;
+    service_->OnTick();
+  });
+  neighbours_.ledger_up = false;
+  asked([] {});
+}
+
+TEST_F(ServiceTest, WhoMayNotTakeBundlesGetsNoNonceThrough) {
+  const auto passwords = CreateFirstUsers(log_.state_dir(), people_, entropy_).value();
+  Start();
+  local_ = false;
+  token_ = SignIn("vera", passwords[1].password).response->headers.at("set-session");
+  for (const char* path : {"attest", "bundle"}) {
+    EXPECT_EQ(Call(Request(path, {{"nonce", kNonce}, {"range", "0..1"}})).response->status, 403) << path;
+  }
+  EXPECT_TRUE(neighbours_.attests.empty());
 }
 
 }  // namespace
