@@ -39,7 +39,6 @@ constexpr std::size_t kCertificateBytesMax = std::size_t{16} * 1024;
 constexpr int kAuthoritiesMax = 64;
 constexpr std::uint16_t kAlgRsa = 0x0001;
 constexpr std::uint16_t kAlgNull = 0x0010;
-constexpr std::uint64_t kDefaultExponent = 65'537;
 
 CertificatePtr Parse(ByteView der, std::size_t* used_bytes = nullptr) {
   if (der.size() > kCertificateBytesMax) return nullptr;
@@ -50,13 +49,9 @@ CertificatePtr Parse(ByteView der, std::size_t* used_bytes = nullptr) {
   return certificate;
 }
 
-struct RsaPublic {
-  ByteView modulus;
-  std::uint64_t exponent = kDefaultExponent;
-};
+}  // namespace
 
-// TPMT_PUBLIC of an RSA storage key (TPM 2.0 Library, Part 2, section 12.2.4).
-Result<RsaPublic> ParseRsa(ByteView tpm2b_public) {
+Result<RsaPublic> ParseRsaPublic(ByteView tpm2b_public) {
   BigReader outer(tpm2b_public);
   BigReader in(outer.Sized());
   const bool is_rsa = in.Int<std::uint16_t>() == kAlgRsa;
@@ -73,16 +68,25 @@ Result<RsaPublic> ParseRsa(ByteView tpm2b_public) {
   return out;
 }
 
-}  // namespace
-
 Result<Bytes> TrimCertificate(ByteView nv_contents) {
   std::size_t used_bytes = 0;
   if (!Parse(nv_contents, &used_bytes)) return Fail(Code::kInvalid, "the EK certificate in the TPM is not a certificate");
   return ToBytes(nv_contents.first(used_bytes));
 }
 
+Result<std::string> PemOfCertificate(ByteView certificate_der) {
+  const CertificatePtr certificate = Parse(certificate_der);
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  if (!certificate || !bio || PEM_write_bio_X509(bio.get(), certificate.get()) != 1) {
+    return Fail(Code::kInvalid, "not a certificate");
+  }
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return std::string(text, static_cast<std::size_t>(length));
+}
+
 Result<void> CheckEkCertificate(ByteView certificate_der, ByteView ek_public) {
-  STELE_TRY(const RsaPublic ek, ParseRsa(ek_public));
+  STELE_TRY(const RsaPublic ek, ParseRsaPublic(ek_public));
   const CertificatePtr certificate = Parse(certificate_der);
   if (!certificate) return Fail(Code::kInvalid, "the EK certificate is not a certificate");
   EVP_PKEY* key = X509_get0_pubkey(certificate.get());

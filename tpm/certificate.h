@@ -1,14 +1,24 @@
 // The endorsement key's X.509 certificate (TCG EK Credential Profile): does it belong to the key, and to a trusted maker?
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "appliance/base/bytes.h"
 
 namespace stele::tpm {
 
+// The RSA key in a TPM2B_PUBLIC (TPM 2.0 Library, Part 2, section 12.2.4); views point into it. kInvalid: not an RSA key.
+struct RsaPublic {
+  ByteView modulus;
+  std::uint64_t exponent = 65'537;
+};
+[[nodiscard]] Result<RsaPublic> ParseRsaPublic(ByteView tpm2b_public);
+
 // The certificate without the padding some TPMs keep behind it in NV. kInvalid when there is no certificate.
 [[nodiscard]] Result<Bytes> TrimCertificate(ByteView nv_contents);
+
+[[nodiscard]] Result<std::string> PemOfCertificate(ByteView certificate_der);  // kInvalid: not a certificate
 
 // kDenied unless the certificate's public key is the RSA key of `ek_public` (TPM2B_PUBLIC); kInvalid for bytes that are neither.
 [[nodiscard]] Result<void> CheckEkCertificate(ByteView certificate_der, ByteView ek_public);

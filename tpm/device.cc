@@ -8,6 +8,7 @@
 #include "tpm/attest.h"
 #include "tpm/big_endian.h"
 #include "tpm/esys.h"
+#include "tpm/examine.h"
 #include "tpm/names.h"
 
 namespace stele::tpm {
@@ -22,27 +23,6 @@ TPML_PCR_SELECTION SelectionOf(const PcrSelection& registers) {
   out.pcrSelections[0].sizeofSelect = static_cast<std::uint8_t>(registers.size());
   std::memcpy(out.pcrSelections[0].pcrSelect, registers.data(), registers.size());
   return out;
-}
-
-Result<void> CheckBank(Connection& connection, std::uint32_t anchor_pcr) {
-  TPMI_YES_NO more = 0;
-  TPMS_CAPABILITY_DATA* raw = nullptr;
-  const TSS2_RC rc = Esys_GetCapability(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_PCRS, 0, 1,
-                                        &more, &raw);
-  const EsysPtr<TPMS_CAPABILITY_DATA> data(raw);
-  STELE_TRY_VOID(connection.Check(rc, "list the PCR banks"));
-  const TPML_PCR_SELECTION& banks = data->data.assignedPCR;
-  const PcrSelection wanted = QuoteSelection(anchor_pcr);
-  for (std::uint32_t i = 0; i < banks.count && i < TPM2_NUM_PCR_BANKS; ++i) {
-    const TPMS_PCR_SELECTION& bank = banks.pcrSelections[i];
-    if (bank.hash != TPM2_ALG_SHA256 || bank.sizeofSelect < wanted.size()) continue;
-    bool all = true;
-    for (std::size_t octet = 0; octet < wanted.size(); ++octet) {
-      all = all && (bank.pcrSelect[octet] & wanted[octet]) == wanted[octet];
-    }
-    if (all) return {};
-  }
-  return Fail(Code::kDenied, "the TPM's sha256 PCR bank is not enabled: extending it would succeed and do nothing");
 }
 
 Result<Bytes> ReadKeyName(Connection& connection, const Handle& key) {

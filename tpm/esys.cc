@@ -163,9 +163,14 @@ Result<Bytes> NameOf(Connection& connection, const Handle& handle) {
   return ToBytes(ViewOf(name->name, name->size));
 }
 
-Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_key) {
+Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_key, SessionCipher cipher) {
   TPMT_SYM_DEF symmetric{};
   symmetric.algorithm = TPM2_ALG_NULL;
+  if (cipher == SessionCipher::kAes128Cfb) {
+    symmetric.algorithm = TPM2_ALG_AES;
+    symmetric.keyBits.aes = 128;
+    symmetric.mode.aes = TPM2_ALG_CFB;
+  }
   ESYS_TR value = ESYS_TR_NONE;
   STELE_TRY_VOID(connection.Check(Esys_StartAuthSession(connection.esys(), salt_key, ESYS_TR_NONE, ESYS_TR_NONE,
                                                         ESYS_TR_NONE, ESYS_TR_NONE, nullptr, type, &symmetric,
@@ -176,6 +181,12 @@ Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_k
       Esys_TRSess_SetAttributes(connection.esys(), value, TPMA_SESSION_CONTINUESESSION, TPMA_SESSION_CONTINUESESSION),
       "keep a TPM session"));
   return session;
+}
+
+Result<void> Encrypting(Connection& connection, const Handle& session, TPMA_SESSION what) {
+  return connection.Check(Esys_TRSess_SetAttributes(connection.esys(), session.get(), what,
+                                                    TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT),
+                          "encrypt a TPM session");
 }
 
 Result<IndexPublic> ReadIndexPublic(Connection& connection, const Handle& index) {

@@ -83,8 +83,13 @@ class Handle {
 [[nodiscard]] Result<Handle> OpenHandle(Connection& connection, std::uint32_t tpm_handle);
 [[nodiscard]] Result<Bytes> NameOf(Connection& connection, const Handle& handle);
 
-// SHA-256 sessions, salted to `salt_key` (ESYS_TR_NONE: unsalted), which stay until flushed.
-[[nodiscard]] Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_key);
+// SHA-256 sessions, salted to `salt_key` (ESYS_TR_NONE: unsalted), which stay until flushed. One with a cipher encrypts what
+// Encrypting() asks for; its key comes from the salt, so only the owner of the salt key can read it on the wire.
+enum class SessionCipher { kNone, kAes128Cfb };
+[[nodiscard]] Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_key,
+                                          SessionCipher cipher = SessionCipher::kNone);
+// From the next command on: TPMA_SESSION_DECRYPT the first parameter, TPMA_SESSION_ENCRYPT the first of the answer.
+[[nodiscard]] Result<void> Encrypting(Connection& connection, const Handle& session, TPMA_SESSION what);
 
 struct IndexPublic {
   Bytes name;

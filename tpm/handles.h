@@ -12,6 +12,7 @@ namespace stele::tpm {
 struct Handles {
   std::uint32_t ek = 0x81010001;       // RSA 2048 endorsement key (TCG EK Credential Profile, template L-1)
   std::uint32_t ak = 0x81015354;       // "ST": the attestation key, a child of the endorsement key
+  std::uint32_t storage = 0x81015355;  // parent of the sealed seed: ECC P-256 storage key of the owner hierarchy
   std::uint32_t counter = 0x01815301;  // C, an NV counter: how many anchors there were
   std::uint32_t index = 0x01815302;    // X, an NV extend index: the chain of all anchors
 };

@@ -1,10 +1,10 @@
 #include "tpm/provision.h"
 
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <tss2/tss2_mu.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 #include "appliance/base/hash.h"
@@ -13,7 +13,7 @@
 #include "tpm/certificate.h"
 #include "tpm/esys.h"
 #include "tpm/names.h"
-#include "tpm/signing.h"
+#include "tpm/seal.h"
 
 namespace stele::tpm {
 namespace {
@@ -72,114 +72,172 @@ TPM2B_NV_PUBLIC NvTemplate(std::uint32_t handle, std::uint32_t attributes, const
   return out;
 }
 
-std::string TrimmedText(std::string text) {
-  text.erase(std::remove_if(text.begin(), text.end(), [](char c) { return c < 0x20 || c == 0x7f; }), text.end());
-  while (!text.empty() && text.back() == ' ') text.pop_back();
-  while (!text.empty() && text.front() == ' ') text.erase(text.begin());
-  return text;
-}
-
-std::string FourCharacters(std::uint32_t value) {
-  std::string out;
-  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>((value >> shift) & 0xff));
-  return out;
-}
-
-Result<std::uint32_t> Property(Connection& connection, std::uint32_t property) {
-  TPMI_YES_NO more = 0;
-  TPMS_CAPABILITY_DATA* raw = nullptr;
-  const TSS2_RC rc = Esys_GetCapability(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                        TPM2_CAP_TPM_PROPERTIES, property, 1, &more, &raw);
-  const EsysPtr<TPMS_CAPABILITY_DATA> data(raw);
-  STELE_TRY_VOID(connection.Check(rc, "ask the TPM who made it"));
-  const TPML_TAGGED_TPM_PROPERTY& list = data->data.tpmProperties;
-  return list.count == 1 && list.tpmProperty[0].property == property ? list.tpmProperty[0].value : 0;
-}
-
 Result<Bytes> PublicOf(Connection& connection, const Handle& key) {
   TPM2B_PUBLIC* raw_public = nullptr;
   TPM2B_NAME* raw_name = nullptr;
   TPM2B_NAME* raw_qualified = nullptr;
-  const TSS2_RC rc = Esys_ReadPublic(connection.esys(), key.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &raw_public,
-                                     &raw_name, &raw_qualified);
+  const TSS2_RC rc = Esys_ReadPublic(connection.esys(), key.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                     &raw_public, &raw_name, &raw_qualified);
   const EsysPtr<TPM2B_PUBLIC> area(raw_public);
   const EsysPtr<TPM2B_NAME> name(raw_name);
   const EsysPtr<TPM2B_NAME> qualified(raw_qualified);
   STELE_TRY_VOID(connection.Check(rc, "read a key's public area"));
   std::array<std::uint8_t, sizeof(TPM2B_PUBLIC)> marshalled{};
   std::size_t size = 0;
-  STELE_TRY_VOID(connection.Check(
-      Tss2_MU_TPM2B_PUBLIC_Marshal(area.get(), marshalled.data(), marshalled.size(), &size), "read a key's public area"));
+  STELE_TRY_VOID(connection.Check(Tss2_MU_TPM2B_PUBLIC_Marshal(area.get(), marshalled.data(), marshalled.size(), &size),
+                                  "read a key's public area"));
   return ToBytes(ViewOf(marshalled.data(), size));
 }
 
-// Binds a policy authorisation to one command: H(command code || Names || parameters) (Part 1, section 16.7).
-Hash CommandHash(std::uint32_t code, ByteView index_name, ByteView parameters) {
-  Bytes code_bytes;
-  BigWriter(code_bytes).Int(code);
-  return Sha256Of({code_bytes, index_name, index_name, parameters});
+Result<ESYS_TR> CreatePrimary(Connection& connection, ESYS_TR hierarchy, const TPM2B_PUBLIC& area, const char* what) {
+  const TPM2B_SENSITIVE_CREATE sensitive{};
+  const TPM2B_DATA outside{};
+  const TPML_PCR_SELECTION pcrs{};
+  ESYS_TR primary = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection.Check(
+      Esys_CreatePrimary(connection.esys(), hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &area,
+                         &outside, &pcrs, &primary, nullptr, nullptr, nullptr, nullptr),
+      what));
+  return primary;
 }
 
-class Provisioner {
- public:
-  Provisioner(std::unique_ptr<Connection> connection, const ProvisionOptions& options)
-      : connection_(std::move(connection)), options_(options) {}
-
-  Result<ProvisionResult> Run(Entropy& entropy);
-
- private:
-  [[nodiscard]] ESYS_CONTEXT* esys() const { return connection_->esys(); }
-  Result<void> RefuseExisting(std::uint32_t handle, const char* what);
-  Result<void> DescribeTpm(ProvisionResult& out);
-  Result<void> FindEk(ProvisionResult& out);
-  Result<Bytes> ReadEkCertificate();
-  Result<Handle> EkAuthorisation();
-  Result<void> MakeAk(ProvisionResult& out);
-  Result<Handle> DefineIndex(const TPM2B_NV_PUBLIC& area, bool& made, const char* what);
-  Result<Handle> FirstWriteSession(const Handle& index, std::uint32_t code, ByteView parameters);
-  Result<void> MakeCounter();
-  Result<void> MakeIndex(const Hash& genesis);
-  Result<void> ReadBack(ProvisionResult& out);
-  void Undo();
-
-  std::unique_ptr<Connection> connection_;  // outlives the handles below
-  const ProvisionOptions& options_;
-  WritePolicy policy_;
-  Handle ek_;
-  bool made_ak_ = false;
-  bool made_counter_ = false;
-  bool made_index_ = false;
-};
-
-Result<void> Provisioner::RefuseExisting(std::uint32_t handle, const char* what) {
-  const auto found = OpenHandle(*connection_, handle);
-  if (!found && found.error().code == Code::kNotFound) return {};
-  if (!found) return tl::unexpected(found.error());
-  char hex[16];
-  (void)std::snprintf(hex, sizeof hex, "0x%08x", handle);
-  return Fail(Code::kDenied, std::string(what) + " already exists at " + hex +
-                                 ": this TPM is provisioned; remove it or choose other handles");
+// The provisioning key as a transient object, to verify a signature in the TPM.
+Result<Handle> LoadVerifier(Connection& connection, std::string_view public_pem) {
+  STELE_TRY(const Bytes area, ExternalPublicArea(public_pem));
+  TPM2B_PUBLIC external{};
+  std::size_t offset = 0;
+  STELE_TRY_VOID(connection.Check(Tss2_MU_TPMT_PUBLIC_Unmarshal(reinterpret_cast<const std::uint8_t*>(area.data()),
+                                                                area.size(), &offset, &external.publicArea),
+                                  "hand the provisioning key to the TPM"));
+  ESYS_TR loaded = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection.Check(Esys_LoadExternal(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                    nullptr, &external, ESYS_TR_RH_NULL, &loaded),
+                                  "hand the provisioning key to the TPM"));
+  return Handle(connection, loaded, Handle::End::kFlush);
 }
 
-Result<void> Provisioner::DescribeTpm(ProvisionResult& out) {
-  STELE_TRY(const std::uint32_t manufacturer, Property(*connection_, TPM2_PT_MANUFACTURER));
-  out.manufacturer = TrimmedText(FourCharacters(manufacturer));
-  std::string vendor;
-  for (std::uint32_t i = 0; i < 4; ++i) {
-    STELE_TRY(const std::uint32_t part, Property(*connection_, TPM2_PT_VENDOR_STRING_1 + i));
-    vendor += FourCharacters(part);
+TPMT_SIGNATURE TpmSignature(const EcSignature& signature) {
+  TPMT_SIGNATURE out{};
+  out.sigAlg = TPM2_ALG_ECDSA;
+  TPMS_SIGNATURE_ECDSA& ecdsa = out.signature.ecdsa;
+  ecdsa.hash = TPM2_ALG_SHA256;
+  ecdsa.signatureR.size = kHashBytes;
+  ecdsa.signatureS.size = kHashBytes;
+  std::memcpy(ecdsa.signatureR.buffer, signature.r.data(), kHashBytes);
+  std::memcpy(ecdsa.signatureS.buffer, signature.s.data(), kHashBytes);
+  return out;
+}
+
+// What was made must be what was meant: Names as computed, values as computed, quote and certificates verified with the
+// code an auditor runs.
+Result<Provisioning::Evidence> VerifyMade(Tpm& device, const Hash& challenge, ProvisionResult& out) {
+  STELE_TRY(out.identity, device.Identity());
+  STELE_TRY(const Bytes counter_name, WrittenCounterName(out.handles, out.provisioning_public_pem));
+  STELE_TRY(const Bytes index_name, WrittenIndexName(out.handles, out.provisioning_public_pem));
+  STELE_TRY(const AttestationKey ak, ParseAttestationKey(out.ak_public));
+  if (out.identity.counter_name != counter_name || out.identity.index_name != index_name ||
+      out.identity.ak_name != ak.name || out.identity.ek_name != NameOfPublicArea(ByteView(out.ek_public).subspan(2))) {
+    return Fail(Code::kTpm, "the TPM made other objects than it was asked for");
   }
-  out.vendor = TrimmedText(std::move(vendor));
-  STELE_TRY(const std::uint64_t high, Property(*connection_, TPM2_PT_FIRMWARE_VERSION_1));
-  STELE_TRY(const std::uint64_t low, Property(*connection_, TPM2_PT_FIRMWARE_VERSION_2));
-  out.firmware_version = (high << 32) | low;
-  // libtpms says "IBM" and "SW   TPM", the reference simulator "XYZ " or "MSFT" and "xCG fTPM".
-  out.software_tpm = out.vendor.rfind("SW", 0) == 0 || out.manufacturer == "IBM" || out.manufacturer == "XYZ" ||
-                     out.vendor.find("xCG") != std::string::npos;
+  STELE_TRY(out.counter_start, device.ReadCounter());
+  STELE_TRY(out.index_start, device.ReadIndex());
+  if (out.index_start != GenesisIndexValue(out.genesis_random)) {
+    return Fail(Code::kTpm, "the anchor index does not hold its first value");
+  }
+  STELE_TRY(const TpmClock clock, device.ReadClock());
+  out.reset_count = clock.reset_count;
+  const Bytes qualified = QualifiedNameOf(out.identity.ek_name, out.identity.ak_name);
+  const Signer signer{out.ak_public_pem, qualified};
+  Provisioning::Evidence evidence;
+  STELE_TRY(evidence.quote, device.Quote(challenge));
+  STELE_TRY_VOID(VerifyQuote(evidence.quote, signer, challenge, out.pcr));
+  STELE_TRY(evidence.counter, device.CertifyCounter(challenge));
+  STELE_TRY(const auto counter, VerifyCounter(evidence.counter, signer, challenge, counter_name));
+  STELE_TRY(evidence.index, device.CertifyIndex(challenge));
+  STELE_TRY(const auto index, VerifyIndex(evidence.index, signer, challenge, index_name));
+  if (counter.value != out.counter_start || index.value != out.index_start) {
+    return Fail(Code::kTpm, "the TPM certifies other values than it reads");
+  }
+  return evidence;
+}
+
+Result<bool> PlatformOff(Connection& connection) {
+  const TSS2_RC rc = Esys_HierarchyControl(connection.esys(), ESYS_TR_RH_PLATFORM, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                           ESYS_TR_NONE, ESYS_TR_RH_PLATFORM, TPM2_NO);
+  if ((rc & TSS2_RC_LAYER_MASK) != 0) STELE_TRY_VOID(connection.Check(rc, "disable the platform hierarchy"));
+  return rc == TSS2_RC_SUCCESS;
+}
+
+// On a device of its own, gone when this returns.
+Result<Provisioning::Evidence> VerifyOn(UniqueFd connection, AnchorConfig config, const Hash& challenge,
+                                        ProvisionResult& out) {
+  STELE_TRY(const auto device, AnchorDevice::Open(std::move(connection), std::move(config)));
+  return VerifyMade(*device, challenge, out);
+}
+
+}  // namespace
+
+Result<Hash> FirstWriteCommandHash(FirstWrite which, const Handles& handles, std::string_view provisioning_public_pem,
+                                   const Hash& genesis_random) {
+  STELE_TRY(const WritePolicy policy, WritePolicyOf(provisioning_public_pem));
+  const bool counter = which == FirstWrite::kCounter;
+  const Bytes name = counter ? NvName(handles.counter, kCounterAttributes, policy.policy, sizeof(std::uint64_t))
+                             : NvName(handles.index, kIndexAttributes, policy.policy, kHashBytes);
+  Bytes code;
+  BigWriter(code).Int(std::uint32_t{counter ? TPM2_CC_NV_Increment : TPM2_CC_NV_Extend});
+  Bytes parameters;
+  if (!counter) BigWriter(parameters).Sized(GenesisDigest(genesis_random));
+  return Sha256Of({code, name, name, parameters});  // Part 1, section 16.7
+}
+
+Bytes FirstWriteMessage(ByteView nonce, const Hash& command_hash) {
+  Bytes message = ToBytes(nonce);
+  BigWriter(message).Int(std::uint32_t{0});
+  Append(message, command_hash);
+  return message;
+}
+
+Provisioning::Provisioning(std::unique_ptr<Connection> connection, ProvisionPlan plan)
+    : connection_(std::move(connection)), plan_(std::move(plan)) {}
+
+Result<std::unique_ptr<Provisioning>> Provisioning::Open(UniqueFd connection, ProvisionPlan plan, Entropy& entropy) {
+  if (!IsAnchorPcr(plan.pcr)) return Fail(Code::kInvalid, "the anchor's PCR must be 8, 13 or 14");
+  STELE_TRY(const WritePolicy policy, WritePolicyOf(plan.provisioning_public_pem));
+  STELE_TRY(auto opened, Connection::Open(std::move(connection), plan.timeout_ms));
+  std::unique_ptr<Provisioning> out(
+      new Provisioning(std::move(opened), std::move(plan)));  // NOLINT: private constructor
+  out->policy_ = policy;
+  out->out_.pcr = out->plan_.pcr;
+  out->out_.handles = out->plan_.handles;
+  out->out_.provisioning_public_pem = out->plan_.provisioning_public_pem;
+  entropy.Fill(out->out_.genesis_random);
+  return out;
+}
+
+Provisioning::~Provisioning() {
+  if (!finished_) Undo();
+}
+
+Result<TpmFacts> Provisioning::Examine() {
+  STELE_TRY(TpmFacts facts, tpm::Examine(*connection_, plan_.handles, plan_.pcr));
+  out_.manufacturer = facts.manufacturer;
+  out_.vendor = facts.vendor;
+  out_.firmware_version = facts.firmware_version;
+  out_.software_tpm = facts.software_tpm;
+  return facts;
+}
+
+Result<void> Provisioning::TakeOver() {
+  STELE_TRY(const TpmFacts facts, Examine());
+  if (facts.owner_auth_set || facts.clear_disabled) {
+    return Fail(Code::kDenied, "this TPM is locked down: what it holds is no left-over of an interrupted attempt");
+  }
+  const Handles& handles = plan_.handles;
+  made_ = {handles.storage, handles.ak, handles.counter, handles.index};
   return {};
 }
 
-Result<Bytes> Provisioner::ReadEkCertificate() {
+Result<Bytes> Provisioning::ReadEkCertificate() {
   auto index = OpenHandle(*connection_, kEkCertificateIndex);
   if (!index && index.error().code == Code::kNotFound) return Bytes{};
   if (!index) return tl::unexpected(index.error());
@@ -200,39 +258,39 @@ Result<Bytes> Provisioner::ReadEkCertificate() {
   return TrimCertificate(contents);
 }
 
+Result<Handle> Provisioning::Persist(const Handle& transient, std::uint32_t handle, const char* what) {
+  ESYS_TR persistent = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection_->Check(Esys_EvictControl(esys(), ESYS_TR_RH_OWNER, transient.get(), ESYS_TR_PASSWORD,
+                                                      ESYS_TR_NONE, ESYS_TR_NONE, handle, &persistent),
+                                    what));
+  made_.push_back(handle);
+  return Handle(*connection_, persistent, Handle::End::kForget);
+}
+
 // swtpm_setup and most firmware leave the EK persisted; otherwise it is made again from its seed: the same key.
-Result<void> Provisioner::FindEk(ProvisionResult& out) {
-  auto found = OpenHandle(*connection_, options_.handles.ek);
+Result<void> Provisioning::FindEk() {
+  auto found = OpenHandle(*connection_, plan_.handles.ek);
   if (!found && found.error().code != Code::kNotFound) return tl::unexpected(found.error());
   if (found) {
     ek_ = std::move(*found);
   } else {
-    const TPM2B_SENSITIVE_CREATE sensitive{};
-    const TPM2B_PUBLIC area = EkTemplate();
-    const TPM2B_DATA outside{};
-    const TPML_PCR_SELECTION pcrs{};
-    ESYS_TR primary = ESYS_TR_NONE;
-    STELE_TRY_VOID(connection_->Check(
-        Esys_CreatePrimary(esys(), ESYS_TR_RH_ENDORSEMENT, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
-                           &area, &outside, &pcrs, &primary, nullptr, nullptr, nullptr, nullptr),
-        "make the endorsement key"));
+    STELE_TRY(const ESYS_TR primary,
+              CreatePrimary(*connection_, ESYS_TR_RH_ENDORSEMENT, EkTemplate(), "make the endorsement key"));
     const Handle transient(*connection_, primary, Handle::End::kFlush);
-    ESYS_TR persistent = ESYS_TR_NONE;
-    STELE_TRY_VOID(connection_->Check(Esys_EvictControl(esys(), ESYS_TR_RH_OWNER, primary, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                                        ESYS_TR_NONE, options_.handles.ek, &persistent),
-                                      "keep the endorsement key"));
-    ek_ = Handle(*connection_, persistent, Handle::End::kForget);
+    STELE_TRY(ek_, Persist(transient, plan_.handles.ek, "keep the endorsement key"));
+    made_.pop_back();  // it was the TPM's all along: nothing to undo
   }
-  STELE_TRY(out.ek_public, PublicOf(*connection_, ek_));
-  STELE_TRY(out.ek_certificate_der, ReadEkCertificate());
-  if (!out.ek_certificate_der.empty()) {
-    STELE_TRY_VOID(CheckEkCertificate(out.ek_certificate_der, out.ek_public));
+  STELE_TRY(out_.ek_public, PublicOf(*connection_, ek_));
+  STELE_TRY(out_.identity.ek_name, NameOf(*connection_, ek_));
+  STELE_TRY(out_.ek_certificate_der, ReadEkCertificate());
+  if (!out_.ek_certificate_der.empty()) {
+    STELE_TRY_VOID(CheckEkCertificate(out_.ek_certificate_der, out_.ek_public));
   }
   return {};
 }
 
 // Using the EK as a parent needs its policy: knowledge of the endorsement authorisation, empty before lock-down.
-Result<Handle> Provisioner::EkAuthorisation() {
+Result<Handle> Provisioning::EkAuthorisation() {
   STELE_TRY(Handle session, StartSession(*connection_, TPM2_SE_POLICY, ESYS_TR_NONE));
   TPM2B_TIMEOUT* timeout = nullptr;
   TPMT_TK_AUTH* ticket = nullptr;
@@ -244,7 +302,15 @@ Result<Handle> Provisioner::EkAuthorisation() {
   return session;
 }
 
-Result<void> Provisioner::MakeAk(ProvisionResult& out) {
+Result<void> Provisioning::MakeStorageKey() {
+  STELE_TRY(const ESYS_TR primary,
+            CreatePrimary(*connection_, ESYS_TR_RH_OWNER, StorageTemplate(), "make the storage key"));
+  const Handle transient(*connection_, primary, Handle::End::kFlush);
+  STELE_TRY(storage_, Persist(transient, plan_.handles.storage, "keep the storage key"));
+  return {};
+}
+
+Result<void> Provisioning::MakeAk() {
   const TPM2B_SENSITIVE_CREATE sensitive{};
   const TPM2B_PUBLIC area = AkTemplate();
   const TPM2B_DATA outside{};
@@ -253,10 +319,10 @@ Result<void> Provisioner::MakeAk(ProvisionResult& out) {
   TPM2B_PUBLIC* raw_public = nullptr;
   {
     STELE_TRY(const Handle session, EkAuthorisation());
-    STELE_TRY_VOID(connection_->Check(
-        Esys_Create(esys(), ek_.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &area, &outside, &pcrs,
-                    &raw_private, &raw_public, nullptr, nullptr, nullptr),
-        "make the attestation key"));
+    STELE_TRY_VOID(
+        connection_->Check(Esys_Create(esys(), ek_.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &area,
+                                       &outside, &pcrs, &raw_private, &raw_public, nullptr, nullptr, nullptr),
+                           "make the attestation key"));
   }
   const EsysPtr<TPM2B_PRIVATE> private_part(raw_private);
   const EsysPtr<TPM2B_PUBLIC> public_part(raw_public);
@@ -268,211 +334,210 @@ Result<void> Provisioner::MakeAk(ProvisionResult& out) {
                                       "load the attestation key"));
   }
   const Handle transient(*connection_, loaded, Handle::End::kFlush);
-  ESYS_TR persistent = ESYS_TR_NONE;
-  STELE_TRY_VOID(connection_->Check(Esys_EvictControl(esys(), ESYS_TR_RH_OWNER, loaded, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                                      ESYS_TR_NONE, options_.handles.ak, &persistent),
-                                    "keep the attestation key"));
-  made_ak_ = true;
-  const Handle kept(*connection_, persistent, Handle::End::kForget);
-  STELE_TRY(out.ak_public, PublicOf(*connection_, kept));
-  STELE_TRY(AttestationKey key, ParseAttestationKey(out.ak_public));
-  out.ak_public_pem = std::move(key.public_pem);
+  STELE_TRY(ak_, Persist(transient, plan_.handles.ak, "keep the attestation key"));
+  STELE_TRY(out_.ak_public, PublicOf(*connection_, ak_));
+  STELE_TRY(AttestationKey key, ParseAttestationKey(out_.ak_public));
+  out_.ak_public_pem = std::move(key.public_pem);
+  out_.identity.ak_name = std::move(key.name);
   return {};
 }
 
-Result<Handle> Provisioner::DefineIndex(const TPM2B_NV_PUBLIC& area, bool& made, const char* what) {
+Result<void> Provisioning::MakeKeys() {
+  STELE_TRY(const TpmFacts facts, Examine());
+  if (!facts.present.empty()) {
+    return Fail(Code::kDenied,
+                facts.present.front() + " already exists: this TPM is provisioned; clear it or choose other handles");
+  }
+  if (!facts.missing_commands.empty()) {
+    return Fail(Code::kDenied, "this TPM cannot do " + facts.missing_commands.front() + ", which Stele needs");
+  }
+  STELE_TRY_VOID(FindEk());
+  STELE_TRY_VOID(MakeStorageKey());
+  return MakeAk();
+}
+
+Result<Handle> Provisioning::DefineIndex(FirstWrite which) {
+  const bool counter = which == FirstWrite::kCounter;
+  const std::uint32_t handle = counter ? plan_.handles.counter : plan_.handles.index;
+  const TPM2B_NV_PUBLIC area = counter ? NvTemplate(handle, kCounterAttributes, policy_.policy, sizeof(std::uint64_t))
+                                       : NvTemplate(handle, kIndexAttributes, policy_.policy, kHashBytes);
   const TPM2B_AUTH empty{};
   ESYS_TR index = ESYS_TR_NONE;
   STELE_TRY_VOID(connection_->Check(Esys_NV_DefineSpace(esys(), ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
                                                         ESYS_TR_NONE, &empty, &area, &index),
-                                    what));
-  made = true;
+                                    counter ? "make the anchor counter" : "make the anchor index"));
+  made_.push_back(handle);
   return Handle(*connection_, index, Handle::End::kForget);
 }
 
-// The second branch of the write policy: NvWritten(NO), then the provisioning key's signature over this session's nonce and
-// this one command.
-Result<Handle> Provisioner::FirstWriteSession(const Handle& index, std::uint32_t code, ByteView parameters) {
-  STELE_TRY(const Bytes index_name, NameOf(*connection_, index));
+// The session of a first write stays open until the provisioning key has signed its nonce; the TPM keeps the nonce
+// until the session is used for the write itself (Part 1, section 17.6.3.2).
+Result<Handle> Provisioning::StartFirstWrite(Bytes& nonce) {
   STELE_TRY(Handle session, StartSession(*connection_, TPM2_SE_POLICY, ek_.get()));
-  STELE_TRY_VOID(connection_->Check(
-      Esys_PolicyNvWritten(esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_NO),
-      "satisfy the first-write policy"));
-
-  STELE_TRY(const std::string public_pem, PublicPemOf(options_.provisioning_key_pem));
-  STELE_TRY(const Bytes area, ExternalPublicArea(public_pem));
-  TPM2B_PUBLIC external{};
-  std::size_t offset = 0;
-  STELE_TRY_VOID(connection_->Check(
-      Tss2_MU_TPMT_PUBLIC_Unmarshal(reinterpret_cast<const std::uint8_t*>(area.data()), area.size(), &offset,
-                                    &external.publicArea),
-      "hand the provisioning key to the TPM"));
-  ESYS_TR loaded = ESYS_TR_NONE;
-  STELE_TRY_VOID(connection_->Check(Esys_LoadExternal(esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, nullptr, &external,
-                                                      ESYS_TR_RH_NULL, &loaded),
-                                    "hand the provisioning key to the TPM"));
-  const Handle key(*connection_, loaded, Handle::End::kFlush);
-
+  STELE_TRY_VOID(
+      connection_->Check(Esys_PolicyNvWritten(esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_NO),
+                         "begin the first-write policy"));
   TPM2B_NONCE* raw_nonce = nullptr;
-  const TSS2_RC nonce_rc = Esys_TRSess_GetNonceTPM(esys(), session.get(), &raw_nonce);
-  const EsysPtr<TPM2B_NONCE> nonce(raw_nonce);
-  STELE_TRY_VOID(connection_->Check(nonce_rc, "read a session's nonce"));
-  // aHash = H(nonceTPM || expiration || cpHashA || policyRef) (Part 3, section 23.3)
-  const Hash command = CommandHash(code, index_name, parameters);
-  Bytes to_sign = ToBytes(ViewOf(nonce->buffer, nonce->size));
-  BigWriter(to_sign).Int(std::uint32_t{0});
-  Append(to_sign, command);
-  STELE_TRY(const EcSignature signature, SignRaw(options_.provisioning_key_pem, to_sign));
-  TPMT_SIGNATURE signed_by_key{};
-  signed_by_key.sigAlg = TPM2_ALG_ECDSA;
-  TPMS_SIGNATURE_ECDSA& ecdsa = signed_by_key.signature.ecdsa;
-  ecdsa.hash = TPM2_ALG_SHA256;
-  ecdsa.signatureR.size = kHashBytes;
-  ecdsa.signatureS.size = kHashBytes;
-  std::memcpy(ecdsa.signatureR.buffer, signature.r.data(), kHashBytes);
-  std::memcpy(ecdsa.signatureS.buffer, signature.s.data(), kHashBytes);
+  const TSS2_RC rc = Esys_TRSess_GetNonceTPM(esys(), session.get(), &raw_nonce);
+  const EsysPtr<TPM2B_NONCE> from_tpm(raw_nonce);
+  STELE_TRY_VOID(connection_->Check(rc, "read a session's nonce"));
+  nonce = ToBytes(ViewOf(from_tpm->buffer, from_tpm->size));
+  return session;
+}
+
+Result<Provisioning::Nonces> Provisioning::DefineRegisters() {
+  STELE_TRY(counter_, DefineIndex(FirstWrite::kCounter));
+  STELE_TRY(index_, DefineIndex(FirstWrite::kIndex));
+  STELE_TRY(counter_session_, StartFirstWrite(nonces_.counter));
+  STELE_TRY(index_session_, StartFirstWrite(nonces_.index));
+  return nonces_;
+}
+
+Result<Hash> Provisioning::Activate(const Credential& credential) {
+  TPM2B_ID_OBJECT blob{};
+  TPM2B_ENCRYPTED_SECRET secret{};
+  if (credential.blob.size() > sizeof blob.credential || credential.secret.size() > sizeof secret.secret) {
+    return Fail(Code::kInvalid, "the credential is too long");
+  }
+  blob.size = static_cast<std::uint16_t>(credential.blob.size());
+  std::memcpy(blob.credential, credential.blob.data(), credential.blob.size());
+  secret.size = static_cast<std::uint16_t>(credential.secret.size());
+  std::memcpy(secret.secret, credential.secret.data(), credential.secret.size());
+  STELE_TRY(const Handle session, EkAuthorisation());
+  TPM2B_DIGEST* raw = nullptr;
+  const TSS2_RC rc = Esys_ActivateCredential(esys(), ak_.get(), ek_.get(), ESYS_TR_PASSWORD, session.get(),
+                                             ESYS_TR_NONE, &blob, &secret, &raw);
+  const EsysPtr<TPM2B_DIGEST> unwrapped(raw);
+  const auto activated = connection_->Check(rc, "unwrap the enroller's credential (for another TPM or another key?)");
+  if (!activated && activated.error().code == Code::kTpm && connection_->alive()) {
+    return Fail(Code::kDenied, activated.error().context, rc);
+  }
+  STELE_TRY_VOID(activated);
+  Hash out{};
+  if (unwrapped->size != out.size()) return Fail(Code::kDenied, "the credential holds something else than a key");
+  std::memcpy(out.data(), unwrapped->buffer, out.size());
+  OPENSSL_cleanse(unwrapped.get(), sizeof *unwrapped);
+  return out;
+}
+
+// The second branch of the write policy: NvWritten(NO), then the provisioning key's signature over this session's nonce
+// and this one command.
+Result<void> Provisioning::SatisfyFirstWrite(const Handle& session, FirstWrite which, ByteView nonce,
+                                             const EcSignature& signature) {
+  STELE_TRY(const Hash command,
+            FirstWriteCommandHash(which, plan_.handles, plan_.provisioning_public_pem, out_.genesis_random));
+  STELE_TRY(const Handle key, LoadVerifier(*connection_, plan_.provisioning_public_pem));
+  TPM2B_NONCE tpm_nonce{};
+  tpm_nonce.size = static_cast<std::uint16_t>(nonce.size());
+  std::memcpy(tpm_nonce.buffer, nonce.data(), nonce.size());
+  const TPMT_SIGNATURE signed_by_key = TpmSignature(signature);
   const TPM2B_DIGEST command_hash = DigestOf(command);
   TPM2B_TIMEOUT* timeout = nullptr;
   TPMT_TK_AUTH* ticket = nullptr;
-  const TSS2_RC rc =
-      Esys_PolicySigned(esys(), key.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, nonce.get(),
-                        &command_hash, nullptr, 0, &signed_by_key, &timeout, &ticket);
+  const TSS2_RC rc = Esys_PolicySigned(esys(), key.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                       &tpm_nonce, &command_hash, nullptr, 0, &signed_by_key, &timeout, &ticket);
   const EsysPtr<TPM2B_TIMEOUT> free_timeout(timeout);
   const EsysPtr<TPMT_TK_AUTH> free_ticket(ticket);
-  STELE_TRY_VOID(connection_->Check(rc, "satisfy the first-write policy"));
-
+  STELE_TRY_VOID(connection_->Check(rc, "satisfy the first-write policy: the provisioning key's signature"));
   TPML_DIGEST branches{};
   branches.count = 2;
   branches.digests[0] = DigestOf(policy_.written);
   branches.digests[1] = DigestOf(policy_.first);
+  return connection_->Check(Esys_PolicyOR(esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &branches),
+                            "satisfy the first-write policy");
+}
+
+Result<void> Provisioning::WriteFirst(const EcSignature& counter, const EcSignature& index) {
+  STELE_TRY_VOID(SatisfyFirstWrite(counter_session_, FirstWrite::kCounter, nonces_.counter, counter));
   STELE_TRY_VOID(connection_->Check(
-      Esys_PolicyOR(esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &branches),
-      "satisfy the first-write policy"));
-  return session;
-}
-
-Result<void> Provisioner::MakeCounter() {
-  const TPM2B_NV_PUBLIC area = NvTemplate(options_.handles.counter, kCounterAttributes, policy_.policy, 8);
-  STELE_TRY(const Handle counter, DefineIndex(area, made_counter_, "make the anchor counter"));
-  STELE_TRY(const Handle session, FirstWriteSession(counter, TPM2_CC_NV_Increment, {}));
-  return connection_->Check(
-      Esys_NV_Increment(esys(), counter.get(), counter.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE),
-      "start the anchor counter");
-}
-
-Result<void> Provisioner::MakeIndex(const Hash& genesis) {
-  const TPM2B_NV_PUBLIC area = NvTemplate(options_.handles.index, kIndexAttributes, policy_.policy, kHashBytes);
-  STELE_TRY(const Handle index, DefineIndex(area, made_index_, "make the anchor index"));
-  Bytes parameters;
-  BigWriter(parameters).Sized(genesis);
-  STELE_TRY(const Handle session, FirstWriteSession(index, TPM2_CC_NV_Extend, parameters));
-  const TPM2B_MAX_NV_BUFFER data = NvData(genesis);
-  return connection_->Check(
-      Esys_NV_Extend(esys(), index.get(), index.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, &data),
-      "start the anchor index");
-}
-
-// What was made must be what was meant: Names as computed, values as computed, quote and certificates verified with the code
-// an auditor runs (some chips lack NV_Certify: better known now than at the first anchor).
-Result<void> VerifyMade(Tpm& device, ProvisionResult& out) {
-  STELE_TRY(out.identity, device.Identity());
-  STELE_TRY(const Bytes counter_name, WrittenCounterName(out.handles, out.provisioning_public_pem));
-  STELE_TRY(const Bytes index_name, WrittenIndexName(out.handles, out.provisioning_public_pem));
-  STELE_TRY(const AttestationKey ak, ParseAttestationKey(out.ak_public));
-  if (out.identity.counter_name != counter_name || out.identity.index_name != index_name ||
-      out.identity.ak_name != ak.name || out.identity.ek_name != NameOfPublicArea(ByteView(out.ek_public).subspan(2))) {
-    return Fail(Code::kTpm, "the TPM made other objects than it was asked for");
-  }
-  STELE_TRY(out.counter_start, device.ReadCounter());
-  STELE_TRY(out.index_start, device.ReadIndex());
-  if (out.index_start != GenesisIndexValue(out.genesis_random)) {
-    return Fail(Code::kTpm, "the anchor index does not hold its first value");
-  }
-  STELE_TRY(const TpmClock clock, device.ReadClock());
-  out.reset_count = clock.reset_count;
-  const Hash challenge = Sha256Of({AsBytes("stele/provision-check/v1"), out.genesis_random});
-  const Bytes qualified = QualifiedNameOf(out.identity.ek_name, out.identity.ak_name);
-  const Signer signer{out.ak_public_pem, qualified};
-  STELE_TRY(const TpmAttestation quote, device.Quote(challenge));
-  STELE_TRY_VOID(VerifyQuote(quote, signer, challenge, out.pcr));
-  STELE_TRY(const TpmAttestation of_counter, device.CertifyCounter(challenge));
-  STELE_TRY(const auto counter, VerifyCounter(of_counter, signer, challenge, counter_name));
-  STELE_TRY(const TpmAttestation of_index, device.CertifyIndex(challenge));
-  STELE_TRY(const auto index, VerifyIndex(of_index, signer, challenge, index_name));
-  if (counter.value != out.counter_start || index.value != out.index_start) {
-    return Fail(Code::kTpm, "the TPM certifies other values than it reads");
-  }
+      Esys_NV_Increment(esys(), counter_.get(), counter_.get(), counter_session_.get(), ESYS_TR_NONE, ESYS_TR_NONE),
+      "start the anchor counter"));
+  counter_session_.reset();
+  STELE_TRY_VOID(SatisfyFirstWrite(index_session_, FirstWrite::kIndex, nonces_.index, index));
+  const TPM2B_MAX_NV_BUFFER data = NvData(GenesisDigest(out_.genesis_random));
+  STELE_TRY_VOID(connection_->Check(
+      Esys_NV_Extend(esys(), index_.get(), index_.get(), index_session_.get(), ESYS_TR_NONE, ESYS_TR_NONE, &data),
+      "start the anchor index"));
+  index_session_.reset();
   return {};
 }
 
-// On a device of its own, gone when this returns.
-Result<void> VerifyOn(UniqueFd connection, AnchorConfig config, ProvisionResult& out) {
-  STELE_TRY(const auto device, AnchorDevice::Open(std::move(connection), std::move(config)));
-  return VerifyMade(*device, out);
+Result<void> Provisioning::SealSecret(const Hash& secret, const SealPolicy& policy) {
+  STELE_TRY(out_.sealed, Seal(*connection_, ek_, storage_, secret, policy));
+  return {};
 }
 
-Result<void> Provisioner::ReadBack(ProvisionResult& out) {
-  ek_.reset();
-  AnchorConfig config = ConfigOf(out);
-  config.timeout_ms = options_.timeout_ms;
+Result<void> Provisioning::ChangeAuth(ESYS_TR hierarchy, const Hash& auth, const char* what) {
+  STELE_TRY(const Handle session, StartSession(*connection_, TPM2_SE_HMAC, ek_.get(), SessionCipher::kAes128Cfb));
+  STELE_TRY_VOID(Encrypting(*connection_, session, TPMA_SESSION_DECRYPT));
+  TPM2B_AUTH fresh{};
+  fresh.size = static_cast<std::uint16_t>(auth.size());
+  std::memcpy(fresh.buffer, auth.data(), auth.size());
+  const TSS2_RC rc = Esys_HierarchyChangeAuth(esys(), hierarchy, session.get(), ESYS_TR_NONE, ESYS_TR_NONE, &fresh);
+  OPENSSL_cleanse(&fresh, sizeof fresh);
+  return connection_->Check(rc, what);
+}
+
+// TPM2_Clear is forbidden before the lockout authorisation, which could allow it again, is given away.
+Result<void> Provisioning::LockDown(const HierarchyAuths& auths) {
+  STELE_TRY_VOID(ChangeAuth(ESYS_TR_RH_ENDORSEMENT, auths.endorsement, "set the endorsement authorisation"));
+  STELE_TRY_VOID(ChangeAuth(ESYS_TR_RH_OWNER, auths.owner, "set the owner authorisation"));
+  STELE_TRY_VOID(connection_->Check(
+      Esys_ClearControl(esys(), ESYS_TR_RH_LOCKOUT, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_YES),
+      "forbid TPM2_Clear"));
+  STELE_TRY_VOID(ChangeAuth(ESYS_TR_RH_LOCKOUT, auths.lockout, "set the lockout authorisation"));
+  made_.clear();  // nothing of it can be undone now
+  STELE_TRY(out_.platform_disabled, PlatformOff(*connection_));
+  STELE_TRY(const TpmFacts facts, tpm::Examine(*connection_, plan_.handles, plan_.pcr));
+  out_.locked_down = facts.locked_down();
+  if (!out_.locked_down) return Fail(Code::kTpm, "the TPM says that it is not locked down");
+  return {};
+}
+
+Result<Provisioning::Evidence> Provisioning::Finish(const Hash& challenge) {
+  for (Handle* handle : {&ek_, &storage_, &ak_, &counter_, &index_, &counter_session_, &index_session_})
+    handle->reset();
+  AnchorConfig config = ConfigOf(out_);
+  config.pinned = {};
+  config.pinned.ek_name = out_.identity.ek_name;
+  config.timeout_ms = plan_.timeout_ms;
   UniqueFd connection = connection_->Release();
   UniqueFd again(::fcntl(connection.get(), F_DUPFD_CLOEXEC, 3));  // so that a failure can still be undone
-  Result<void> verified = VerifyOn(std::move(connection), std::move(config), out);
-  if (verified) return {};
-  STELE_TRY(connection_, Connection::Open(std::move(again), options_.timeout_ms));
-  return verified;
-}
-
-void Provisioner::Undo() {
-  ek_.reset();
-  if (!connection_->alive()) return;
-  const auto evict = [this](std::uint32_t handle) {
-    const auto object = OpenHandle(*connection_, handle);
-    if (!object) return;
-    ESYS_TR gone = ESYS_TR_NONE;
-    (void)Esys_EvictControl(esys(), ESYS_TR_RH_OWNER, object->get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, handle,
-                            &gone);  // best effort: the caller already has the error that matters
-  };
-  const auto undefine = [this](std::uint32_t handle) {
-    auto index = OpenHandle(*connection_, handle);
-    if (!index) return;
-    if (Esys_NV_UndefineSpace(esys(), ESYS_TR_RH_OWNER, index->get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE) ==
-        TSS2_RC_SUCCESS) {
-      index->Forget();
-    }
-  };
-  if (made_ak_) evict(options_.handles.ak);
-  if (made_counter_) undefine(options_.handles.counter);
-  if (made_index_) undefine(options_.handles.index);
-}
-
-Result<ProvisionResult> Provisioner::Run(Entropy& entropy) {
-  ProvisionResult out;
-  out.pcr = options_.pcr;
-  out.handles = options_.handles;
-  STELE_TRY(out.provisioning_public_pem, PublicPemOf(options_.provisioning_key_pem));
-  STELE_TRY(policy_, WritePolicyOf(out.provisioning_public_pem));
-  entropy.Fill(out.genesis_random);
-  STELE_TRY_VOID(RefuseExisting(options_.handles.ak, "the attestation key"));
-  STELE_TRY_VOID(RefuseExisting(options_.handles.counter, "the anchor counter"));
-  STELE_TRY_VOID(RefuseExisting(options_.handles.index, "the anchor index"));
-  STELE_TRY_VOID(DescribeTpm(out));
-  STELE_TRY_VOID(FindEk(out));
-  const auto make = [&]() -> Result<void> {
-    STELE_TRY_VOID(MakeAk(out));
-    STELE_TRY_VOID(MakeCounter());
-    STELE_TRY_VOID(MakeIndex(GenesisDigest(out.genesis_random)));
-    return ReadBack(out);
-  };
-  const Result<void> made = make();
-  if (!made) {
-    Undo();
-    return tl::unexpected(made.error());
+  auto evidence = VerifyOn(std::move(connection), std::move(config), challenge, out_);
+  if (evidence) {
+    finished_ = true;
+    return evidence;
   }
-  return out;
+  STELE_TRY(connection_, Connection::Open(std::move(again), plan_.timeout_ms));
+  return evidence;
 }
 
-}  // namespace
+void Provisioning::Undo() {
+  for (Handle* handle : {&counter_session_, &index_session_, &ek_, &storage_, &ak_, &counter_, &index_})
+    handle->reset();
+  if (!connection_->alive()) return;
+  std::reverse(made_.begin(), made_.end());
+  for (const std::uint32_t handle : made_) {
+    auto object = OpenHandle(*connection_, handle);
+    if (!object) continue;
+    // Best effort: the caller already has the error that matters.
+    if (handle >> TPM2_HR_SHIFT == TPM2_HT_NV_INDEX) {
+      if (Esys_NV_UndefineSpace(esys(), ESYS_TR_RH_OWNER, object->get(), ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                ESYS_TR_NONE) == TSS2_RC_SUCCESS) {
+        object->Forget();
+      }
+    } else {
+      ESYS_TR gone = ESYS_TR_NONE;
+      (void)Esys_EvictControl(esys(), ESYS_TR_RH_OWNER, object->get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                              handle, &gone);
+    }
+  }
+}
+
+Result<bool> DisablePlatform(UniqueFd connection, int timeout_ms) {
+  STELE_TRY(const auto opened, Connection::Open(std::move(connection), timeout_ms));
+  return PlatformOff(*opened);
+}
 
 Hash GenesisDigest(const Hash& random) { return Sha256Of({AsBytes("stele/genesis/v1"), random}); }
 
@@ -482,10 +547,23 @@ Hash GenesisIndexValue(const Hash& random) {
 }
 
 Result<ProvisionResult> Provision(UniqueFd connection, const ProvisionOptions& options, Entropy& entropy) {
-  if (!IsAnchorPcr(options.pcr)) return Fail(Code::kInvalid, "the anchor's PCR must be 8, 13 or 14");
-  STELE_TRY(auto opened, Connection::Open(std::move(connection), options.timeout_ms));
-  Provisioner provisioner(std::move(opened), options);
-  return provisioner.Run(entropy);
+  ProvisionPlan plan{options.pcr, options.handles, {}, options.timeout_ms};
+  STELE_TRY(plan.provisioning_public_pem, PublicPemOf(options.provisioning_key_pem));
+  STELE_TRY(const auto provisioning, Provisioning::Open(std::move(connection), std::move(plan), entropy));
+  STELE_TRY_VOID(provisioning->MakeKeys());
+  STELE_TRY(const auto nonces, provisioning->DefineRegisters());
+  const auto sign = [&](FirstWrite which, const Bytes& nonce) -> Result<EcSignature> {
+    const ProvisionResult& so_far = provisioning->result();
+    STELE_TRY(const Hash command,
+              FirstWriteCommandHash(which, so_far.handles, so_far.provisioning_public_pem, so_far.genesis_random));
+    return SignRaw(options.provisioning_key_pem, FirstWriteMessage(nonce, command));
+  };
+  STELE_TRY(const EcSignature counter, sign(FirstWrite::kCounter, nonces.counter));
+  STELE_TRY(const EcSignature index, sign(FirstWrite::kIndex, nonces.index));
+  STELE_TRY_VOID(provisioning->WriteFirst(counter, index));
+  const Hash challenge = Sha256Of({AsBytes("stele/provision-check/v1"), provisioning->result().genesis_random});
+  STELE_TRY_VOID(provisioning->Finish(challenge));
+  return provisioning->TakeResult();
 }
 
 AnchorConfig ConfigOf(const ProvisionResult& result) {

@@ -11,6 +11,8 @@
 
 #include <memory>
 
+#include "appliance/base/hash.h"
+
 namespace stele::tpm {
 namespace {
 
@@ -113,6 +115,20 @@ Result<void> VerifySignature(std::string_view public_key_pem, ByteView data, Byt
     return Fail(Code::kDenied, "the signature does not verify");
   }
   return {};
+}
+
+Result<Hash> DeriveFrom(std::string_view private_key_pem, std::string_view label, ByteView context) {
+  STELE_TRY(const KeyPtr key, ReadKey(private_key_pem, Half::kPrivate));
+  BIGNUM* raw = nullptr;
+  const bool got = EVP_PKEY_get_bn_param(key.get(), OSSL_PKEY_PARAM_PRIV_KEY, &raw) == 1;
+  const BnPtr scalar(raw);
+  Hash secret{};
+  if (!got || BN_bn2binpad(scalar.get(), Raw(MutableBytes(secret)), kHashBytes) != kHashBytes) {
+    return Fail(Code::kInvalid, "the key has no private part");
+  }
+  const Hash derived = HmacSha256(secret, {AsBytes(label), context});
+  OPENSSL_cleanse(secret.data(), secret.size());
+  return derived;
 }
 
 Result<EcPoint> PointOf(std::string_view public_key_pem) {

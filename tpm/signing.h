@@ -15,6 +15,9 @@ namespace stele::tpm {
 [[nodiscard]] Result<Bytes> Sign(std::string_view private_key_pem, ByteView data);  // DER ECDSA-Sig-Value (RFC 3279)
 [[nodiscard]] Result<void> VerifySignature(std::string_view public_key_pem, ByteView data, ByteView signature_der);
 
+// HMAC-SHA-256(private scalar, 32 bytes big-endian, label || context): a secret that only the key's owner can make again.
+[[nodiscard]] Result<Hash> DeriveFrom(std::string_view private_key_pem, std::string_view label, ByteView context);
+
 // Coordinates and signatures as a TPM carries them: 32-byte big-endian integers.
 struct EcPoint {
   Hash x{};

@@ -34,6 +34,8 @@ struct AnchorConfig {
   Pins pins;
   std::int64_t anchor_interval_ms = limits::kAnchorIntervalMs;
   std::int64_t provisioned_wall_ns = 0;
+  std::string key = "file";  // where the seed is from, for the status: file, tpm-sealed
+  std::string key_policy;    // tpm-sealed: what must hold for it to be unsealed, "PCR 14"
   // NV cells endure 100,000 writes unless the vendor says more; each anchor writes each of the two cells once.
   std::uint64_t nv_budget = 100'000;
   // Anchors on demand (never those due by time or boot) are granted while all anchors together stay within so many a

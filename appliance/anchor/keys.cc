@@ -10,19 +10,14 @@
 
 namespace stele::anchor {
 
-Secret::Secret(Secret&& other) noexcept : value_(other.value_) {
-  sodium_memzero(other.value_.data(), other.value_.size());
+Secret::Secret(const Hash& value) {
+  STELE_CHECK(sodium_init() >= 0);
+  value_.reset(static_cast<Hash*>(sodium_malloc(sizeof(Hash))));
+  STELE_CHECK(value_ != nullptr);
+  *value_ = value;
 }
 
-Secret& Secret::operator=(Secret&& other) noexcept {
-  if (this != &other) {
-    value_ = other.value_;
-    sodium_memzero(other.value_.data(), other.value_.size());
-  }
-  return *this;
-}
-
-Secret::~Secret() { sodium_memzero(value_.data(), value_.size()); }
+void Secret::Free::operator()(Hash* value) const noexcept { sodium_free(value); }  // wipes it
 
 Result<AnchorKeys> DeriveKeys(const Secret& seed, std::string_view origin) {
   const Secret note_seed(HmacSha256(seed.view(), {AsBytes("stele/note-key/v1")}));
@@ -40,18 +35,11 @@ Hash SessionKey(const Secret& mac_root, const Hash& log_id, const Hash& session)
   return HmacSha256(mac_root.view(), {AsBytes("stele/block-mac/v1"), log_id, session});
 }
 
-Result<Secret> LoadOrMakeSeed(const std::filesystem::path& path, Entropy& entropy) {
+Result<Secret> LoadSeed(const std::filesystem::path& path) {
   struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) {
-    if (errno != ENOENT) return FailErrno("stat " + path.string());
-    Hash fresh;
-    entropy.Fill(fresh);
-    Secret seed(fresh);
-    sodium_memzero(fresh.data(), fresh.size());
-    STELE_TRY_VOID(WriteFileDurably(path, seed.view(), 0600));
-    return seed;
+  if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
+    return Fail(Code::kDenied, path.string() + " is open to others than its owner");
   }
-  if ((status.st_mode & 077U) != 0) return Fail(Code::kDenied, path.string() + " is open to others than its owner");
   STELE_TRY(Bytes raw, ReadFile(path, kHashBytes + 1));
   if (raw.size() != kHashBytes) return Fail(Code::kCorrupt, path.string() + " is not a seed of 32 bytes");
   Hash value;

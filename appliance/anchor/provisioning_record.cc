@@ -1,79 +1,15 @@
 #include "appliance/anchor/provisioning_record.h"
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "appliance/anchor/members.h"
 #include "tpm/signing.h"
 
 namespace stele::anchor {
 namespace {
 
 using nlohmann::json;
-
-// Takes members of the record; remembers the first that is missing or of another form.
-class Members {
- public:
-  explicit Members(const json& object) : object_(object) {}
-
-  void Text(const char* name, bool required, std::string& out) {
-    const json* member = Find(name, required);
-    if (member == nullptr) return;
-    if (!member->is_string()) return Blame(name);
-    out = member->get<std::string>();
-  }
-  void Hex(const char* name, bool required, Bytes& out) {
-    std::string text;
-    Text(name, required, text);
-    auto bytes = ParseHex(text);
-    if (!bytes) return Blame(name);
-    out = std::move(*bytes);
-  }
-  void Digest(const char* name, bool required, Hash& out) {
-    Bytes bytes;
-    Hex(name, required, bytes);
-    if (bytes.empty() && !required) return;
-    if (bytes.size() != kHashBytes) return Blame(name);
-    std::copy(bytes.begin(), bytes.end(), out.begin());
-  }
-  void Base64(const char* name, bool required, Bytes& out) {
-    std::string text;
-    Text(name, required, text);
-    auto bytes = ParseBase64(text, kProvisioningBytesMax);
-    if (!bytes) return Blame(name);
-    out = std::move(*bytes);
-  }
-  template <typename T>
-  void Number(const char* name, T& out) {
-    const json* member = Find(name, true);
-    if (member == nullptr) return;
-    if (!member->is_number_unsigned()) return Blame(name);
-    const auto value = member->get<std::uint64_t>();
-    if (value > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) return Blame(name);
-    out = static_cast<T>(value);
-  }
-  void Boolean(const char* name, bool& out) {
-    const json* member = Find(name, true);
-    if (member == nullptr) return;
-    if (!member->is_boolean()) return Blame(name);
-    out = member->get<bool>();
-  }
-  [[nodiscard]] const std::string& fault() const { return fault_; }
-
- private:
-  const json* Find(const char* name, bool required) {
-    const auto member = object_.find(name);
-    if (member != object_.end()) return &*member;
-    if (required) Blame(name);
-    return nullptr;
-  }
-  void Blame(const char* name) {
-    if (fault_.empty()) fault_ = name;
-  }
-
-  const json& object_;
-  std::string fault_;
-};
 
 bool AllZero(const Hash& hash) {
   return std::all_of(hash.begin(), hash.end(), [](std::byte b) { return b == std::byte{0}; });
@@ -98,6 +34,11 @@ ProvisioningRecord RecordOf(const tpm::ProvisionResult& result, std::int64_t cre
   record.genesis_random = result.genesis_random;
   record.manufacturer = result.manufacturer;
   record.vendor = result.vendor;
+  record.locked_down = result.locked_down;
+  if (result.sealed) {
+    if (const auto name = tpm::CheckSealed(*result.sealed)) record.sealed_name = *name;
+    record.seal_policy = result.sealed->policy;
+  }
   return record;
 }
 
@@ -121,12 +62,19 @@ Bytes EncodeRecord(const ProvisioningRecord& record) {
                  {"handles",
                   {{"ek", record.handles.ek},
                    {"ak", record.handles.ak},
+                   {"storage", record.handles.storage},
                    {"counter", record.handles.counter},
                    {"index", record.handles.index}}}};
   if (!record.origin.empty()) object["origin"] = record.origin;
   if (!record.checkpoint_key.empty()) object["checkpoint_key_b64"] = Base64Of(record.checkpoint_key);
   if (!AllZero(record.pcr_baseline)) object["pcr_baseline"] = HexOf(record.pcr_baseline);
   if (!AllZero(record.genesis_random)) object["genesis_random"] = HexOf(record.genesis_random);
+  if (record.key_sealed()) {
+    object["seal"] = {{"name", HexOf(record.sealed_name)}, {"registers", RegistersJson(record.seal_policy)}};
+  }
+  if (record.locked_down) object["locked_down"] = true;
+  if (record.activated) object["activated"] = true;
+  if (record.ek_chain_verified) object["ek_chain_verified"] = true;
   if (!record.manufacturer.empty()) object["manufacturer"] = record.manufacturer;
   if (!record.vendor.empty()) object["vendor"] = record.vendor;
   return ToBytes(AsBytes(object.dump(-1, ' ', false, json::error_handler_t::replace)));
@@ -161,12 +109,24 @@ Result<ProvisioningRecord> DecodeRecord(ByteView bytes) {
   Members handle(*handles);
   handle.Number("ek", record.handles.ek);
   handle.Number("ak", record.handles.ak);
+  handle.Number("storage", record.handles.storage, false);
   handle.Number("counter", record.handles.counter);
   handle.Number("index", record.handles.index);
   members.Text("origin", false, record.origin);
   members.Base64("checkpoint_key_b64", false, record.checkpoint_key);
   members.Digest("pcr_baseline", false, record.pcr_baseline);
   members.Digest("genesis_random", false, record.genesis_random);
+  members.Boolean("locked_down", record.locked_down, false);
+  members.Boolean("activated", record.activated, false);
+  members.Boolean("ek_chain_verified", record.ek_chain_verified, false);
+  if (const json* seal = members.Find("seal", false)) {
+    Members sealed(*seal);
+    sealed.Hex("name", true, record.sealed_name);
+    const json* registers = sealed.Find("registers", true);
+    const auto policy = registers == nullptr ? std::nullopt : PolicyOf(*registers);
+    if (!policy || !sealed.fault().empty()) return Fail(Code::kCorrupt, "provisioning record: member seal");
+    record.seal_policy = *policy;
+  }
   members.Text("manufacturer", false, record.manufacturer);
   members.Text("vendor", false, record.vendor);
   const std::string fault = members.fault() + handle.fault();

@@ -7,7 +7,11 @@
 //     log="stele" version=1 created_ns ek_certificate_b64 ek_name ak_name ak_public_pem ak_public_b64 counter_name
 //     index_name counter_start index_start pcr reset_count firmware_version software_tpm
 //     handles={"ek","ak","counter","index"} optional: origin, checkpoint_key_b64 (Ed25519, 32 bytes), pcr_baseline,
-//     genesis_random, manufacturer, vendor
+//     genesis_random, manufacturer, vendor, handles.storage,
+//     seal={"name","registers":{"14":"<hex>"}}: the checkpoint key's seed is sealed to this TPM under that policy,
+//     locked_down=true: hierarchy authorisations were set and TPM2_Clear forbidden,
+//     activated=true: the signer saw the AK prove, by credential activation, that it lives beside this EK,
+//     ek_chain_verified=true: the signer verified the EK certificate up to a root of his
 //   Names and hashes are hexadecimal; handles are numbers.
 //
 // Pure. Decode functions are total: kCorrupt names the member.
@@ -44,6 +48,13 @@ struct ProvisioningRecord {
   Hash genesis_random{};  // X0 = SHA-256(0^32 || SHA-256("stele/genesis/v1" || genesis_random))
   std::string manufacturer;
   std::string vendor;
+  Bytes sealed_name;  // Name of the sealed seed; empty: the seed is a file
+  tpm::SealPolicy seal_policy;
+  bool locked_down = false;
+  bool activated = false;
+  bool ek_chain_verified = false;
+
+  [[nodiscard]] bool key_sealed() const { return !sealed_name.empty(); }
 };
 [[nodiscard]] ProvisioningRecord RecordOf(const tpm::ProvisionResult& result, std::int64_t created_ns);
 [[nodiscard]] Bytes EncodeRecord(const ProvisioningRecord& record);

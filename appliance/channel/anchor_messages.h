@@ -74,7 +74,7 @@ struct Extended {
 
 // status_json: {"state":"anchored"|"unanchored","unanchored_since_ns":null|N,"pcr":"hex","counter":N,"index":"hex",
 //  "anchor":A,"anchored_size":N,"extended_size":N,"anchored_wall_ns":N,"extended_wall_ns":N,"reset_count":N,
-//  "restart_count":N,"nv_writes":N,"nv_budget":N,"key":"file","software_tpm":true,"verdict":"OK",
+//  "restart_count":N,"nv_writes":N,"nv_budget":N,"key":"tpm-sealed"|"file","key_policy":"PCR 14","software_tpm":true,"verdict":"OK",
 //  "verdict_qualifiers":[...],"verdict_detail":"","may_anchor":true,"last_error":""}
 // *_size: what is covered; *_wall_ns: when the log had that size (0: not known), so that now - *_wall_ns is the age of
 // the oldest record that is not covered.

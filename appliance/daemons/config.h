@@ -135,6 +135,8 @@ struct Config {
   std::int64_t anchor_interval_ms = limits::kAnchorIntervalMs;
   std::int64_t pcr = 14;
   TpmChoice tpm;
+  std::int64_t nv_budget = 100'000;  // writes that one NV cell of the TPM endures
+  std::string key = "auto";          // where a new log's seed is kept: "tpm" (sealed), "file"; auto: sealed to the embedded TPM
 
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off"

@@ -7,61 +7,40 @@
 #include "appliance/base/system.h"
 #include "appliance/daemons/listeners.h"
 #include "appliance/query/users.h"
-#include "tpm/provision.h"
-#include "tpm/signing.h"
+#include "tpm/swtpm.h"
 
 namespace stele::daemons {
 namespace {
 
 namespace fs = std::filesystem;
-using SayLine = void (*)(const std::string& line);
-
-constexpr std::size_t kPemBytesMax = 64 * limits::kKiB;
-constexpr const char* kAnyName = "stele";  // the public key does not depend on the name it is asked for under
-
-Result<std::string> LoadOrMakeProvisioningKey(const fs::path& path) {
-  auto present = ReadFile(path, kPemBytesMax);
-  if (present) return std::string(AsText(*present));
-  if (present.error().code != Code::kNotFound) return tl::unexpected(std::move(present.error()));
-  STELE_TRY(const std::string made, tpm::MakeSigningKey());
-  STELE_TRY_VOID(WriteFileDurably(path, AsBytes(made), 0600));
-  return made;
-}
-
 // A TPM with Stele's registers in it, but no record of them and no log: the run that made them was interrupted. Nothing was
 // promised to anybody yet, so the embedded one is made anew. A device is never cleared by us: its owner decides.
-Result<tpm::ProvisionResult> ProvisionTpm(TpmSource& source, const tpm::ProvisionOptions& options, SayLine say) {
-  SystemEntropy entropy;
-  STELE_TRY(UniqueFd connection, source.Connect());
-  auto result = tpm::Provision(std::move(connection), options, entropy);
-  if (result || result.error().code != Code::kDenied || !source.embedded()) return result;
+Result<anchor::SignedRecord> ProvisionOnce(const Home& home, TpmSource& source, const ProvisionChoices& choices,
+                                           const SayLine& say) {
+  auto record = ProvisionLog(home, source, choices, say);
+  if (record || record.error().code != Code::kDenied || !source.embedded() || !choices.exchange.empty()) return record;
   say("An earlier first run was interrupted: making the embedded TPM again ...");
   STELE_TRY_VOID(source.MakeAfresh());
-  STELE_TRY(connection, source.Connect());
-  return tpm::Provision(std::move(connection), options, entropy);
+  ProvisionChoices again = choices;
+  STELE_TRY(again.ek_authorities_pem, tpm::SwtpmCaPem(home.Tpm()));
+  return ProvisionLog(home, source, again, say);
 }
 
-Result<anchor::SignedRecord> MakeRecord(const Home& home, const Config& config, TpmSource& source,
-                                        const anchor::Secret& seed, SayLine say) {
+Result<anchor::SignedRecord> MakeRecord(const Home& home, const Config& config, TpmSource& source, ProvisionChoices choices,
+                                        const SayLine& say) {
   std::error_code ignored;  // an unreadable store is found out later, by its reader
   if (!fs::is_empty(home.Store(), ignored)) {
     return Fail(Code::kCorrupt, home.ProvisioningRecord().string() + " is missing, but there is a log in " + home.Store().string() +
                                     ": put the file back; without it nothing of the log can be verified");
   }
   say("First run: provisioning the " + std::string(source.embedded() ? "embedded TPM" : "TPM") + " ...");
-  STELE_TRY(const std::string private_pem, LoadOrMakeProvisioningKey(home.ProvisioningKey()));
-  tpm::ProvisionOptions options;
-  options.pcr = static_cast<std::uint32_t>(config.pcr);
-  options.provisioning_key_pem = private_pem;
-  STELE_TRY(const tpm::ProvisionResult made, ProvisionTpm(source, options, say));
-  SystemClock clock;
-  anchor::ProvisioningRecord record = anchor::RecordOf(made, clock.WallNs());
-  record.origin = config.origin;
-  STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, kAnyName));
-  record.checkpoint_key = ToBytes(key.public_key);
-  STELE_TRY(anchor::SignedRecord signed_record, anchor::SignRecord(anchor::EncodeRecord(record), private_pem));
-  STELE_TRY_VOID(WriteFileDurably(home.ProvisioningRecord(), AsBytes(anchor::EncodeSignedRecord(signed_record)), 0600));
-  return signed_record;
+  choices.pcr = static_cast<std::uint32_t>(config.pcr);
+  choices.origin = config.origin;
+  choices.seal = SealedByDefault(config, source.embedded());
+  if (source.embedded() && choices.ek_authorities_pem.empty()) {
+    STELE_TRY(choices.ek_authorities_pem, tpm::SwtpmCaPem(home.Tpm()));
+  }
+  return ProvisionOnce(home, source, choices, say);
 }
 
 Result<anchor::SignedRecord> LoadRecord(const Home& home) {
@@ -141,15 +120,13 @@ void DescribeSignIn(const Home& home, const std::vector<query::FirstUser>& users
 
 }  // namespace
 
-Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& source, SayLine say) {
+Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& source, const ProvisionChoices& choices,
+                                    const SayLine& say) {
   Identity identity;
-  SystemEntropy entropy;
-  SystemClock clock;
-  STELE_TRY(const anchor::Secret seed, anchor::LoadOrMakeSeed(home.SeedFile(), entropy));
   auto signed_record = LoadRecord(home);
   if (!signed_record && signed_record.error().code == Code::kNotFound) {
     identity.fresh = true;
-    signed_record = MakeRecord(home, config, source, seed, say);
+    signed_record = MakeRecord(home, config, source, choices, say);
   }
   if (!signed_record) return tl::unexpected(std::move(signed_record.error()));
   STELE_TRY(const auto record, anchor::DecodeRecord(signed_record->record));
@@ -164,10 +141,14 @@ Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmS
   const Hash log_id = anchor::LogIdOf(signed_record->record);
   identity.log_id = HexOf(log_id);
   identity.origin = anchor::OriginOf(record, log_id);
+  identity.provisioning_public_pem = signed_record->public_key_pem;
+  STELE_TRY(const anchor::Secret seed, LoadSeed(home, record, [&source] { return source.Connect(); }));
   STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, identity.origin));
   if (!record.checkpoint_key.empty() && !SameBytes(record.checkpoint_key, key.public_key)) {
-    return Fail(Code::kCorrupt, home.SeedFile().string() + " is not the seed this log was provisioned with");
+    return Fail(Code::kCorrupt, (record.key_sealed() ? home.SealedSeedFile() : home.SeedFile()).string() +
+                                    " is not the seed this log was provisioned with");
   }
+  STELE_TRY(identity.seed, anchor::SeedMemory::Make(seed));
   identity.verification_key = key.Vkey();
   STELE_TRY(identity.genesis_payload, anchor::GenesisPayload(*signed_record));
   STELE_TRY(identity.certificates, RenewCertificates(home, config));

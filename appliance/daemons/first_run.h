@@ -7,7 +7,9 @@
 
 #include "appliance/daemons/certificates.h"
 #include "appliance/daemons/config.h"
+#include "appliance/anchor/sealed_seed.h"
 #include "appliance/daemons/home.h"
+#include "appliance/daemons/provisioning.h"
 #include "appliance/daemons/tpm_source.h"
 
 namespace stele::daemons {
@@ -18,13 +20,15 @@ struct Identity {
   std::string origin;               // first line of every checkpoint
   std::string verification_key;     // C2SP vkey of the checkpoint key
   std::string genesis_payload;      // of entry 0
+  std::string provisioning_public_pem;  // the pin
+  anchor::SeedMemory seed;          // for every start of stele-anchor
   Certificates certificates;
   std::vector<std::string> sign_in;  // lines for the operator: where the certificates lie, the first password (once)
 };
 
 // `say` gets a line of progress before each step that takes time.
 [[nodiscard]] Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& tpm,
-                                                  void (*say)(const std::string& line));
+                                                  const ProvisionChoices& choices, const SayLine& say);
 
 // The certificates alone, once more: what ends soon is made again, what was put into keys/ is taken.
 [[nodiscard]] Result<Certificates> RenewCertificates(const Home& home, const Config& config);

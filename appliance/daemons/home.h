@@ -24,7 +24,9 @@ struct Home {
   [[nodiscard]] std::filesystem::path Run() const { return dir / "run"; }
   [[nodiscard]] std::filesystem::path ReadyFile() const { return Run() / "ready.json"; }
   [[nodiscard]] std::filesystem::path QuerySocket() const { return Run() / "query.sock"; }
-  [[nodiscard]] std::filesystem::path SeedFile() const { return Keys() / "seed"; }
+  [[nodiscard]] std::filesystem::path SeedFile() const { return Keys() / "seed"; }               // key: file
+  [[nodiscard]] std::filesystem::path SealedSeedFile() const { return Keys() / "seed.sealed"; }  // key: tpm-sealed
+  [[nodiscard]] std::filesystem::path HierarchyAuths() const { return Keys() / "tpm-auths.json"; }
   [[nodiscard]] std::filesystem::path ProvisioningKey() const { return Keys() / "provisioning.pem"; }
   [[nodiscard]] std::filesystem::path ProvisioningRecord() const { return State() / "provisioning.json"; }
 };

@@ -26,6 +26,9 @@ struct Arguments {
   cli::BundleOptions bundle;
   cli::AuditOptions audit;
   std::string tail_query;
+  cli::VerifyOptions verify;
+  cli::ProvisionOptions provision;
+  cli::BenchOptions bench;
 };
 
 struct Commands {
@@ -38,6 +41,7 @@ struct Commands {
   CLI::App* bundle = nullptr;
   CLI::App* audit = nullptr;
   CLI::App* provision = nullptr;
+  CLI::App* tpm_bench = nullptr;
 };
 
 CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* description) {
@@ -60,6 +64,24 @@ void DescribeBundle(CLI::App& command, cli::BundleOptions& bundle) {
   command.add_option("-o,--output", bundle.output, "the file; without a selection the TPM's answer goes to standard output");
 }
 
+void DescribeProvision(CLI::App& command, cli::ProvisionOptions& options) {
+  command.add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
+  command.add_flag("--dry-run", options.dry_run, "say what each stage would do; change nothing");
+  command.add_option("--ek-root", options.ek_root, "TPM makers' certificates, a file or folder: the EK must chain to one");
+  command.add_option("--escrow", options.escrow, "file for the TPM's owner, endorsement and lockout authorisations");
+  command.add_flag("--no-lock-down", options.no_lock_down, "leave the hierarchies as they are");
+  command.add_option("--seal-pcrs", options.seal_pcrs, "seal the seed to these PCRs too, as they are now (for example 7,12)")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 23));
+  command.add_flag("--start-over", options.start_over, "remove what an interrupted attempt left in the TPM");
+  command.add_option("--exchange", options.exchange, "folder for the enroller's files; needs --pin");
+  command.add_option("--pin", options.pin, "with --exchange: the enroller's public key (PEM)");
+  command.add_option("--enroller", options.enroller, "this is the enroller's machine: answer the newest file in this folder");
+  command.add_option("--key", options.key, "with --enroller: the provisioning key (PEM)");
+  command.add_flag("--no-ek-root", options.no_ek_root, "with --enroller: do not verify the EK certificate's chain");
+  command.add_option("--make-key", options.make_key, "make a provisioning key in FILE and its pin in FILE.pub, and stop");
+}
+
 Commands Describe(CLI::App& app, Arguments& arguments) {
   Commands commands;
   app.set_version_flag("--version", std::string("stele ") + kVersion);
@@ -70,7 +92,15 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   commands.up->add_option("--listen", arguments.listen, "address of all listeners (default: 127.0.0.1)");
 
   commands.provision = AddCommand(app, arguments, "provision", "make keys, certificates, users and TPM registers, and stop");
-  commands.provision->add_option("--config", arguments.config, "configuration (default: DIR/stele.toml where it exists)");
+  DescribeProvision(*commands.provision, arguments.provision);
+
+  CLI::App* tpm = app.add_subcommand("tpm", "the TPM");
+  tpm->require_subcommand(1);
+  commands.tpm_bench = AddCommand(*tpm, arguments, "bench", "measure the TPM on scratch objects and propose cadences");
+  commands.tpm_bench->add_option("--config", arguments.bench.config, "configuration (default: DIR/stele.toml where it exists)");
+  commands.tpm_bench->add_option("--auths", arguments.bench.auths, "the escrowed authorisations: NV is measured only with the owner's");
+  commands.tpm_bench->add_option("--rounds", arguments.bench.rounds, "of each command (NV writes: at most 8)")->check(CLI::Range(1, 1000));
+  commands.tpm_bench->add_flag("--json", arguments.bench.json, "the report as one object");
 
   commands.status = AddCommand(app, arguments, "status", "health, sizes, checkpoint, anchor, losses");
   commands.status->add_flag("--json", arguments.json, "the answer of GET /api/v1/status");
@@ -98,7 +128,8 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   raw->excludes(proof);
 
   commands.verify = AddCommand(app, arguments, "verify", "check the whole store, and the TPM where there is one");
-  commands.verify->add_flag("--json", arguments.json, "the report as one object");
+  commands.verify->add_flag("--json", arguments.verify.json, "the report as one object");
+  commands.verify->add_option("--pin", arguments.verify.pin, "the provisioning public key (PEM) that must have signed the log's record");
 
   commands.bundle = AddCommand(app, arguments, "bundle", "evidence for an auditor: a quote over a nonce, and proven records, in one file");
   DescribeBundle(*commands.bundle, arguments.bundle);
@@ -118,13 +149,14 @@ int Run(const Commands& commands, const Arguments& arguments) {
   }
   home.dir = std::filesystem::absolute(home.dir);
   if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen});
-  if (commands.provision->parsed()) return RunProvision(home, {arguments.config, ""});
+  if (commands.provision->parsed()) return cli::RunProvision(home, arguments.provision);
+  if (commands.tpm_bench->parsed()) return cli::RunTpmBench(home, arguments.bench);
   if (commands.status->parsed()) return cli::RunStatus(home, arguments.json);
   if (commands.search->parsed()) return cli::RunSearch(home, arguments.search);
   if (commands.tail->parsed()) return cli::RunTail(home, arguments.tail_query, arguments.json);
   if (commands.bundle->parsed()) return cli::RunBundle(home, arguments.bundle);
   if (commands.show->parsed()) return cli::RunShow(home, arguments.show);
-  return cli::RunVerify(home, arguments.json);
+  return cli::RunVerify(home, arguments.verify);
 }
 
 int Main(int argument_count, char** argument_values) {

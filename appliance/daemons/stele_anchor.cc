@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "appliance/anchor/provisioning_record.h"
+#include "appliance/anchor/sealed_seed.h"
 #include "appliance/anchor/service.h"
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
@@ -28,28 +29,29 @@ constexpr int kCommandTimeoutMs = 10'000;
 
 struct Configuration {
   std::filesystem::path state_dir;
-  std::filesystem::path seed_path;
   std::filesystem::path provisioning_path;
   std::string origin;  // empty: the record's
   std::uint32_t pcr = 0;
   std::int64_t anchor_interval_ms = 0;
+  std::uint64_t nv_budget = 0;  // 0: the anchor's default
 };
 
 Result<Configuration> ParseConfiguration(std::string_view text) {
   const json object = json::parse(text, nullptr, false);
   if (!object.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
-  for (const char* name : {"state_dir", "seed_path", "provisioning_path"}) {
+  for (const char* name : {"state_dir", "provisioning_path"}) {
     if (!object.contains(name) || !object[name].is_string())
       return Fail(Code::kInvalid, std::string("configuration: ") + name);
   }
   Configuration configuration;
   configuration.state_dir = object["state_dir"].get<std::string>();
-  configuration.seed_path = object["seed_path"].get<std::string>();
   configuration.provisioning_path = object["provisioning_path"].get<std::string>();
   if (object.contains("origin") && object["origin"].is_string())
     configuration.origin = object["origin"].get<std::string>();
   if (object.contains("pcr") && object["pcr"].is_number_unsigned())
     configuration.pcr = object["pcr"].get<std::uint32_t>();
+  if (object.contains("nv_budget") && object["nv_budget"].is_number_unsigned())
+    configuration.nv_budget = object["nv_budget"].get<std::uint64_t>();
   configuration.anchor_interval_ms = limits::kAnchorIntervalMs;
   if (object.contains("anchor_interval_ms")) {
     if (!object["anchor_interval_ms"].is_number_unsigned() || object["anchor_interval_ms"] == 0) {
@@ -115,7 +117,17 @@ struct Parts {
   tpm::AnchorConfig device;
 };
 
-Result<Parts> OpenParts(const Configuration& configuration, Entropy& entropy) {
+// The seed as the supervisor holds it for every start of ours.
+Result<anchor::Secret> TakeSeed(std::vector<channel::GivenChannel>& channels) {
+  for (channel::GivenChannel& given : channels) {
+    if (given.what.role != "seed") continue;
+    const UniqueFd memory = std::move(given.descriptor);
+    return anchor::ReadSeedMemory(memory.get());
+  }
+  return Fail(Code::kInvalid, "no seed was handed over");
+}
+
+Result<Parts> OpenParts(const Configuration& configuration, const anchor::Secret& seed) {
   STELE_TRY(const Bytes file, ReadFile(configuration.provisioning_path, anchor::kProvisioningBytesMax));
   STELE_TRY(const anchor::SignedRecord signed_record, anchor::DecodeSignedRecord(AsText(file)));
   STELE_TRY_VOID(anchor::VerifySignedRecord(signed_record));
@@ -125,10 +137,9 @@ Result<Parts> OpenParts(const Configuration& configuration, Entropy& entropy) {
   }
   const Hash log_id = anchor::LogIdOf(signed_record.record);
   const std::string origin = configuration.origin.empty() ? anchor::OriginOf(record, log_id) : configuration.origin;
-  STELE_TRY(const anchor::Secret seed, anchor::LoadOrMakeSeed(configuration.seed_path, entropy));
   STELE_TRY(anchor::AnchorKeys keys, anchor::DeriveKeys(seed, origin));
   if (!record.checkpoint_key.empty() && !SameBytes(record.checkpoint_key, keys.note_key.verify_key().public_key)) {
-    return Fail(Code::kDenied, configuration.seed_path.string() + " is not the seed this log was provisioned with");
+    return Fail(Code::kDenied, "the seed is not the one this log was provisioned with");
   }
   anchor::AnchorConfig config;
   config.origin = origin;
@@ -136,6 +147,11 @@ Result<Parts> OpenParts(const Configuration& configuration, Entropy& entropy) {
   config.pins = anchor::PinsOf(record, log_id);
   config.anchor_interval_ms = configuration.anchor_interval_ms;
   config.provisioned_wall_ns = record.created_ns;
+  if (configuration.nv_budget != 0) config.nv_budget = configuration.nv_budget;
+  if (record.key_sealed()) {
+    config.key = "tpm-sealed";
+    config.key_policy = tpm::TextOf(record.seal_policy);
+  }
   return Parts{std::move(keys), std::move(config), DeviceOf(record, signed_record)};
 }
 
@@ -223,14 +239,18 @@ Result<void> Main() {
   if (!start_up) return tl::unexpected(start_up.error());
   STELE_TRY(const Configuration configuration, ParseConfiguration(start_up->configuration_json));
   SystemClock clock;
-  SystemEntropy entropy;
-  STELE_TRY(Parts parts, OpenParts(configuration, entropy));
+  STELE_TRY(Parts parts, [&]() -> Result<Parts> {
+    STELE_TRY(const anchor::Secret seed, TakeSeed(start_up->channels));
+    return OpenParts(configuration, seed);
+  }());
   anchor::FileSlot first(configuration.state_dir / "anchor-slot-0");
   anchor::FileSlot second(configuration.state_dir / "anchor-slot-1");
   TpmKeeper tpm(std::move(parts.device));
   anchor::Anchor anchor(tpm.current(), clock, first, second, std::move(parts.keys), std::move(parts.config));
   Daemon daemon(anchor, tpm);
-  for (channel::GivenChannel& given : start_up->channels) daemon.Take(std::move(given));
+  for (channel::GivenChannel& given : start_up->channels) {
+    if (given.descriptor.valid()) daemon.Take(std::move(given));  // the seed's is used up
+  }
 
   STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::AnchorProfile(configuration.state_dir)));
   json ready = json::parse(report.ToJson(), nullptr, false);

@@ -144,10 +144,10 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
           .dump();
     case kAnchor:
       return json{{"state_dir", parts.home.State().string()},
-                  {"seed_path", parts.home.SeedFile().string()},
                   {"provisioning_path", parts.home.ProvisioningRecord().string()},
                   {"pcr", config.pcr},
                   {"anchor_interval_ms", config.anchor_interval_ms},
+                  {"nv_budget", config.nv_budget},
                   {"origin", identity.origin}}
           .dump();
     case kQuery:
@@ -205,6 +205,7 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   }
   members[kLedger].stop_limit = kLedgerStopLimit;
   members[kAnchor].own.push_back({{"tpm", parts.tpm.channel_name(), ""}, [&tpm = parts.tpm] { return tpm.Connect(); }});
+  members[kAnchor].own.push_back(DuplicateOf({"seed", "seed", ""}, parts.identity.seed.fd()));
   members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
   return members;
@@ -541,7 +542,7 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   }
   STELE_TRY(const BoundListener viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
   STELE_TRY(TpmSource tpm, TpmSource::Open(home, config.tpm));
-  STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, &Say));
+  STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, {}, &Say));
   STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     STELE_TRY(receivers[i].tls_json, ReadZoneTls(home, config, config.zones[i], identity.certificates));
@@ -565,27 +566,6 @@ int RunUp(const Home& home, const UpOptions& options) {
   }
   const auto exit_status = Up(home, options, *config);
   return exit_status ? *exit_status : cli::Complain(exit_status.error());
-}
-
-int RunProvision(const Home& home, const UpOptions& options) {
-  const auto config = ConfigOf(home, options);
-  if (!config) {
-    (void)cli::Complain(config.error());
-    return cli::kExitUsage;
-  }
-  const auto provisioned = [&]() -> Result<Identity> {
-    STELE_TRY_VOID(MakeHome(home));
-    STELE_TRY(const UniqueFd lock, LockHome(home));
-    STELE_TRY(TpmSource tpm, TpmSource::Open(home, config->tpm));
-    return MakeOrLoadIdentity(home, *config, tpm, &Say);
-  }();
-  if (!provisioned) return cli::Complain(provisioned.error());
-  Say("log id      " + provisioned->log_id);
-  Say("origin      " + provisioned->origin);
-  Say("vkey        " + provisioned->verification_key);
-  Say("record      " + home.ProvisioningRecord().string());
-  for (const auto& line : provisioned->sign_in) Say(line);
-  return cli::kExitYes;
 }
 
 }  // namespace stele::daemons

@@ -16,7 +16,4 @@ struct UpOptions {
 // (another one runs here), 2 configuration, 3 something could not be started or did not stop.
 int RunUp(const Home& home, const UpOptions& options);
 
-// Only the first-run part: keys, certificates, users, TPM, provisioning record. Running it twice changes nothing.
-int RunProvision(const Home& home, const UpOptions& options);
-
 }  // namespace stele::daemons

@@ -14,6 +14,7 @@
 
 #include "appliance/anchor/provisioning_record.h"
 #include "appliance/base/system.h"
+#include "tpm/provision.h"
 
 namespace stele::daemons {
 namespace {
@@ -21,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDevice = "/dev/tpmrm0";
+constexpr int kTpmTimeoutMs = 30'000;
 constexpr int kStartAttempts = 20;  // an swtpm of a killed supervisor needs a moment to end
 constexpr std::chrono::milliseconds kBetweenAttempts{250};
 
@@ -37,6 +39,14 @@ bool FitsUnixAddress(const fs::path& socket) {
 }
 
 }  // namespace
+
+Result<UniqueFd> OpenTpmDevice() {
+  UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC));
+  if (!device.valid()) return FailErrno(std::string("open ") + kDevice);
+  return device;
+}
+
+bool HasTpmDevice() { return ::access(kDevice, R_OK | W_OK) == 0; }
 
 TpmSource::TpmSource(TpmSource&& other) noexcept
     : kind_(other.kind_),
@@ -58,7 +68,7 @@ Result<TpmSource> TpmSource::Open(const Home& home, const TpmChoice& choice) {
   const bool has_state = tpm::HasSwtpmState(home.Tpm());
   source.kind_ = choice.kind;
   if (choice.kind == TpmKind::kAuto) {
-    const bool has_device = ::access(kDevice, R_OK | W_OK) == 0 || BegunOnChip(home);
+    const bool has_device = HasTpmDevice() || BegunOnChip(home);
     source.kind_ = has_state || !has_device ? TpmKind::kEmbedded : TpmKind::kDevice;
   }
   source.device_ = choice.path.empty() ? kDevice : choice.path;
@@ -89,6 +99,9 @@ Result<void> TpmSource::StartEmbedded() {
   }
   watch_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process_.pid, 0U)));
   if (!watch_.valid()) return FailErrno("watch swtpm");
+  // A reset enables the platform hierarchy, which could clear the TPM; nobody here needs it.
+  STELE_TRY(UniqueFd connection, Connect());
+  STELE_TRY_VOID(tpm::DisablePlatform(std::move(connection), kTpmTimeoutMs));
   return {};
 }
 

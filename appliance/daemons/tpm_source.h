@@ -12,6 +12,9 @@
 
 namespace stele::daemons {
 
+[[nodiscard]] Result<UniqueFd> OpenTpmDevice();
+[[nodiscard]] bool HasTpmDevice();  // /dev/tpmrm0, and we may use it
+
 class TpmSource {
  public:
   // kAuto: the embedded one where this directory already has it, else the device where there is one or where this log

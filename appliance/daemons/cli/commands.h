@@ -34,7 +34,38 @@ struct ShowOptions {
 };
 int RunShow(const Home& home, const ShowOptions& options);
 
-int RunVerify(const Home& home, bool json);
+struct VerifyOptions {
+  bool json = false;
+  std::string pin;  // file: the provisioning public key, PEM
+};
+int RunVerify(const Home& home, const VerifyOptions& options);
+
+struct ProvisionOptions {
+  std::string config;
+  bool dry_run = false;
+  std::string exchange;  // folder; with `pin`: an enroller elsewhere signs
+  std::string pin;
+  std::string ek_root;   // file or folder
+  bool no_ek_root = false;
+  std::string escrow;    // file
+  bool no_lock_down = false;
+  bool start_over = false;
+  std::vector<std::uint32_t> seal_pcrs;
+  std::string enroller;  // folder: this is the enroller's machine
+  std::string key;       // file: the provisioning key
+  std::string make_key;  // file to make
+};
+// By itself: running it twice changes nothing.
+int RunProvision(const Home& home, const ProvisionOptions& options);
+
+struct BenchOptions {
+  std::string config;
+  std::string auths;  // file: tpm-auths.json, to measure NV on a TPM that is locked down
+  int rounds = 20;
+  bool json = false;
+};
+// Measures the device, or a scratch software TPM where the log has the embedded one.
+int RunTpmBench(const Home& home, const BenchOptions& options);
 
 struct BundleOptions {
   std::string nonce;

@@ -48,6 +48,17 @@ std::string AnchorText(const json& anchor, const json& tpm) {
   return text;
 }
 
+std::string WearText(const json& tpm) {
+  const auto budget = NumberOf(tpm, "nv_budget");
+  return fmt::format("{} NV writes of a budget of {} ({:.1f} %)", NumberOf(tpm, "nv_writes"), budget,
+                     budget > 0 ? 100.0 * static_cast<double>(NumberOf(tpm, "nv_writes")) / static_cast<double>(budget) : 0.0);
+}
+
+std::string KeyText(const json& status) {
+  const std::string policy = TextOf(ObjectOf(status, "anchor"), "key_policy");
+  return TextOf(status, "key") + (policy.empty() ? "" : ", unsealed only while unchanged: " + policy);
+}
+
 // What the answer does not know is left out, not shown as nothing.
 std::string StoreText(const json& store) {
   std::string text = fmt::format("{} segments", NumberOf(store, "segments"));
@@ -145,11 +156,11 @@ void PrintStatus(const json& status) {
       {"anchor", AnchorText(ObjectOf(status, "anchor"), tpm)},
       {"unanchored, same boot", WindowText(ObjectOf(window, "same_boot"))},
       {"unanchored, across boots", WindowText(ObjectOf(window, "across_boot"))},
-      {"TPM", fmt::format("{} NV writes, budget {}", NumberOf(tpm, "nv_writes"), NumberOf(tpm, "nv_budget"))},
+      {"TPM", WearText(tpm)},
       {"store", StoreText(ObjectOf(status, "store"))},
       {"losses", LossText(status)},
       {"sources", SourcesText(ObjectOf(status, "sources"))},
-      {"signing key", TextOf(status, "key")},
+      {"signing key", KeyText(status)},
       {"sandbox", TextOf(status, "sandbox")},
       {"network", TextOf(status, "network")},
       {"up for", DurationText(NumberOf(status, "uptime_ms"))},

@@ -1,11 +1,11 @@
 #include "appliance/daemons/cli/tpm_check.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "appliance/anchor/keys.h"
@@ -14,6 +14,7 @@
 #include "appliance/base/system.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/output.h"
+#include "appliance/daemons/provisioning.h"
 #include "tpm/swtpm.h"
 
 namespace stele::daemons::cli {
@@ -79,26 +80,41 @@ std::optional<anchor::SlotState> NewestSlot(const Home& home, const anchor::Secr
   return anchor::SlotPair(first, second, keys->slot_key.view()).Load().newest;
 }
 
-Result<anchor::Secret> LoadSeed(const Home& home) {
-  STELE_TRY(const Bytes bytes, ReadFile(home.SeedFile(), kHashBytes));
-  if (bytes.size() != kHashBytes) return Fail(Code::kCorrupt, home.SeedFile().string() + " is not a seed");
-  Hash seed{};
-  std::copy(bytes.begin(), bytes.end(), seed.begin());
-  return anchor::Secret(seed);
+// The public half as the record pins it, else of the seed.
+Result<ledger::VerifyKey> CheckpointKey(const anchor::ProvisioningRecord& record, const std::string& origin,
+                                        const Result<anchor::Secret>& seed) {
+  ledger::VerifyKey key;
+  if (record.checkpoint_key.size() == key.public_key.size()) {
+    key.name = origin;
+    std::copy(record.checkpoint_key.begin(), record.checkpoint_key.end(), key.public_key.begin());
+    return key;
+  }
+  if (!seed) return tl::unexpected(seed.error());
+  return anchor::VerifyKeyOf(*seed, origin);
 }
 
-Result<anchor::RecoveryDecision> Judge(const Home& home, UniqueFd connection, const anchor::SignedRecord& signed_record,
-                                       const anchor::ProvisioningRecord& record, const channel::LogState& state) {
+using Connect = std::function<Result<UniqueFd>()>;
+
+Result<anchor::RecoveryDecision> Judge(const Home& home, const Connect& connect, const anchor::SignedRecord& signed_record,
+                                       const anchor::ProvisioningRecord& record, const channel::LogState& state,
+                                       std::vector<std::string>& unchecked) {
   const Hash log_id = anchor::LogIdOf(signed_record.record);
   const std::string origin = anchor::OriginOf(record, log_id);
   const anchor::Pins pins = anchor::PinsOf(record, log_id);
-  STELE_TRY(const anchor::Secret seed, LoadSeed(home));
-  STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, origin));
+  const Result<anchor::Secret> seed = LoadSeed(home, record, connect);
+  STELE_TRY(const auto key, CheckpointKey(record, origin, seed));
+  std::optional<anchor::SlotState> slot;
+  if (seed) {
+    slot = NewestSlot(home, *seed, origin);
+  } else {
+    unchecked.push_back("the anchor's own slots, whose key comes from the seed: " + seed.error().context);
+  }
+  STELE_TRY(UniqueFd connection, connect());
   STELE_TRY(const auto device,
             tpm::AnchorDevice::Open(std::move(connection), anchor::DeviceConfigOf(record, signed_record.public_key_pem)));
   STELE_TRY(const auto registers, anchor::ReadRegisters(*device, pins));
   const anchor::LogView view = anchor::ViewOf(state, key, pins);
-  return anchor::Decide(anchor::FactsOf(state, view, registers, NewestSlot(home, seed, origin), pins));
+  return anchor::Decide(anchor::FactsOf(state, view, registers, slot, pins));
 }
 
 // The number of the anchor an intent asks for; 0 when it asks for none or is not one.
@@ -148,31 +164,23 @@ TpmCheck AskRunning(const Home& home) {
 TpmCheck JudgeStopped(const Home& home, const anchor::SignedRecord& signed_record, const anchor::ProvisioningRecord& record,
                       const channel::LogState& state) {
   std::optional<PrivateTpm> copy;
-  Result<UniqueFd> connection = Fail(Code::kUnavailable, "no TPM");
+  Connect connect = [] { return OpenTpmDevice(); };
   const std::string source = record.software_tpm ? "copy" : "device";
   if (record.software_tpm) {
     auto started = PrivateTpm::Start(home.Tpm());
     if (!started) return NoAnswer(source, started.error());
     copy.emplace(std::move(*started));
-    connection = copy->Connect();
-  } else {
-    UniqueFd device(::open("/dev/tpmrm0", O_RDWR | O_CLOEXEC));
-    if (device.valid()) {
-      connection = std::move(device);
-    } else {
-      connection = FailErrno("open /dev/tpmrm0");
-    }
+    connect = [&copy] { return copy->Connect(); };
   }
-  if (!connection) return NoAnswer(source, connection.error());
-  const auto decision = Judge(home, std::move(*connection), signed_record, record, state);
-  if (!decision) return NoAnswer(source, decision.error());
   TpmCheck check;
+  const auto decision = Judge(home, connect, signed_record, record, state, check.unchecked);
+  if (!decision) return NoAnswer(source, decision.error());
   check.source = source;
   check.word = decision->word;
   check.detail = Safe(decision->detail);
   check.qualifiers = decision->qualifiers;
   for (const auto& warning : decision->warnings) check.warnings.push_back(Safe(warning));
-  if (record.software_tpm) check.unchecked = {"the PCR: a TPM that is powered on for the look has only its NV registers"};
+  if (record.software_tpm) check.unchecked.emplace_back("the PCR: a TPM that is powered on for the look has only its NV registers");
   return check;
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "appliance/anchor/keys.h"
+#include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
@@ -14,11 +15,14 @@
 #include "appliance/daemons/cli/tpm_check.h"
 #include "appliance/store/file_device.h"
 #include "appliance/store/verify.h"
+#include "tpm/signing.h"
 
 namespace stele::daemons::cli {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::size_t kPinBytesMax = 64 * limits::kKiB;
 
 bool IsGood(const std::string& word) { return word == "OK" || word == "OK_UNANCHORED_TAIL" || word == "RECOVERED_CRASH"; }
 
@@ -94,11 +98,24 @@ void Conclude(Verification& result) {
   }
 }
 
-Result<Verification> Verify(const Home& home, bool show_progress) {
+// Against a key from elsewhere. False: the record could not be read, so nothing is pinned.
+Result<bool> CheckPin(const Result<Provisioning>& provisioning, const std::string& path) {
+  if (path.empty() || !provisioning) return false;
+  STELE_TRY(const Bytes pem, ReadFile(path, kPinBytesMax));
+  STELE_TRY(const auto pinned, tpm::PointOf(AsText(pem)));
+  STELE_TRY(const auto signer, tpm::PointOf(provisioning->signed_record.public_key_pem));
+  if (pinned.x != signer.x || pinned.y != signer.y) {
+    return Fail(Code::kDenied, "the log's provisioning record is not signed by the key in " + path);
+  }
+  return true;
+}
+
+Result<Verification> Verify(const Home& home, const VerifyOptions& arguments, bool show_progress) {
   const auto begin = std::chrono::steady_clock::now();
   Verification result;
   const bool live = IsRunning(home);
   const auto provisioning = LoadProvisioning(home);
+  STELE_TRY(const bool pinned, CheckPin(provisioning, arguments.pin));
   store::VerifyOptions options;
   if (provisioning) {
     options.log_id = anchor::LogIdOf(provisioning->signed_record.record);
@@ -123,7 +140,7 @@ Result<Verification> Verify(const Home& home, bool show_progress) {
     result.tpm.detail = "there is no provisioning record to compare it with";
     result.tpm.unchecked = {"the TPM"};
   }
-  result.tpm.qualifiers.emplace_back("UNPINNED");  // the record is the appliance's own word; an auditor pins its key elsewhere
+  if (!pinned) result.tpm.qualifiers.emplace_back("UNPINNED");  // the record is the appliance's own word then
   Conclude(result);
   result.duration_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
@@ -207,14 +224,15 @@ int ExitOf(const std::string& word) {
 
 }  // namespace
 
-int RunVerify(const Home& home, bool as_json) {
+int RunVerify(const Home& home, const VerifyOptions& options) {
+  const bool as_json = options.json;
   std::error_code error;
   if (!std::filesystem::is_directory(home.Store(), error)) {
     std::fprintf(stderr, "stele: there is no log in %s\n", Safe(home.dir.string()).c_str());
     return kExitUsage;
   }
   const bool show_progress = !as_json && ::isatty(STDERR_FILENO) == 1;
-  const auto result = Verify(home, show_progress);
+  const auto result = Verify(home, options, show_progress);
   if (!result) return Complain(result.error());
   if (as_json) {
     PrintJson(ToJson(*result));

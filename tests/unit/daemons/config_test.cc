@@ -38,6 +38,8 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->heartbeat_interval_ms, 60'000);
   EXPECT_EQ(config->anchor_interval_ms, 3'600'000);
   EXPECT_EQ(config->pcr, 14);
+  EXPECT_EQ(config->key, "auto");
+  EXPECT_EQ(config->nv_budget, 100'000);
   EXPECT_EQ(config->sha256, Sha256Of(ByteView{}));
 }
 
@@ -119,6 +121,8 @@ commit_window_ms = 20
 interval_ms = 60000
 pcr = 8
 tpm = "embedded"
+key = "file"
+nv_budget = 500000
 [processes]
 restart_delay_max_ms = 200
 network_namespace = "require"
@@ -177,6 +181,8 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(config->anchor_interval_ms, 60'000);
   EXPECT_EQ(config->pcr, 8);
   EXPECT_EQ(config->tpm.kind, TpmKind::kEmbedded);
+  EXPECT_EQ(config->key, "file");
+  EXPECT_EQ(config->nv_budget, 500'000);
   EXPECT_EQ(config->restart_delay_max_ms, 200);
   EXPECT_EQ(config->network_namespace, "require");
   EXPECT_TRUE(config->sources.refuse_unknown);
@@ -224,6 +230,8 @@ TEST(Config, ValuesOutOfRangeSayWhatTheyShouldBe) {
   EXPECT_EQ(ErrorOf("[store]\ncodec = \"gzip\"\n"), "stele.toml:2: store.codec must be one of \"auto\", \"zstd\", \"lz4\", \"none\"");
   EXPECT_EQ(ErrorOf("[anchor]\npcr = 16\n"), "stele.toml:2: anchor.pcr must be 14, 13 or 8");
   EXPECT_EQ(ErrorOf("[anchor]\npcr = 23\n"), "stele.toml:2: anchor.pcr must be 14, 13 or 8");
+  EXPECT_EQ(ErrorOf("[anchor]\nkey = \"disk\"\n"), "stele.toml:2: anchor.key must be one of \"auto\", \"tpm\", \"file\"");
+  EXPECT_NE(ErrorOf("[anchor]\nnv_budget = 999\n"), "(accepted)");
   EXPECT_EQ(ErrorOf("[ingest]\ntokens = [\"short\"]\n"),
             "stele.toml:2: ingest.tokens holds a string of fewer than 16 characters");
   EXPECT_NE(ErrorOf("[log]\norigin = \"two words\"\n"), "(accepted)");
