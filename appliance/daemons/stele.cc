@@ -26,6 +26,8 @@ struct Arguments {
   cli::BundleOptions bundle;
   cli::AuditOptions audit;
   std::string tail_query;
+  cli::ExportOptions exported;
+  cli::WitnessOptions witness;
 };
 
 struct Commands {
@@ -38,6 +40,12 @@ struct Commands {
   CLI::App* bundle = nullptr;
   CLI::App* audit = nullptr;
   CLI::App* provision = nullptr;
+  CLI::App* exported = nullptr;
+  CLI::App* witness_init = nullptr;
+  CLI::App* witness_serve = nullptr;
+  CLI::App* witness_sign = nullptr;
+  CLI::App* witness_request = nullptr;
+  CLI::App* witness_import = nullptr;
 };
 
 CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* description) {
@@ -58,6 +66,36 @@ void DescribeBundle(CLI::App& command, cli::BundleOptions& bundle) {
   command.add_flag("--no-anchor", bundle.no_anchor, "quote what is anchored now; make no new anchor");
   command.add_flag("--full-log", bundle.full_log, "every checkpoint since the boot, so that stock tools can replay the register");
   command.add_option("-o,--output", bundle.output, "the file; without a selection the TPM's answer goes to standard output");
+}
+
+void DescribeWitness(CLI::App& app, Arguments& arguments, Commands& commands) {
+  CLI::App* witness = app.add_subcommand("witness", "cosign the checkpoints of other logs, or have this one's cosigned by file");
+  witness->require_subcommand(1);
+  cli::WitnessOptions& options = arguments.witness;
+  const auto own_dir = [&](const char* name, const char* description) {
+    CLI::App* command = witness->add_subcommand(name, description);
+    command->add_option("--dir", options.witness_dir, "directory of the witness")->required();
+    return command;
+  };
+  commands.witness_init = own_dir("init", "make the key of a witness; prints its vkey");
+  commands.witness_init->add_option("--name", options.name, "name of the key: a URL without its scheme")->required();
+  commands.witness_serve = own_dir("serve", "answer requests for cosignatures until stopped");
+  commands.witness_serve->add_option("--listen", options.listen, "ADDRESS:PORT, [ADDRESS]:PORT; port 0: any")->required();
+  CLI::Option* certificate = commands.witness_serve->add_option("--tls-certificate", options.tls_certificate, "PEM chain: HTTPS");
+  CLI::Option* key = commands.witness_serve->add_option("--tls-key", options.tls_key, "PEM key")->needs(certificate);
+  certificate->needs(key);
+  commands.witness_sign = own_dir("sign", "answer one request file");
+  commands.witness_sign->add_option("REQUEST", options.input, "made by stele witness request")->required();
+  commands.witness_sign->add_option("-o,--output", options.output, "the answer")->required();
+
+  commands.witness_request = AddCommand(*witness, arguments, "request", "write a request for a cosignature of the newest checkpoint");
+  commands.witness_request->add_option("-o,--output", options.output, "the request")->required();
+  commands.witness_request->add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
+  commands.witness_request->add_option("--witness", options.name, "its name in the policy: continues what it cosigned last");
+  commands.witness_request->add_option("--old", options.old_size, "the size it has: what a refusal with 409 said");
+  commands.witness_import = AddCommand(*witness, arguments, "import", "take the answer of a witness");
+  commands.witness_import->add_option("ANSWER", options.input, "made by stele witness sign")->required();
+  commands.witness_import->add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
 }
 
 Commands Describe(CLI::App& app, Arguments& arguments) {
@@ -105,11 +143,20 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
 
   commands.audit = app.add_subcommand("audit", "check a bundle offline: no TPM, no network, no running Stele");
   cli::AddAuditOptions(*commands.audit, arguments.audit);
+
+  commands.exported = AddCommand(app, arguments, "export", "the log as a static tree for mirrors, witnesses and auditors");
+  commands.exported->add_option("--tlog", arguments.exported.tlog_dir, "folder of the tree (c2sp.org/tlog-tiles); a later export adds what is new")
+      ->required();
+  commands.exported->add_flag("--no-entries", arguments.exported.no_entries, "hashes only, no entry headers");
+  DescribeWitness(app, arguments, commands);
   return commands;
 }
 
 int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.audit->parsed()) return cli::RunAudit(arguments.audit);
+  if (commands.witness_init->parsed()) return cli::RunWitnessInit(arguments.witness);
+  if (commands.witness_serve->parsed()) return cli::RunWitnessServe(arguments.witness);
+  if (commands.witness_sign->parsed()) return cli::RunWitnessSign(arguments.witness);
   Home home{arguments.dir};
   if (arguments.dir.empty()) {
     const auto standard = DefaultDir();
@@ -124,6 +171,9 @@ int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.tail->parsed()) return cli::RunTail(home, arguments.tail_query, arguments.json);
   if (commands.bundle->parsed()) return cli::RunBundle(home, arguments.bundle);
   if (commands.show->parsed()) return cli::RunShow(home, arguments.show);
+  if (commands.exported->parsed()) return cli::RunExport(home, arguments.exported);
+  if (commands.witness_request->parsed()) return cli::RunWitnessRequest(home, arguments.witness);
+  if (commands.witness_import->parsed()) return cli::RunWitnessImport(home, arguments.witness);
   return cli::RunVerify(home, arguments.json);
 }
 
