@@ -51,6 +51,15 @@ Take TakeWord(std::string& out, std::vector<std::string> words) {
   };
 }
 
+Take TakeFlag(bool& out) {
+  return [&out](const toml::node& node) -> Problem {
+    const auto flag = node.value_exact<bool>();
+    if (!flag) return "must be true or false";
+    out = *flag;
+    return std::nullopt;
+  };
+}
+
 Take TakeNumber(std::int64_t least, std::int64_t most, std::function<void(std::int64_t)> keep) {
   return [least, most, keep = std::move(keep)](const toml::node& node) -> Problem {
     const auto number = node.value_exact<std::int64_t>();
@@ -352,6 +361,13 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"silence_min_s", TakeNumberInto(config.sources.silence_min_s, 1, limits::kSilenceSecondsMax)},
         {"silence_messages", TakeNumberInto(config.sources.silence_messages, 10, 1'000'000)},
         {"named", TakeNamedSources(config.sources)}}},
+      {"tlog",
+       {{"serve", TakeWord(config.tlog_serve, {"signed-in", "anyone", "off"})}, {"entries", TakeFlag(config.tlog_entries)}}},
+      {"witness",
+       {{"policy", TakeText(config.witness_policy)},
+        {"interval_s", TakeNumberInto(config.witness_interval_s, 1, 86'400)},
+        {"quorum_missing", TakeWord(config.witness_quorum_missing, {"open", "closed"})},
+        {"tls_ca", TakeText(config.witness_tls_ca)}}},
       {"processes",
        {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)},
         {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off"})}}},

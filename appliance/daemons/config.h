@@ -22,6 +22,10 @@
 //   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded" |
 //                                                                                      "device:/dev/NAME" | "swtpm:path=/SOCKET"
 //
+//   [tlog]        serve = "signed-in" | "anyone" | "off"                           entries = false
+//   [witness]     policy = ""                    interval_s = 5                    quorum_missing = "open" | "closed"
+//                 tls_ca = ""
+//
 //   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off"
 //
 //   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
@@ -137,6 +141,14 @@ struct Config {
   TpmChoice tpm;
   std::int64_t nv_budget = 100'000;  // writes that one NV cell of the TPM endures
   std::string key = "auto";          // where a new log's seed is kept: "tpm" (sealed), "file"; auto: sealed to the embedded TPM
+
+  std::string tlog_serve = "signed-in";  // who may fetch /log/...
+  bool tlog_entries = false;             // entry headers too
+
+  std::string witness_policy;  // file, relative to the directory; empty: no witnesses
+  std::int64_t witness_interval_s = 5;
+  std::string witness_quorum_missing = "open";  // or "closed": no checkpoint without its quorum is served
+  std::string witness_tls_ca;                   // file; empty: the system's
 
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off"

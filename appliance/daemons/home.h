@@ -2,7 +2,7 @@
 //
 //   stele.toml   configuration (optional)         keys/    TLS, client certificates, seed, provisioning key, first password
 //   store/       segments: the log                tpm/     the embedded software TPM, with its own CA
-//   state/       provisioning record, anchor slots, users
+//   state/       provisioning record, anchor slots, users; courier/: cosignatures
 //   run/         query.sock, ready.json           only while running
 #pragma once
 
@@ -19,6 +19,7 @@ struct Home {
   [[nodiscard]] std::filesystem::path Config() const { return dir / "stele.toml"; }
   [[nodiscard]] std::filesystem::path Store() const { return dir / "store"; }
   [[nodiscard]] std::filesystem::path State() const { return dir / "state"; }
+  [[nodiscard]] std::filesystem::path Courier() const { return State() / "courier"; }
   [[nodiscard]] std::filesystem::path Keys() const { return dir / "keys"; }
   [[nodiscard]] std::filesystem::path Tpm() const { return dir / "tpm"; }
   [[nodiscard]] std::filesystem::path Run() const { return dir / "run"; }

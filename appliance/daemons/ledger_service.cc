@@ -215,6 +215,10 @@ void Service::HandleNotice(ByteView body) {
     (void)AppendOwn(Kind::kAlarm, notice["alarm"].dump(-1, ' ', false, json::error_handler_t::replace));
     return;
   }
+  if (notice.is_object() && notice.value("event", json()) == "witnesses") {
+    witnesses_ = notice.value("detail", json());
+    return;
+  }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
   processes_[notice["process"].get<std::string>()] = notice;
   if (notice.value("event", "") == "died") {

@@ -116,11 +116,13 @@ std::string Service::StatusJson() {
   std::string network = processes_.empty() ? "unknown" : "empty namespace";  // of all, or not at all
   for (const auto& [name, notice] : processes_) {
     const json detail = notice.value("detail", json::object());
-    if (detail.is_object() && detail.value("network", network) != network) network = "host";
+    // stele-courier alone must reach other machines.
+    if (name != "stele-courier" && detail.is_object() && detail.value("network", network) != network) network = "host";
     processes.push_back({{"name", name}, {"pid", notice.value("pid", 0)}, {"restarts", notice.value("restarts", 0)},
                          {"event", notice.value("event", "")}, {"detail", notice.value("detail", json::object())}});
   }
   status["processes"] = processes;
+  if (witnesses_.is_object()) status["witnesses"] = witnesses_;
   status["network"] = network;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -29,6 +29,8 @@ struct Arguments {
   cli::VerifyOptions verify;
   cli::ProvisionOptions provision;
   cli::BenchOptions bench;
+  cli::ExportOptions exported;
+  cli::WitnessOptions witness;
 };
 
 struct Commands {
@@ -42,6 +44,12 @@ struct Commands {
   CLI::App* audit = nullptr;
   CLI::App* provision = nullptr;
   CLI::App* tpm_bench = nullptr;
+  CLI::App* exported = nullptr;
+  CLI::App* witness_init = nullptr;
+  CLI::App* witness_serve = nullptr;
+  CLI::App* witness_sign = nullptr;
+  CLI::App* witness_request = nullptr;
+  CLI::App* witness_import = nullptr;
 };
 
 CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* description) {
@@ -80,6 +88,36 @@ void DescribeProvision(CLI::App& command, cli::ProvisionOptions& options) {
   command.add_option("--key", options.key, "with --enroller: the provisioning key (PEM)");
   command.add_flag("--no-ek-root", options.no_ek_root, "with --enroller: do not verify the EK certificate's chain");
   command.add_option("--make-key", options.make_key, "make a provisioning key in FILE and its pin in FILE.pub, and stop");
+}
+
+void DescribeWitness(CLI::App& app, Arguments& arguments, Commands& commands) {
+  CLI::App* witness = app.add_subcommand("witness", "cosign the checkpoints of other logs, or have this one's cosigned by file");
+  witness->require_subcommand(1);
+  cli::WitnessOptions& options = arguments.witness;
+  const auto own_dir = [&](const char* name, const char* description) {
+    CLI::App* command = witness->add_subcommand(name, description);
+    command->add_option("--dir", options.witness_dir, "directory of the witness")->required();
+    return command;
+  };
+  commands.witness_init = own_dir("init", "make the key of a witness; prints its vkey");
+  commands.witness_init->add_option("--name", options.name, "name of the key: a URL without its scheme")->required();
+  commands.witness_serve = own_dir("serve", "answer requests for cosignatures until stopped");
+  commands.witness_serve->add_option("--listen", options.listen, "ADDRESS:PORT, [ADDRESS]:PORT; port 0: any")->required();
+  CLI::Option* certificate = commands.witness_serve->add_option("--tls-certificate", options.tls_certificate, "PEM chain: HTTPS");
+  CLI::Option* key = commands.witness_serve->add_option("--tls-key", options.tls_key, "PEM key")->needs(certificate);
+  certificate->needs(key);
+  commands.witness_sign = own_dir("sign", "answer one request file");
+  commands.witness_sign->add_option("REQUEST", options.input, "made by stele witness request")->required();
+  commands.witness_sign->add_option("-o,--output", options.output, "the answer")->required();
+
+  commands.witness_request = AddCommand(*witness, arguments, "request", "write a request for a cosignature of the newest checkpoint");
+  commands.witness_request->add_option("-o,--output", options.output, "the request")->required();
+  commands.witness_request->add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
+  commands.witness_request->add_option("--witness", options.name, "its name in the policy: continues what it cosigned last");
+  commands.witness_request->add_option("--old", options.old_size, "the size it has: what a refusal with 409 said");
+  commands.witness_import = AddCommand(*witness, arguments, "import", "take the answer of a witness");
+  commands.witness_import->add_option("ANSWER", options.input, "made by stele witness sign")->required();
+  commands.witness_import->add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
 }
 
 Commands Describe(CLI::App& app, Arguments& arguments) {
@@ -136,11 +174,20 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
 
   commands.audit = app.add_subcommand("audit", "check a bundle offline: no TPM, no network, no running Stele");
   cli::AddAuditOptions(*commands.audit, arguments.audit);
+
+  commands.exported = AddCommand(app, arguments, "export", "the log as a static tree for mirrors, witnesses and auditors");
+  commands.exported->add_option("--tlog", arguments.exported.tlog_dir, "folder of the tree (c2sp.org/tlog-tiles); a later export adds what is new")
+      ->required();
+  commands.exported->add_flag("--no-entries", arguments.exported.no_entries, "hashes only, no entry headers");
+  DescribeWitness(app, arguments, commands);
   return commands;
 }
 
 int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.audit->parsed()) return cli::RunAudit(arguments.audit);
+  if (commands.witness_init->parsed()) return cli::RunWitnessInit(arguments.witness);
+  if (commands.witness_serve->parsed()) return cli::RunWitnessServe(arguments.witness);
+  if (commands.witness_sign->parsed()) return cli::RunWitnessSign(arguments.witness);
   Home home{arguments.dir};
   if (arguments.dir.empty()) {
     const auto standard = DefaultDir();
@@ -156,6 +203,9 @@ int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.tail->parsed()) return cli::RunTail(home, arguments.tail_query, arguments.json);
   if (commands.bundle->parsed()) return cli::RunBundle(home, arguments.bundle);
   if (commands.show->parsed()) return cli::RunShow(home, arguments.show);
+  if (commands.exported->parsed()) return cli::RunExport(home, arguments.exported);
+  if (commands.witness_request->parsed()) return cli::RunWitnessRequest(home, arguments.witness);
+  if (commands.witness_import->parsed()) return cli::RunWitnessImport(home, arguments.witness);
   return cli::RunVerify(home, arguments.verify);
 }
 

@@ -38,6 +38,7 @@ struct Configuration {
   std::string store_dir;
   std::string state_dir;
   query::ReadsConfig reads;
+  query::TreeAccess tree;
 };
 
 Result<Configuration> ParseConfiguration(const std::string& text) {
@@ -57,6 +58,12 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   }
   // Readable by root only, and only where there is a TPM that the firmware knows.
   if (auto log = ReadFile("/sys/kernel/security/tpm0/binary_bios_measurements", kBootLogBytesMax)) configuration.reads.boot_log = std::move(*log);
+  configuration.reads.cosigned_path = take("cosigned_path");
+  configuration.reads.cosigned_only = object.value("cosigned_only", false);
+  configuration.reads.cosigned_max_age_s = object.value("cosigned_max_age_s", std::int64_t{0});
+  configuration.tree.serve = query::ParseTreeServe(take("tree_serve")).value_or(query::TreeServe::kOff);
+  configuration.tree.entries = object.value("tree_entries", false);
+  configuration.reads.tree_public = configuration.tree.serve == query::TreeServe::kAnyone;
   const std::string provisioning = take("provisioning_path");
   if (!provisioning.empty()) {
     const auto bytes = ReadFile(provisioning, kProvisioningBytesMax);
@@ -72,7 +79,8 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
 // A channel with frames that wait to be sent.
 struct Peer {
   UniqueFd fd;
-  std::string name;  // of a web channel; empty for local clients
+  std::string role;  // web, courier; empty for local clients
+  std::string name;  // of such a channel
   std::optional<uid_t> local_uid;
   std::deque<std::pair<channel::Type, Bytes>> queue;
   std::size_t queued_bytes = 0;
@@ -151,9 +159,9 @@ Result<void> Loop::Give(const channel::TakeChannel& what, UniqueFd fd) {
     ledger_.fd = std::move(fd);
     return {};
   }
-  if (what.role == "web") {
+  if (what.role == "web" || what.role == "courier") {
     for (auto at = fronts_.begin(); at != fronts_.end(); ++at) {
-      if (!at->second.local_uid && at->second.name == what.name) {
+      if (at->second.role == what.role && at->second.name == what.name) {
         DropFront(at->first);
         break;
       }
@@ -161,6 +169,7 @@ Result<void> Loop::Give(const channel::TakeChannel& what, UniqueFd fd) {
     STELE_TRY_VOID(Greet(fd.get()));
     Peer& peer = fronts_[next_front_++];
     peer.fd = std::move(fd);
+    peer.role = what.role;
     peer.name = what.name;
     return {};
   }
@@ -201,7 +210,8 @@ Result<void> Loop::HandleFront(query::FrontId id, const channel::FrameView& fram
     case channel::Type::kHello: return channel::DecodeHello(frame.body).map([](const channel::Hello&) {});
     case channel::Type::kApiRequest: {
       STELE_TRY(channel::ApiRequest request, channel::DecodeApiRequest(frame.body));
-      service_->OnRequest(query::Front{id, fronts_.at(id).local_uid}, std::move(request));
+      const Peer& peer = fronts_.at(id);
+      service_->OnRequest(query::Front{id, peer.local_uid, peer.role == "courier"}, std::move(request));
       return {};
     }
     case channel::Type::kApiCancel: {
@@ -341,7 +351,7 @@ Result<void> Serve() {
   });
   STELE_TRY_VOID(workers.Start());
   const query::ServiceConfig service_config{owner, daemons::kVersion, configuration.reads.origin,
-                                            owner == ::geteuid() ? "same-uid" : "own-uid"};
+                                            owner == ::geteuid() ? "same-uid" : "own-uid", configuration.tree};
   query::Service service(service_config, clock, entropy, workers, loop, std::move(users), unknown_user_hash);
   loop.Attach(service, workers);
   STELE_TRY_VOID(channel::SendReady(control_fd, report.ToJson()));

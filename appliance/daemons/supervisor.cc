@@ -20,6 +20,7 @@
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/config.h"
+#include "appliance/daemons/courier_member.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/listeners.h"
@@ -27,6 +28,7 @@
 #include "appliance/daemons/version.h"
 #include "appliance/daemons/watches.h"
 #include "appliance/daemons/zones.h"
+#include "appliance/witness/cosigned.h"
 
 namespace stele::daemons {
 namespace {
@@ -155,7 +157,12 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"state_dir", parts.home.State().string()},
                   {"origin", identity.origin},
                   {"provisioning_path", parts.home.ProvisioningRecord().string()},
-                  {"vkey", identity.verification_key}}
+                  {"vkey", identity.verification_key},
+                  {"tree_serve", config.tlog_serve},
+                  {"tree_entries", config.tlog_entries},
+                  {"cosigned_path", config.witness_policy.empty() ? std::string() : (parts.home.Courier() / witness::kCosignedFile).string()},
+                  {"cosigned_only", config.witness_quorum_missing == "closed"},
+                  {"cosigned_max_age_s", QuorumMaxAgeS(config)}}
           .dump();
     case kWeb: {
       json tls = tls_of(identity.certificates.viewer);
@@ -208,15 +215,21 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   members[kAnchor].own.push_back(DuplicateOf({"seed", "seed", ""}, parts.identity.seed.fd()));
   members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
+  STELE_TRY(auto courier, CourierMember(parts.home, parts.config, parts.identity.verification_key));
+  if (courier) members.push_back(std::move(*courier));
   return members;
 }
 
-std::vector<LinkSpec> Links(const Config& config) {
+// A receiver for each zone follows the first members, and stele-courier, where there is one, is the last.
+std::vector<LinkSpec> Links(const Config& config, const std::vector<MemberSpec>& members) {
   std::vector<LinkSpec> links{{kLedger, kAnchor, {"anchor", "anchor", ""}, {"ledger", "ledger", ""}},
                               {kLedger, kQuery, {"query", "query", ""}, {"ledger", "ledger", ""}},
                               {kQuery, kWeb, {"web", "web", ""}, {"query", "query", ""}}};
   for (std::size_t i = 0; i < config.zones.size(); ++i) {
     links.push_back({kLedger, kFirstReceiver + i, {"receive", config.zones[i].name, ""}, {"ledger", "ledger", ""}});
+  }
+  if (members.back().name == kCourierName) {
+    links.push_back({kQuery, members.size() - 1, {"courier", "courier", ""}, {"query", "query", ""}});
   }
   return links;
 }
@@ -229,7 +242,9 @@ class Appliance {
       : parts_(parts),
         tpm_(tpm),
         reload_(std::move(reload)),
-        family_(std::move(members), Links(parts.config), [this](const FamilyEvent& event) { On(event); }) {
+        links_(Links(parts.config, members)),
+        member_count_(members.size()),
+        family_(std::move(members), links_, [this](const FamilyEvent& event) { On(event); }) {
     family_.LimitRestartDelay(std::chrono::milliseconds(parts.config.restart_delay_max_ms));
   }
 
@@ -278,6 +293,11 @@ class Appliance {
                                  : std::string();
     if (event.member.name == "stele-anchor" && what == "tpm_lost") {
       tpm_wanted_ = true;
+    } else if (event.member.name == kCourierName && what == "alarm") {
+      RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
+    } else if (event.member.name == kCourierName && what == "witnesses") {
+      last_notice_["witnesses"] = event.text;
+      if (ledger_hears_) (void)family_.Tell(kLedger, channel::Type::kNotice, event.text);  // best effort: for the status
     } else {
       LogInfo(event.member.name + ": " + event.text);
     }
@@ -437,7 +457,7 @@ class Appliance {
       const json detail = json::parse(member.detail_json, nullptr, false);
       if (!detail.is_object()) continue;
       sandboxes[member.name] = detail;
-      if (detail.value("network", "") != network) network = "host";
+      if (member.name != kCourierName && detail.value("network", "") != network) network = "host";
     }
     if (tpm_.embedded()) pids["swtpm"] = tpm_.pid();
     const json ready = {{"version", kVersion},
@@ -478,13 +498,19 @@ class Appliance {
   // TPM go last.
   bool Stop() {
     Say("Stopping: last checkpoint and anchor ...");
-    std::vector<std::size_t> order(parts_.receivers.size());
+    std::vector<std::size_t> order(member_count_ - kFirstReceiver);  // the receivers, and stele-courier
     std::iota(order.begin(), order.end(), std::size_t{kFirstReceiver});
     order.insert(order.end(), {kWeb, kQuery, kLedger, kAnchor});
     const bool well = family_.Stop(order);
     tpm_.Stop();
     Say(well ? "Stopped." : "Stopped, not cleanly: see the messages above.");
     return well;
+  }
+
+  // A text of the alarm that stele-courier asks for.
+  static std::string TextIn(const json& notice, const char* name) {
+    const json alarm = notice.value("alarm", json::object());
+    return alarm.is_object() && alarm.contains(name) && alarm[name].is_string() ? alarm[name].get<std::string>() : std::string();
   }
 
   Parts parts_;
@@ -503,6 +529,8 @@ class Appliance {
   CertificateWatch certificate_watch_;
   std::chrono::steady_clock::time_point next_watch_{};
   std::chrono::steady_clock::time_point next_certificates_{};
+  std::vector<LinkSpec> links_;
+  std::size_t member_count_;
   Family family_;
 };
 

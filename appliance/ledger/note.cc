@@ -15,7 +15,6 @@ static_assert(crypto_sign_SEEDBYTES == kKeyBytes && crypto_sign_PUBLICKEYBYTES =
 static_assert(crypto_sign_SECRETKEYBYTES == 64 && crypto_sign_BYTES == kSignatureBytes);
 
 constexpr std::string_view kSignaturePrefix = "\xe2\x80\x94 ";  // U+2014, space
-constexpr std::byte kEd25519{0x01};
 
 const unsigned char* Raw(ByteView bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
 unsigned char* Raw(MutableBytes bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
@@ -66,12 +65,6 @@ Result<NoteSignature> ParseSignatureLine(std::string_view line) {
   return signature;
 }
 
-std::string SignatureLine(std::string_view name, const KeyId& key_id, ByteView signature) {
-  Bytes raw(key_id.begin(), key_id.end());
-  Append(raw, signature);
-  return std::string(kSignaturePrefix) + std::string(name) + " " + Base64Of(raw) + "\n";
-}
-
 bool Verifies(std::string_view text, const NoteSignature& signature, const VerifyKey& key) {
   return signature.signature.size() == kSignatureBytes &&
          crypto_sign_verify_detached(Raw(signature.signature), Raw(AsBytes(text)), text.size(), Raw(key.public_key)) ==
@@ -82,18 +75,38 @@ bool IsBy(const NoteSignature& signature, const VerifyKey& key) {
   return signature.name == key.name && signature.key_id == key.Id();
 }
 
+template <KeyType kType>
+Result<NoteKey<kType>> ParseKey(std::string_view vkey) {
+  const std::size_t first = vkey.find('+');
+  const std::size_t second = first == std::string_view::npos ? first : vkey.find('+', first + 1);
+  if (second == std::string_view::npos) return Fail(Code::kInvalid, "vkey: not name+id+key");
+  NoteKey<kType> key;
+  key.name = std::string(vkey.substr(0, first));
+  const auto encoded = ParseBase64(vkey.substr(second + 1), 1 + kKeyBytes);
+  if (!IsKeyName(key.name) || !encoded || encoded->size() != 1 + kKeyBytes ||
+      encoded->front() != static_cast<std::byte>(kType)) {
+    return Fail(Code::kInvalid, kType == KeyType::kNote ? "vkey: not the name and public key of an Ed25519 note key"
+                                                        : "vkey: not the name and public key of an Ed25519 cosigner");
+  }
+  std::copy(encoded->begin() + 1, encoded->end(), key.public_key.begin());
+  if (vkey.substr(first + 1, second - first - 1) != HexOf(key.Id())) {
+    return Fail(Code::kInvalid, "vkey: the key id does not belong to this name and key");
+  }
+  return key;
+}
+
 }  // namespace
 
 std::string FormatCheckpoint(const Checkpoint& checkpoint) {
   return checkpoint.origin + "\n" + std::to_string(checkpoint.size) + "\n" + Base64Of(checkpoint.root) + "\n";
 }
 
-Result<Checkpoint> ParseCheckpoint(std::string_view text) {
+Result<Checkpoint> ParseForeignCheckpoint(std::string_view text) {
   std::string_view rest = text;
   std::string_view origin;
   std::string_view size;
   std::string_view root;
-  if (!TakeLine(rest, origin) || !TakeLine(rest, size) || !TakeLine(rest, root) || !rest.empty() || origin.empty()) {
+  if (!TakeLine(rest, origin) || !TakeLine(rest, size) || !TakeLine(rest, root) || origin.empty()) {
     return Fail(Code::kInvalid, "checkpoint: not origin, size and root on three lines");
   }
   Checkpoint checkpoint;
@@ -104,7 +117,19 @@ Result<Checkpoint> ParseCheckpoint(std::string_view text) {
     return Fail(Code::kInvalid, "checkpoint: the size is not a decimal number or the root not base64 of 32 bytes");
   }
   std::copy(hash->begin(), hash->end(), checkpoint.root.begin());
-  if (FormatCheckpoint(checkpoint) != text) return Fail(Code::kInvalid, "checkpoint: not in its one canonical form");
+  if (FormatCheckpoint(checkpoint) != text.substr(0, text.size() - rest.size()))
+    return Fail(Code::kInvalid, "checkpoint: not in its one canonical form");
+  std::string_view extension;
+  while (!rest.empty()) {
+    if (!TakeLine(rest, extension) || extension.empty())
+      return Fail(Code::kInvalid, "checkpoint: an extension line is empty or cut");
+  }
+  return checkpoint;
+}
+
+Result<Checkpoint> ParseCheckpoint(std::string_view text) {
+  STELE_TRY(Checkpoint checkpoint, ParseForeignCheckpoint(text));
+  if (FormatCheckpoint(checkpoint) != text) return Fail(Code::kInvalid, "checkpoint: it has extension lines");
   return checkpoint;
 }
 
@@ -116,35 +141,27 @@ bool IsKeyName(std::string_view name) {
                       [name](std::string_view space) { return name.find(space) != std::string_view::npos; });
 }
 
-KeyId VerifyKey::Id() const {
-  const Hash digest = Sha256Of({AsBytes(name), AsBytes("\n"), ByteView(&kEd25519, 1), public_key});
+template <KeyType kType>
+KeyId NoteKey<kType>::Id() const {
+  const auto type = static_cast<std::byte>(kType);
+  const Hash digest = Sha256Of({AsBytes(name), AsBytes("\n"), ByteView(&type, 1), public_key});
   KeyId id;
   std::copy_n(digest.begin(), id.size(), id.begin());
   return id;
 }
 
-std::string VerifyKey::Vkey() const {
-  Bytes encoded{kEd25519};
+template <KeyType kType>
+std::string NoteKey<kType>::Vkey() const {
+  Bytes encoded{static_cast<std::byte>(kType)};
   Append(encoded, public_key);
   return name + "+" + HexOf(Id()) + "+" + Base64Of(encoded);
 }
 
-Result<VerifyKey> ParseVkey(std::string_view vkey) {
-  const std::size_t first = vkey.find('+');
-  const std::size_t second = first == std::string_view::npos ? first : vkey.find('+', first + 1);
-  if (second == std::string_view::npos) return Fail(Code::kInvalid, "vkey: not name+id+key");
-  VerifyKey key;
-  key.name = std::string(vkey.substr(0, first));
-  const auto encoded = ParseBase64(vkey.substr(second + 1), 1 + kKeyBytes);
-  if (!IsKeyName(key.name) || !encoded || encoded->size() != 1 + kKeyBytes || encoded->front() != kEd25519) {
-    return Fail(Code::kInvalid, "vkey: not the name and public key of an Ed25519 note key");
-  }
-  std::copy(encoded->begin() + 1, encoded->end(), key.public_key.begin());
-  if (vkey.substr(first + 1, second - first - 1) != HexOf(key.Id())) {
-    return Fail(Code::kInvalid, "vkey: the key id does not belong to this name and key");
-  }
-  return key;
-}
+template struct NoteKey<KeyType::kNote>;
+template struct NoteKey<KeyType::kCosigner>;
+
+Result<VerifyKey> ParseVkey(std::string_view vkey) { return ParseKey<KeyType::kNote>(vkey); }
+Result<CosignerKey> ParseCosignerVkey(std::string_view vkey) { return ParseKey<KeyType::kCosigner>(vkey); }
 
 Result<SigningKey> SigningKey::FromSeed(std::string name, ByteView seed) {
   if (sodium_init() < 0) return Fail(Code::kIo, "libsodium does not start");
@@ -178,10 +195,41 @@ void SigningKey::Wipe() { sodium_memzero(secret_.data(), secret_.size()); }
 std::string SigningKey::Sign(std::string_view text) const {
   STELE_CHECK(!text.empty() && text.back() == '\n');
   STELE_CHECK(!HasControl(text, /*newline_allowed=*/true) && IsUtf8(text));
+  const auto signature = SignMessage(AsBytes(text));
+  return std::string(text) + "\n" + FormatSignatureLine({verify_key_.name, verify_key_.Id(), ToBytes(signature)});
+}
+
+std::array<std::byte, kSignatureBytes> SigningKey::SignMessage(ByteView message) const {
   std::array<std::byte, kSignatureBytes> signature;
-  (void)crypto_sign_detached(Raw(MutableBytes(signature)), nullptr, Raw(AsBytes(text)), text.size(),
+  (void)crypto_sign_detached(Raw(MutableBytes(signature)), nullptr, Raw(message), message.size(),
                              Raw(secret_));  // always 0
-  return std::string(text) + "\n" + SignatureLine(verify_key_.name, verify_key_.Id(), signature);
+  return signature;
+}
+
+Result<std::vector<NoteSignature>> ParseSignatureLines(std::string_view lines) {
+  if (lines.size() > kNoteBytesMax) return Fail(Code::kInvalid, "note: too long");
+  if (lines.empty() || lines.back() != '\n')
+    return Fail(Code::kInvalid, "note: no signature line, or the last one is cut");
+  std::vector<NoteSignature> signatures;
+  std::string_view line;
+  while (TakeLine(lines, line)) {
+    if (signatures.size() == kNoteSignaturesMax) return Fail(Code::kInvalid, "note: too many signatures");
+    STELE_TRY(NoteSignature signature, ParseSignatureLine(line));
+    signatures.push_back(std::move(signature));
+  }
+  return signatures;
+}
+
+std::string FormatSignatureLine(const NoteSignature& signature) {
+  Bytes raw(signature.key_id.begin(), signature.key_id.end());
+  Append(raw, signature.signature);
+  return std::string(kSignaturePrefix) + signature.name + " " + Base64Of(raw) + "\n";
+}
+
+std::string FormatNote(const Note& note) {
+  std::string text = note.text + "\n";
+  for (const NoteSignature& signature : note.signatures) text += FormatSignatureLine(signature);
+  return text;
 }
 
 Result<Note> ParseNote(std::string_view note) {
@@ -192,17 +240,9 @@ Result<Note> ParseNote(std::string_view note) {
   // The last blank line parts text and signatures: the text may hold blank lines, signatures cannot.
   const std::size_t split = note.rfind("\n\n");
   if (split == std::string_view::npos) return Fail(Code::kInvalid, "note: no blank line before the signatures");
-  std::string_view rest = note.substr(split + 2);
-  if (rest.empty() || rest.back() != '\n')
-    return Fail(Code::kInvalid, "note: no signature line, or the last one is cut");
   Note parsed;
   parsed.text = std::string(note.substr(0, split + 1));
-  std::string_view line;
-  while (TakeLine(rest, line)) {
-    if (parsed.signatures.size() == kNoteSignaturesMax) return Fail(Code::kInvalid, "note: too many signatures");
-    STELE_TRY(NoteSignature signature, ParseSignatureLine(line));
-    parsed.signatures.push_back(std::move(signature));
-  }
+  STELE_TRY(parsed.signatures, ParseSignatureLines(note.substr(split + 2)));
   return parsed;
 }
 
@@ -229,8 +269,7 @@ Result<OpenedCheckpoint> OpenCheckpoint(std::string_view note, const VerifyKey& 
     return Fail(Code::kDenied, "checkpoint: its origin is not the log's key name");
   const auto own = std::find_if(parsed.signatures.begin(), parsed.signatures.end(),
                                 [&key](const NoteSignature& signature) { return IsBy(signature, key); });
-  opened.digest =
-      Sha256Of({AsBytes(parsed.text), AsBytes("\n"), AsBytes(SignatureLine(own->name, own->key_id, own->signature))});
+  opened.digest = Sha256Of({AsBytes(FormatNote({parsed.text, {*own}}))});
   return opened;
 }
 

@@ -2,10 +2,11 @@
 //
 //   note       := text "\n" signature+                      c2sp.org/signed-note, UTF-8, no control character but
 //   newline signature  := "— " name " " base64(key_id[4] || signature) "\n"             U+2014, space; base64 per RFC
-//   4648 section 4 key_id     := first 4 bytes of SHA-256(name || "\n" || 0x01 || public_key[32])       0x01: Ed25519
-//   (RFC 8032) vkey       := name "+" hex(key_id) "+" base64(0x01 || public_key[32])                the form stock
-//   verifiers read text       := origin "\n" size "\n" base64(root) "\n"   c2sp.org/tlog-checkpoint; Stele writes no
-//   extension lines
+//   4648 section 4
+//   key_id     := first 4 bytes of SHA-256(name || "\n" || type || public_key[32])    Ed25519 (RFC 8032); type 0x01
+//   signs notes, 0x04 cosigns checkpoints (cosignature.h)
+//   vkey       := name "+" hex(key_id) "+" base64(type || public_key[32])             the form stock verifiers read
+//   text       := origin "\n" size "\n" base64(root) "\n"   c2sp.org/tlog-checkpoint; Stele writes no extension lines
 //
 // The signature covers the text with its last newline, not the blank line. A checkpoint's digest, wherever one is
 // extended or quoted, is SHA-256 over the note with the log's own signature line alone, exactly as first persisted.
@@ -38,19 +39,28 @@ struct Checkpoint {
 // kInvalid unless the text is exactly what FormatCheckpoint makes of the result (so: no extension lines, no leading
 // zero, no other base64 of the same bytes).
 [[nodiscard]] Result<Checkpoint> ParseCheckpoint(std::string_view text);
+// The same of another's log, which may write extension lines (not empty, of no meaning here).
+[[nodiscard]] Result<Checkpoint> ParseForeignCheckpoint(std::string_view text);
 
 // Non-empty valid UTF-8 without Unicode spaces, control characters and "+".
 [[nodiscard]] bool IsKeyName(std::string_view name);
 
-struct VerifyKey {
+enum class KeyType : std::uint8_t { kNote = 0x01, kCosigner = 0x04 };
+
+// A public key and its name. The type is part of the key id, so a line of one kind is never taken for the other.
+template <KeyType kType>
+struct NoteKey {
   std::string name;
   std::array<std::byte, kKeyBytes> public_key{};
 
   [[nodiscard]] KeyId Id() const;
   [[nodiscard]] std::string Vkey() const;
 };
-// kInvalid: not a vkey of an Ed25519 key, or its key id is not that of its name and key.
+using VerifyKey = NoteKey<KeyType::kNote>;        // signs a log's checkpoints
+using CosignerKey = NoteKey<KeyType::kCosigner>;  // a witness
+// kInvalid: not a vkey of an Ed25519 key of this type, or its key id is not that of its name and key.
 [[nodiscard]] Result<VerifyKey> ParseVkey(std::string_view vkey);
+[[nodiscard]] Result<CosignerKey> ParseCosignerVkey(std::string_view vkey);
 
 // An Ed25519 key pair; the secret half is wiped on destruction.
 class SigningKey {
@@ -67,6 +77,8 @@ class SigningKey {
   // The whole note: text, blank line, one signature line. The text must end in a newline and obey the rules above
   // (programmer's error otherwise). Deterministic: the same text gives the same note for ever.
   [[nodiscard]] std::string Sign(std::string_view text) const;
+  // The bare signature over a message. Who calls it separates its messages from notes by their first line.
+  [[nodiscard]] std::array<std::byte, kSignatureBytes> SignMessage(ByteView message) const;
 
  private:
   SigningKey() = default;
@@ -86,6 +98,10 @@ struct Note {
 };
 // kInvalid: not a signed note. The text is to be ignored until VerifyNote has said yes.
 [[nodiscard]] Result<Note> ParseNote(std::string_view note);
+// Signature lines alone, as a witness answers them; at least one. kInvalid: anything else.
+[[nodiscard]] Result<std::vector<NoteSignature>> ParseSignatureLines(std::string_view lines);
+[[nodiscard]] std::string FormatSignatureLine(const NoteSignature& signature);
+[[nodiscard]] std::string FormatNote(const Note& note);
 // kNotFound: no signature by this key. kDenied: one claims to be, and does not verify.
 [[nodiscard]] Result<void> VerifyNote(const Note& note, const VerifyKey& key);
 

@@ -26,11 +26,29 @@ inline constexpr std::size_t kContextRowsMax = 200;
 inline constexpr std::size_t kCheckpointsListed = 50;
 inline constexpr std::size_t kAnchorsListed = 20;
 
-enum class Call : std::uint8_t { kStatus, kSearch, kRecord, kPayload, kContext, kHistogram, kTail, kIntegrity, kConsistency, kProof, kSources, kAttest, kBundle };
+enum class Call : std::uint8_t {
+  kStatus,
+  kSearch,
+  kRecord,
+  kPayload,
+  kContext,
+  kHistogram,
+  kTail,
+  kIntegrity,
+  kConsistency,
+  kProof,
+  kSources,
+  kAttest,
+  kBundle,
+  kTreeHead,  // of the static tree: /log/checkpoint
+  kTile       // and /log/tile/...
+};
 
 struct ReadRequest {
   Call call = Call::kSearch;
   std::uint64_t sequence = 0;  // of /record/SEQ and /proof/SEQ
+  ledger::Tile tile;           // of /log/tile/...
+  bool as_signed = false;      // /log/checkpoint for stele-courier: the newest, whoever has cosigned what
   std::map<std::string, std::string> parameters;
   Scope scope;
   std::string status_json;  // the ledger's status: integrity and sources show parts of it
@@ -57,6 +75,10 @@ struct ReadsConfig {
   std::string vkey;
   std::string provisioning_json;
   Bytes boot_log = {};  // the firmware's event log, empty where there is none
+  std::string cosigned_path;     // the newest checkpoint with a quorum of cosignatures (appliance/witness); empty: none are asked
+  bool cosigned_only = false;    // without it no checkpoint is served (witness.quorum_missing = "closed")
+  std::int64_t cosigned_max_age_s = 0;  // open: when the cosigned one is older, the newest is served bare
+  bool tree_public = false;      // who may fetch tiles decides whether caches between may keep them
 };
 
 class Bundle;
@@ -117,6 +139,11 @@ class Reads {
   [[nodiscard]] Answer Context(const ReadRequest& request, const std::atomic<bool>& cancelled);
   [[nodiscard]] Answer Proof(const ReadRequest& request);
   [[nodiscard]] Tried<Scanner::One> InScope(const ReadRequest& request);
+
+  // reads_tree.cc
+  [[nodiscard]] Answer TreeHead(const ReadRequest& request);
+  [[nodiscard]] std::optional<std::string> CosignedHead();
+  [[nodiscard]] Answer Tile(const ReadRequest& request);
 
   // reads_integrity.cc
   [[nodiscard]] Answer Integrity(const ReadRequest& request);

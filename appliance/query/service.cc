@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "appliance/base/limits.h"
 #include "appliance/channel/attest_messages.h"
@@ -13,6 +14,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kPrefix = "/api/v1/";
+constexpr std::string_view kTreePrefix = "/log/";
 constexpr std::size_t kBodyPartBytes = 60 * limits::kKiB;
 constexpr std::size_t kObjectBytesMax = 512;
 constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 53U) - 1;
@@ -89,6 +91,7 @@ std::optional<Answer> Service::Route(const channel::ApiRequest& request, Request
   out.head = request.method == "HEAD";
   out.read.parameters = request.query;
   std::string_view path = request.path;
+  if (path.starts_with(kTreePrefix) && (request.method == "GET" || out.head)) return RouteTree(path.substr(kTreePrefix.size()), out);
   if (!path.starts_with(kPrefix)) return Refusal(404, "not_found", "there is no such call");
   path.remove_prefix(kPrefix.size());
   if (request.method != "GET" && request.method != "HEAD") return Refusal(405, "method_not_allowed", "only GET and HEAD");
@@ -115,6 +118,30 @@ std::optional<Answer> Service::Route(const channel::ApiRequest& request, Request
   return std::nullopt;
 }
 
+std::optional<Answer> Service::RouteTree(std::string_view path, Request& out) const {
+  out.action = "tree";
+  if (path == "checkpoint") {
+    out.read.call = Call::kTreeHead;
+    if (out.caller.identity.role == Role::kLocalOperator && out.read.parameters.contains("newest")) out.read.as_signed = true;
+    return std::nullopt;
+  }
+  const auto tile = ledger::ParseTilePath(path);
+  if (!tile) return Refusal(404, "not_found", "the tree has no such path");
+  out.read.call = Call::kTile;
+  out.read.tile = *tile;
+  return std::nullopt;
+}
+
+// Hashes for who may ask for proofs, or for everybody; headers only where the configuration says so, and then never for who
+// may see some sources only.
+bool Service::MayFetchTree(const Request& request) const {
+  const Identity& identity = request.caller.identity;
+  if (identity.role == Role::kLocalOperator) return true;
+  const bool anyone = config_.tree.serve == TreeServe::kAnyone;
+  if (config_.tree.serve == TreeServe::kOff || (!anyone && !Allows(identity.role, Permission::kProof))) return false;
+  return !request.read.tile.entries || (config_.tree.entries && (anyone || ScopeOf(identity).sources_all));
+}
+
 std::optional<Answer> Service::Forbidden(const Request& request) const {
   const Role role = request.caller.identity.role;
   switch (request.read.call) {
@@ -129,6 +156,10 @@ std::optional<Answer> Service::Forbidden(const Request& request) const {
     case Call::kBundle:
       if (!Allows(role, Permission::kBundle)) break;
       return std::nullopt;
+    case Call::kTreeHead:
+    case Call::kTile:
+      if (!MayFetchTree(request)) break;
+      return std::nullopt;
     default:
       // Who may not search may still look at all access entries: the scope leaves nothing else.
       if (!Allows(role, Permission::kSearch) && !Allows(role, Permission::kAccessAll)) break;
@@ -137,13 +168,15 @@ std::optional<Answer> Service::Forbidden(const Request& request) const {
   return Refusal(403, "forbidden", "the role " + std::string(RoleName(role)) + " does not allow this");
 }
 
-bool Service::TakeToken(const Identity& identity) {
+bool Service::TakeToken(const Identity& identity, bool tree) {
   if (identity.role == Role::kLocalOperator) return true;
   const std::int64_t now_ns = clock_.BoottimeNs();
-  Bucket& bucket = buckets_[identity.user];
-  if (bucket.filled_ns == 0) bucket.filled_ns = now_ns;
+  const double burst = tree ? kTreeBurst : kRequestsBurst;
+  const double per_second = tree ? kTreePerSecond : kRequestsPerSecond;
+  const auto [at, fresh] = buckets_.try_emplace(identity.user + (tree ? "/tree" : ""), Bucket{burst, now_ns});
+  Bucket& bucket = at->second;
   constexpr double kNsPerSecond = 1e9;
-  bucket.tokens = std::min(kRequestsBurst, bucket.tokens + static_cast<double>(now_ns - bucket.filled_ns) / kNsPerSecond * kRequestsPerSecond);
+  bucket.tokens = std::min(burst, bucket.tokens + static_cast<double>(now_ns - bucket.filled_ns) / kNsPerSecond * per_second);
   bucket.filled_ns = now_ns;
   if (bucket.tokens < 1) return false;
   bucket.tokens -= 1;
@@ -160,13 +193,18 @@ void Service::OnRequest(const Front& front, channel::ApiRequest request) {
   if (request.path == "/api/v1/sign-in") return SignIn(key, front, request);
   if (request.path == "/api/v1/sign-out") return SignOut(key, front, request);
   if (request.path == "/api/v1/session") return Session(key, front, request);
+  if (front.courier) return StartCourier(key, request);
+  const bool tree = request.path.starts_with(kTreePrefix);
   auto caller = Authenticate(front, request);
+  if (!caller && tree && config_.tree.serve == TreeServe::kAnyone) {
+    caller = Caller{Identity{"anyone", Role::kViewer, "none", {}}, request.peer.substr(0, 64), std::nullopt, {}};
+  }
   if (!caller) return Respond(key, Refusal(401, "unauthorized", "sign in, or use a known client certificate"), request.method == "HEAD");
   Request open;
   open.caller = std::move(*caller);
   open.number = next_number_++;
   if (const auto nothing = Route(request, open)) return Respond(key, *nothing, open.head);
-  if (!TakeToken(open.caller.identity)) return Respond(key, Refusal(429, "too_many", "too many requests; wait a moment"), open.head);
+  if (!TakeToken(open.caller.identity, tree)) return Respond(key, Refusal(429, "too_many", "too many requests; wait a moment"), open.head);
   if (const auto forbidden = Forbidden(open)) {
     Record(open, *forbidden, open.action, "denied", [](bool) {});  // nothing is shown either way
     return Respond(key, *forbidden, open.head);
@@ -179,6 +217,21 @@ void Service::OnRequest(const Front& front, channel::ApiRequest request) {
     return StartTail(key, std::move(open));
   }
   if (open.read.call == Call::kAttest || open.read.call == Call::kBundle) return StartAttest(key, std::move(open));
+  StartRead(key, std::move(open));
+}
+
+// stele-courier needs the newest checkpoint and consistency proofs for the witnesses: hashes, which leave the box anyway.
+void Service::StartCourier(const Key& key, const channel::ApiRequest& request) {
+  Request open;
+  open.number = next_number_++;
+  open.unrecorded = true;
+  open.read.as_signed = true;
+  open.cancelled = std::make_shared<std::atomic<bool>>(false);
+  auto nothing = Route(request, open);
+  if (!nothing && open.read.call != Call::kTreeHead && open.read.call != Call::kConsistency) {
+    nothing = Refusal(403, "forbidden", "not for stele-courier");
+  }
+  if (nothing) return Respond(key, *nothing, open.head);
   StartRead(key, std::move(open));
 }
 
@@ -217,6 +270,21 @@ void Service::RunRead(const Key& key) {
 void Service::Complete(const Key& key, Answer answer) {
   const auto at = requests_.find(key);
   if (at == requests_.end()) return;
+  if (const Call call = at->second.read.call; call == Call::kTreeHead || call == Call::kTile) {
+    const Identity& identity = at->second.caller.identity;
+    const std::string who = identity.user + "/" + identity.via;
+    if (!at->second.unrecorded && !tree_readers_.Meets(who, at->second, clock_.BoottimeNs())) {
+      TreeCounts& counts = tree_readers_.CountsOf(who);
+      ++(call == Call::kTreeHead ? counts.checkpoints : at->second.read.tile.entries ? counts.bundles : counts.tiles);
+      counts.bytes += answer.body.size();
+      at->second.unrecorded = true;  // its minute has an entry
+    }
+  }
+  if (at->second.unrecorded) {
+    const bool head = at->second.head;
+    requests_.erase(at);
+    return Respond(key, answer, head);
+  }
   const std::string_view result = answer.status < 400 ? "ok" : answer.status == 404 || answer.status == 403 ? "denied" : "error";
   auto kept = std::make_shared<Answer>(std::move(answer));
   at->second.recording = true;
@@ -334,7 +402,7 @@ void Service::OnCancel(FrontId front, std::uint64_t id) {
   if (at == requests_.end()) return;
   // The work may have been done: the entry is written all the same, the answer goes nowhere.
   at->second.cancelled->store(true);
-  if (!at->second.recording) {
+  if (!at->second.recording && !at->second.unrecorded) {
     Answer nothing;
     nothing.query = at->second.read.parameters.contains("q") ? at->second.read.parameters.at("q").substr(0, limits::kQueryBytes) : "";
     Record(at->second, nothing, at->second.action, "error", [](bool) {});
@@ -396,8 +464,19 @@ Result<void> Service::OnLedgerFrame(channel::Type type, ByteView body) {
   }
 }
 
+// What was fetched of the tree since the last entry of each reader.
+void Service::RecordTreeReaders(std::int64_t now_ns) {
+  for (const auto& summary : tree_readers_.Due(now_ns)) {
+    Answer counted;
+    counted.query = summary.counts.Text();
+    counted.rows = summary.counts.bundles * ledger::kTileWidth;
+    Record(summary.reader, counted, "tree_summary", "ok", [](bool) {});  // shown already, under the entry before
+  }
+}
+
 void Service::OnTick() {
   const std::int64_t now_ns = clock_.BoottimeNs();
+  RecordTreeReaders(now_ns);
   std::vector<std::uint64_t> late;
   for (const auto& entry : pending_) {
     if (entry.second.deadline_ns <= now_ns) late.push_back(entry.first);
@@ -413,6 +492,7 @@ void Service::OnTick() {
 }
 
 bool Service::Finish() {
+  if (!finishing_) RecordTreeReaders(std::numeric_limits<std::int64_t>::max());
   finishing_ = true;
   std::vector<Key> keys;
   for (const auto& entry : tails_) keys.push_back(entry.first);

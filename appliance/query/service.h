@@ -17,6 +17,7 @@
 #include "appliance/channel/append_messages.h"
 #include "appliance/channel/channel.h"
 #include "appliance/query/sessions.h"
+#include "appliance/query/tree_access.h"
 #include "appliance/query/users.h"
 #include "appliance/query/workers.h"
 
@@ -24,10 +25,11 @@ namespace stele::query {
 
 using FrontId = std::uint64_t;
 
-// A front: stele-web's channel, or one client of the local socket with its uid as the kernel says it.
+// A front: stele-web's channel, stele-courier's, or one client of the local socket with its uid as the kernel says it.
 struct Front {
   FrontId id = 0;
   std::optional<uid_t> local_uid;
+  bool courier = false;
 };
 
 // How the service reaches its neighbours.
@@ -46,6 +48,7 @@ struct ServiceConfig {
   std::string version;
   std::string origin;
   std::string sandbox;  // a word for status
+  TreeAccess tree;
 };
 
 class Service {
@@ -66,6 +69,8 @@ class Service {
   static constexpr std::int64_t kAttestTimeoutNs = 40'000'000'000;
   static constexpr double kRequestsPerSecond = 20;
   static constexpr double kRequestsBurst = 60;
+  static constexpr double kTreePerSecond = 200;  // /log/...: small answers, many of them
+  static constexpr double kTreeBurst = 400;
 
   Service(ServiceConfig config, Clock& clock, Entropy& entropy, Workers& workers, Outlet& outlet, UserBook users,
           std::string unknown_user_hash);
@@ -104,7 +109,8 @@ class Service {
     std::string object;
     bool head = false;
     bool heavy = false;
-    bool recording = false;  // its access entry is on the way
+    bool recording = false;   // its access entry is on the way
+    bool unrecorded = false;  // stele-courier's: nobody reads anything
     ReadRequest read;
     std::shared_ptr<std::atomic<bool>> cancelled;
   };
@@ -137,7 +143,7 @@ class Service {
     std::int64_t deadline_ns = 0;
   };
   struct Bucket {
-    double tokens = kRequestsBurst;
+    double tokens = 0;
     std::int64_t filled_ns = 0;
   };
 
@@ -145,7 +151,11 @@ class Service {
   [[nodiscard]] std::optional<Caller> Authenticate(const Front& front, const channel::ApiRequest& request);
   [[nodiscard]] std::optional<Answer> Route(const channel::ApiRequest& request, Request& out) const;
   [[nodiscard]] std::optional<Answer> Forbidden(const Request& request) const;
-  [[nodiscard]] bool TakeToken(const Identity& identity);
+  [[nodiscard]] bool TakeToken(const Identity& identity, bool tree);
+  void StartCourier(const Key& key, const channel::ApiRequest& request);
+  [[nodiscard]] std::optional<Answer> RouteTree(std::string_view path, Request& out) const;
+  [[nodiscard]] bool MayFetchTree(const Request& request) const;
+  void RecordTreeReaders(std::int64_t now_ns);
   void StartRead(const Key& key, Request request);
   void RunRead(const Key& key);
   void Complete(const Key& key, Answer answer);
@@ -194,6 +204,7 @@ class Service {
   std::map<Key, OpenBundle> bundles_;
   std::map<std::uint64_t, Pending> pending_;  // by frame id: waiting for kCommitted
   std::map<std::string, Bucket> buckets_;
+  TreeReaders<Request> tree_readers_;
   std::vector<Key> waiting_for_status_;
   std::int64_t status_deadline_ns_ = 0;
   std::size_t hashes_ = 0;

@@ -25,7 +25,12 @@ struct [[gnu::packed]] PathBeneathAttr {
   std::int32_t parent_fd = -1;
 };
 constexpr unsigned kCreateRulesetVersion = 1;
+struct NetPortAttr {  // ABI 4
+  std::uint64_t allowed_access = 0;
+  std::uint64_t port = 0;
+};
 constexpr int kRulePathBeneath = 1;
+constexpr int kRuleNetPort = 2;
 
 constexpr std::uint64_t kExecute = 1ULL << 0U;
 constexpr std::uint64_t kWriteFile = 1ULL << 1U;
@@ -40,6 +45,7 @@ constexpr std::uint64_t kRefer = 1ULL << 13U;            // ABI 2
 constexpr std::uint64_t kTruncate = 1ULL << 14U;         // ABI 3
 constexpr std::uint64_t kIoctlDevice = 1ULL << 15U;      // ABI 5
 constexpr std::uint64_t kBindAndConnectTcp = 3;          // ABI 4
+constexpr std::uint64_t kConnectTcp = 2;
 constexpr std::uint64_t kAbstractUnixAndSignal = 3;      // ABI 6
 
 constexpr std::uint64_t kMeaningfulForAFile = kExecute | kWriteFile | kReadFile | kTruncate | kIoctlDevice;
@@ -78,6 +84,13 @@ Result<void> AddPath(int ruleset, const PathRule& rule, std::uint64_t handled) {
   return {};
 }
 
+Result<void> AddPort(int ruleset, std::uint16_t port) {
+  const NetPortAttr attributes{kConnectTcp, port};
+  if (::syscall(SYS_landlock_add_rule, ruleset, kRuleNetPort, &attributes, 0U) != 0)
+    return FailErrno("sandbox: landlock rule for port " + std::to_string(port));
+  return {};
+}
+
 }  // namespace
 
 int LandlockAbi() {
@@ -85,7 +98,8 @@ int LandlockAbi() {
   return abi > 0 ? static_cast<int>(abi) : 0;
 }
 
-Result<void> EnterLandlock(int abi, const std::vector<PathRule>& paths, std::vector<std::string>& missing) {
+Result<void> EnterLandlock(int abi, const std::vector<PathRule>& paths, const std::vector<std::uint16_t>& connect_ports,
+                           std::vector<std::string>& missing) {
   if (abi == 0) {
     missing.emplace_back("the kernel has no Landlock: files are limited by seccomp and permissions only");
     return {};
@@ -93,13 +107,18 @@ Result<void> EnterLandlock(int abi, const std::vector<PathRule>& paths, std::vec
   if (abi < 3) missing.emplace_back("Landlock " + std::to_string(abi) + " cannot limit truncation");
   RulesetAttr attributes;
   attributes.handled_access_fs = HandledFiles(abi);
-  // Network and signals: seccomp refuses both already (no socket, no kill), so an older ABI loses nothing here.
+  // Network and signals: seccomp refuses both already (no socket, no kill), so an older ABI loses nothing here, but for
+  // who may connect.
+  if (abi < 4 && !connect_ports.empty()) missing.emplace_back("Landlock " + std::to_string(abi) + " cannot limit where to connect");
   if (abi >= 4) attributes.handled_access_net = kBindAndConnectTcp;
   if (abi >= 6) attributes.scoped = kAbstractUnixAndSignal;
   const std::size_t attributes_bytes = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
   const UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, attributes_bytes, 0U)));
   if (!ruleset.valid()) return FailErrno("sandbox: create a Landlock ruleset");
   for (const PathRule& rule : paths) STELE_TRY_VOID(AddPath(ruleset.get(), rule, attributes.handled_access_fs));
+  if (abi >= 4) {
+    for (const std::uint16_t port : connect_ports) STELE_TRY_VOID(AddPort(ruleset.get(), port));
+  }
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0U) != 0) return FailErrno("sandbox: enter Landlock");
   return {};
 }

@@ -13,6 +13,8 @@ namespace stele::sandbox {
 
 // Restricts this thread and its later children to `paths`; needs no_new_privs. Whatever the ABI cannot express is added to
 // `missing`. With ABI 0 it does nothing but say so.
-[[nodiscard]] Result<void> EnterLandlock(int abi, const std::vector<PathRule>& paths, std::vector<std::string>& missing);
+[[nodiscard]] Result<void> EnterLandlock(int abi, const std::vector<PathRule>& paths,
+                                         const std::vector<std::uint16_t>& connect_ports,
+                                         std::vector<std::string>& missing);
 
 }  // namespace stele::sandbox

@@ -1,5 +1,7 @@
 #include "appliance/sandbox/profiles.h"
 
+#include <utility>
+
 #include "appliance/base/limits.h"
 
 namespace stele::sandbox {
@@ -46,6 +48,23 @@ Profile WebProfile() {
           .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kAccept},
           .paths = {},
           .descriptors_max = limits::kConnections + kOwnDescriptors};
+}
+
+Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports) {
+  return {.name = "stele-courier",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kConnect, Promise::kReadFile,
+                       Promise::kWriteFile, Promise::kReplaceFile},
+          .paths = {{state_dir, Access::kReplace}},
+          .descriptors_max = kOwnDescriptors,
+          .connect_ports = std::move(ports)};
+}
+
+Profile WitnessProfile(const std::filesystem::path& state_dir) {
+  return {.name = "stele witness",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kAccept, Promise::kReadFile,
+                       Promise::kWriteFile, Promise::kReplaceFile},
+          .paths = {{state_dir, Access::kReplace}},
+          .descriptors_max = kOwnDescriptors};
 }
 
 }  // namespace stele::sandbox

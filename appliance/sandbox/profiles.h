@@ -44,4 +44,18 @@ namespace stele::sandbox {
 // No file (the viewer is compiled in), no new socket.
 [[nodiscard]] Profile WebProfile();
 
+// stele-courier: takes checkpoints to the witnesses and brings cosignatures back.
+//   core, stream, events
+//   connect  TCP, to `ports`
+//   replace  the cosignatures below state_dir, written whole or not at all
+// No store, no TPM, no listener, no other kind of socket; names were looked up before.
+[[nodiscard]] Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports);
+
+// stele witness serve: answers requests for cosignatures.
+//   core, stream, events
+//   accept   its listener
+//   replace  what it last cosigned of each log, below state_dir
+// No connection out.
+[[nodiscard]] Profile WitnessProfile(const std::filesystem::path& state_dir);
+
 }  // namespace stele::sandbox

@@ -67,9 +67,12 @@ Result<void> ProveNoNewCode(const Profile& profile) {
 }
 
 Result<void> ProveNoNewSockets(const Profile& profile) {
-  STELE_TRY_VOID(MustBeRefused(profile, "socket (inet)", ::syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+  STELE_TRY_VOID(MustBeRefused(profile, "socket (datagram)", ::syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
   STELE_TRY_VOID(MustBeRefused(profile, "socket (unix)", ::syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
-  STELE_TRY_VOID(MustBeRefused(profile, "connect", ::syscall(SYS_connect, -1, nullptr, 0)));
+  if (!Promises(profile, Promise::kConnect)) {
+    STELE_TRY_VOID(MustBeRefused(profile, "socket (inet)", ::syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    STELE_TRY_VOID(MustBeRefused(profile, "connect", ::syscall(SYS_connect, -1, nullptr, 0)));
+  }
   STELE_TRY_VOID(MustBeRefused(profile, "bind", ::syscall(SYS_bind, -1, nullptr, 0)));
   STELE_TRY_VOID(MustBeRefused(profile, "listen", ::syscall(SYS_listen, -1, 0)));
   if (Promises(profile, Promise::kAccept)) return {};

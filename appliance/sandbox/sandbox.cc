@@ -85,7 +85,7 @@ Result<Report> Enter(const Profile& profile) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return FailErrno("sandbox: no_new_privs");
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return FailErrno("sandbox: not dumpable");
   report.landlock_abi = LandlockAbi();
-  STELE_TRY_VOID(EnterLandlock(report.landlock_abi, profile.paths, report.missing));
+  STELE_TRY_VOID(EnterLandlock(report.landlock_abi, profile.paths, profile.connect_ports, report.missing));
   STELE_TRY_VOID(DropCapabilities());
   report.capabilities_dropped = true;
   STELE_TRY_VOID(EnterSeccomp(profile));

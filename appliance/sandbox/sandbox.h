@@ -12,6 +12,7 @@
 // module loading, another architecture's table, ...) end the process at once: the supervisor records and restarts it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -27,6 +28,7 @@ enum class Promise {
   kStream,    // read, write, send, receive and close on descriptors it has; passed descriptors
   kEvents,    // poll, epoll, eventfd, timerfd, pipes to itself
   kAccept,    // accept on inherited listeners; never socket, bind, listen, connect
+  kConnect,   // TCP connections to elsewhere, and no other kind of socket; where the kernel can, only to Profile::connect_ports
   kReadFile,  // open for reading, stat, list; never for writing
   kWriteFile, // create, write, sync, allocate files; never remove
   kReplaceFile,  // write a file and rename it over its predecessor
@@ -47,6 +49,7 @@ struct Profile {
   std::vector<Promise> promises;
   std::vector<PathRule> paths;      // everything else is out of reach
   std::size_t descriptors_max = 0;  // RLIMIT_NOFILE, 0 = as inherited
+  std::vector<std::uint16_t> connect_ports = {};  // with kConnect
 };
 
 // What the process saw of the network when it locked itself down. Empty: no interface is up, not even the loopback, and there

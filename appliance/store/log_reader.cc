@@ -506,6 +506,21 @@ Result<std::vector<Hash>> LogReader::RangeHashes(std::uint64_t begin, std::uint6
   return hashes;
 }
 
+Result<std::vector<Hash>> LogReader::TileHashes(const ledger::Tile& tile) {
+  if (!ledger::TileIsWithin(tile, size())) return Fail(Code::kNotFound, "tile above the log's size");
+  if (tile.level == 0) {
+    STELE_TRY(std::vector<Hash> leaves, impl_->LeavesOfTile(tile.number));
+    leaves.resize(tile.width);
+    return leaves;
+  }
+  auto nodes = impl_->Nodes();
+  std::vector<Hash> hashes;
+  for (unsigned i = 0; i < tile.width; ++i) {
+    STELE_TRY(hashes.emplace_back(), nodes.Node(tile.level * ledger::kTileHeight, tile.number * ledger::kTileWidth + i));
+  }
+  return hashes;
+}
+
 const SourceInfo* LogReader::SourceOf(std::uint32_t source, std::uint64_t sequence) {
   if (source == 0 || sequence >= size()) return nullptr;
   const auto index = impl_->BlockIndexOf(sequence);

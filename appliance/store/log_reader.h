@@ -11,6 +11,7 @@
 
 #include "appliance/base/seams.h"
 #include "appliance/ledger/block.h"
+#include "appliance/ledger/tile_path.h"
 #include "appliance/ledger/tile_tree.h"
 #include "appliance/store/segment.h"
 
@@ -90,6 +91,9 @@ class LogReader {
   Result<std::vector<Hash>> ConsistencyProof(std::uint64_t old_size, std::uint64_t new_size);
   // The compact range [begin, end): the roots of the aligned subtrees that tile it, left to right.
   Result<std::vector<Hash>> RangeHashes(std::uint64_t begin, std::uint64_t end);
+
+  // The hashes of a tile, recomputed from the blocks. kNotFound: it is not within size().
+  Result<std::vector<Hash>> TileHashes(const ledger::Tile& tile);
 
   // The source entry in force for a source number at a sequence; nullptr when unknown. Each segment declares the sources
   // it uses, so this reads within one segment. Valid until the next call of any function.

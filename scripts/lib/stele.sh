@@ -99,6 +99,22 @@ wait_checkpointed() {
   done
 }
 
+# wait_cosigned [SECONDS]: until a checkpoint with its quorum covers everything that was committed at the time of the call. (Asking is an
+# entry too, so the log grows meanwhile.)
+wait_cosigned() {
+  local end=$((SECONDS + ${1:-40})) target size
+  target=$(committed)
+  while :; do
+    size=$(status_json | jq -r '.witnesses.quorum.size // 0')
+    [ "${size:-0}" -ge "$target" ] && return 0
+    if [ "$SECONDS" -ge "$end" ]; then
+      warn "the witnesses have cosigned $size of $target in time"
+      return 1
+    fi
+    sleep 0.2
+  done
+}
+
 # post_events FILE [CURL_ARGUMENT...]: newline-delimited JSON over HTTPS; prints the answer, fails on any status but 200.
 post_events() {
   local file=$1; shift

@@ -21,7 +21,7 @@ struct AnswerHead {
   int status = 200;
   std::string content_type;                                 // empty: no body
   std::vector<std::pair<std::string, std::string>> fields;  // values are ours or were checked: no CR, no LF
-  std::string_view cache_control = "no-store";
+  std::string cache_control = "no-store";
   std::optional<std::size_t> length;  // absent: chunked
   bool close = false;
   bool download = false;   // the policy gains `sandbox`

@@ -60,6 +60,8 @@ AnswerHead HeadOf(const channel::ApiResponse& response) {
     } else if (field.first == "retry-after" && value.size() <= 9 &&
                value.find_first_not_of("0123456789") == std::string::npos) {
       head.fields.emplace_back("Retry-After", value);
+    } else if (field.first == "cache-control" && AllOf(value, "-=, ")) {
+      head.cache_control = value;
     } else if (field.first == "content-disposition" && IsPlainDisposition(value)) {
       head.fields.emplace_back("Content-Disposition", value);
       head.download = true;

@@ -4,8 +4,6 @@
 
 #include "appliance/base/limits.h"
 #include "appliance/base/text.h"
-#include "appliance/channel/api_messages.h"
-#include "appliance/channel/channel.h"
 #include "appliance/daemons/listeners.h"
 
 namespace stele::daemons::cli {
@@ -45,9 +43,8 @@ Result<Client> Client::Connect(const Home& home) {
     return Fail(connection.error().code, connection.error().context + " (start it with: stele up --dir " + home.dir.string() + ")",
                 connection.error().detail);
   }
-  const channel::Hello hello{channel::Role::kCli, limits::kChannelFrameBytes, 1};
-  STELE_TRY_VOID(channel::SendHello(connection->get(), hello));
-  return Client(std::move(*connection));
+  STELE_TRY(auto api, channel::ApiClient::Greet(std::move(*connection), channel::Role::kCli));
+  return Client(std::move(api));
 }
 
 Result<Answer> Client::Get(const std::string& path, const Query& query) {
@@ -61,38 +58,12 @@ Result<Answer> Client::Get(const std::string& path, const Query& query) {
 }
 
 Result<Answer> Client::Stream(const std::string& path, const Query& query, const std::function<bool(ByteView)>& more) {
-  channel::ApiRequest request;
-  request.id = ++last_id_;
-  request.method = "GET";
-  request.path = path;
-  request.query = query;
-  const Bytes encoded = channel::EncodeApiRequest(request);
-  if (encoded.size() + 2 > limits::kChannelFrameBytes) return Fail(Code::kInvalid, "the request is too long");
-  STELE_TRY_VOID(channel::Send(connection_.get(), channel::Type::kApiRequest, encoded));
   Answer answer;
-  for (;;) {
-    auto frame = channel::Receive(connection_.get(), /*wait=*/true);
-    if (!frame && frame.error().code == Code::kNotFound) return Fail(Code::kUnavailable, "Stele closed the connection");
-    if (!frame) return tl::unexpected(std::move(frame.error()));
-    if (frame->type == channel::Type::kApiResponse) {
-      STELE_TRY(const auto response, channel::DecodeApiResponse(frame->body));
-      if (response.id != request.id) continue;  // of a request that was cancelled
-      answer.status = response.status;
-      answer.content_type = response.content_type;
-    } else if (frame->type == channel::Type::kApiBody) {
-      STELE_TRY(const auto part, channel::DecodeApiBody(frame->body));
-      if (part.id != request.id) continue;
-      if (answer.ok()) {
-        if (!more(part.bytes)) {
-          STELE_TRY_VOID(channel::Send(connection_.get(), channel::Type::kApiCancel, channel::EncodeApiCancel(request.id)));
-          return answer;
-        }
-      } else {
-        answer.body += AsText(part.bytes);
-      }
-      if (part.end) return answer;
-    }
-  }
+  STELE_TRY(auto got, api_.Get(path, query, more));
+  answer.status = got.response.status;
+  answer.content_type = std::move(got.response.content_type);
+  answer.body = std::move(got.refusal);
+  return answer;
 }
 
 ExitStatus Complain(const Error& error) {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "appliance/base/bytes.h"
-#include "appliance/base/fd.h"
+#include "appliance/channel/api_client.h"
 #include "appliance/daemons/home.h"
 
 namespace stele::daemons::cli {
@@ -44,9 +44,8 @@ class Client {
   [[nodiscard]] Result<Answer> Stream(const std::string& path, const Query& query, const std::function<bool(ByteView)>& more);
 
  private:
-  explicit Client(UniqueFd connection) : connection_(std::move(connection)) {}
-  UniqueFd connection_;
-  std::uint64_t last_id_ = 0;
+  explicit Client(channel::ApiClient api) : api_(std::move(api)) {}
+  channel::ApiClient api_;
 };
 
 // Prints "stele: ..." to stderr and returns the exit status that belongs to the error.

@@ -83,6 +83,31 @@ struct BundleOptions {
 // Without a selection: the TPM's word alone, as JSON on standard output.
 int RunBundle(const Home& home, const BundleOptions& options);
 
+struct ExportOptions {
+  std::string tlog_dir;
+  bool no_entries = false;  // hashes only: the tree can be checked, the entries cannot
+};
+int RunExport(const Home& home, const ExportOptions& options);
+
+// stele witness: a witness of one's own, in a directory of its own (init, serve, sign), and the log's side where only files
+// travel (request, import).
+struct WitnessOptions {
+  std::string witness_dir;
+  std::string name;      // init: of the key; request: of a witness in the policy
+  std::string listen;    // ADDRESS:PORT
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string input;
+  std::string output;
+  std::string config;
+  std::optional<std::uint64_t> old_size;
+};
+int RunWitnessInit(const WitnessOptions& options);
+int RunWitnessServe(const WitnessOptions& options);
+int RunWitnessSign(const WitnessOptions& options);
+int RunWitnessRequest(const Home& home, const WitnessOptions& options);
+int RunWitnessImport(const Home& home, const WitnessOptions& options);
+
 // "15m" -> the time then, in ns; RFC 3339 and ns pass through. nullopt: none of these.
 [[nodiscard]] std::optional<std::string> TimeArgument(const std::string& text, std::int64_t now_ns);
 

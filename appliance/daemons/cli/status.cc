@@ -133,6 +133,22 @@ void PrintProcesses(const json& processes) {
   }
 }
 
+void PrintWitnesses(const json& witnesses) {
+  if (witnesses.empty()) return;
+  const json& quorum = ObjectOf(witnesses, "quorum");
+  Print("\nwitnesses: " + (TextOf(quorum, "size").empty()
+                                ? std::string("no checkpoint has its quorum yet")
+                                : fmt::format("quorum for {} records, {}", TextOf(quorum, "size"), TextOf(quorum, "time"))) +
+        "\n");
+  const json list = witnesses.value("witnesses", json::array());
+  for (const auto& one : list) {
+    const std::string text = TextOf(one, "text");
+    const std::string size = TextOf(one, "size");
+    Print(fmt::format("  {:<15} {:<12}{}{}\n", TextOf(one, "name"), TextOf(one, "state"),
+                      size.empty() ? "" : " " + size + " records, " + TextOf(one, "time"), text.empty() ? "" : " " + text));
+  }
+}
+
 void PrintAlarms(const json& alarms) {
   if (!alarms.is_array() || alarms.empty()) return;
   Print("\nalarms\n");
@@ -170,6 +186,7 @@ void PrintStatus(const json& status) {
   PrintListeners(status.value("listeners", json()));
   PrintSilent(ObjectOf(status, "sources"));
   PrintProcesses(status.value("processes", json()));
+  PrintWitnesses(ObjectOf(status, "witnesses"));
   PrintAlarms(status.value("alarms", json()));
 }
 

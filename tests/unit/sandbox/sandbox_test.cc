@@ -294,6 +294,37 @@ TEST(Sandbox, QueryReadsTheStoreAndWritesNoFileAnywhere) {
             0);
 }
 
+TEST(Sandbox, CourierConnectsByTcpToItsPortsAndNothingElse) {
+  const Folder folder;
+  sockaddr_in allowed{};
+  sockaddr_in other{};
+  const UniqueFd listener = Listener(allowed);
+  const UniqueFd second = Listener(other);
+  EXPECT_EQ(InChild([&] {
+              const Profile profile = CourierProfile(folder / "state", {ntohs(allowed.sin_port)});
+              const auto report = LockDown(profile);
+              if (!report) return Check(false, Describe(report.error()).c_str());
+              const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+              CHILD_CHECK(client.valid());
+              const int begun = ::connect(client.get(), reinterpret_cast<const sockaddr*>(&allowed), sizeof allowed);
+              CHILD_CHECK(begun == 0 || errno == EINPROGRESS);
+              if (report->landlock_abi >= 4) {  // Linux 6.7
+                const UniqueFd stray(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+                CHILD_CHECK(::connect(stray.get(), reinterpret_cast<const sockaddr*>(&other), sizeof other) != 0 && errno == EACCES);
+              }
+              for (const int type : {SOCK_DGRAM, SOCK_RAW}) CHILD_CHECK(Refused(::socket(AF_INET, type | SOCK_CLOEXEC, 0)));
+              for (const int family : {AF_UNIX, AF_NETLINK, AF_PACKET}) {
+                CHILD_CHECK(Refused(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+              }
+              CHILD_CHECK(Refused(::listen(client.get(), 1)));
+              CHILD_CHECK(Refused(::bind(client.get(), reinterpret_cast<const sockaddr*>(&other), sizeof other)));
+              CHILD_CHECK(WriteFileDurably(folder / "state" / "w.note", AsBytes("new"), 0600).has_value());
+              CHILD_CHECK(Refused(::open((folder / "store" / "seg").c_str(), O_RDONLY | O_CLOEXEC)));
+              return CommonCallsWork();
+            }),
+            0);
+}
+
 TEST(Sandbox, WorksForAnOrdinaryUser) {
   if (::getuid() != 0) GTEST_SKIP() << "already run as an ordinary user by the other tests";
   const Folder folder;
@@ -409,7 +440,7 @@ TEST(Sandbox, AMissingPathIsAnError) {
 
 TEST(Sandbox, AnOldKernelIsReportedNeverSilent) {
   std::vector<std::string> missing;
-  EXPECT_TRUE(EnterLandlock(0, {}, missing));
+  EXPECT_TRUE(EnterLandlock(0, {}, {}, missing));
   ASSERT_EQ(missing.size(), 1U);
   Report report{.landlock_abi = 0, .capabilities_dropped = true, .missing = missing};
   EXPECT_FALSE(report.Complete());
