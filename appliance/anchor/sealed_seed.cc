@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -21,28 +20,6 @@ constexpr std::size_t kAreaBytesMax = 2048;
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 }  // namespace
-
-json RegistersJson(const tpm::SealPolicy& policy) {
-  json out = json::object();
-  for (const auto& [number, value] : policy.registers) out[std::to_string(number)] = HexOf(value);
-  return out;
-}
-
-std::optional<tpm::SealPolicy> PolicyOf(const json& registers) {
-  tpm::SealPolicy policy;
-  if (!registers.is_object() || registers.empty()) return std::nullopt;
-  for (const auto& [name, value] : registers.items()) {
-    std::uint32_t number = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
-    const auto hash = value.is_string() ? ParseHash(value.get_ref<const std::string&>()) : std::nullopt;
-    if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size() || number > 23 || !hash ||
-        std::to_string(number) != name) {
-      return std::nullopt;
-    }
-    policy.registers[number] = *hash;
-  }
-  return policy;
-}
 
 std::string EncodeSealedSeed(const tpm::SealedSecret& sealed) {
   const json object = {{"stele", "sealed-seed"},

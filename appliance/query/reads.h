@@ -75,7 +75,7 @@ struct ReadsConfig {
   std::string vkey;
   std::string provisioning_json;
   Bytes boot_log = {};  // the firmware's event log, empty where there is none
-  std::string cosigned_path;     // the newest checkpoint with a quorum of cosignatures (appliance/witness); empty: none are asked
+  std::string cosigned_path = {};  // the newest checkpoint with a quorum of cosignatures (appliance/witness); empty: none are asked
   bool cosigned_only = false;    // without it no checkpoint is served (witness.quorum_missing = "closed")
   std::int64_t cosigned_max_age_s = 0;  // open: when the cosigned one is older, the newest is served bare
   bool tree_public = false;      // who may fetch tiles decides whether caches between may keep them

@@ -48,7 +48,7 @@ struct ServiceConfig {
   std::string version;
   std::string origin;
   std::string sandbox;  // a word for status
-  TreeAccess tree;
+  TreeAccess tree = {};
 };
 
 class Service {
