@@ -35,7 +35,7 @@ configure_and_build() {
   local launcher=()
   command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   say "configuring $preset"
-  (cd "$root" && cmake --preset "$preset" "${launcher[@]}") >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "cmake failed, see $log"; }
+  (cd "$root" && cmake -U STELE_ROOMS --preset "$preset" "${launcher[@]}") >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "cmake failed, see $log"; }
   say "building $preset (log: ${log#"$root"/})"
   (cd "$root" && cmake --build "build/$preset" ${1:+--target "$@"}) >>"$log" 2>&1 ||
     { grep -E 'error|FAILED|warning:' "$log" | head -n 40 >&2; die "the build failed, see $log"; }
