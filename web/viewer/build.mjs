@@ -1,4 +1,5 @@
-// Builds the viewer into dist/ (index.html, one script, one style sheet), or with --tests the unit tests into build/test/.
+// Builds the viewer into dist/ (index.html, one script, one style sheet) and verify.html (one file) into build/page/, or with
+// --tests the unit tests into build/test/.
 // The same sources give the same bytes: no time stamp, no path, no source map goes in.
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -18,12 +19,35 @@ const common = {
   logLevel: 'warning',
 };
 
+const browsers = ['chrome123', 'firefox128', 'safari17.5'];
+
 async function buildTests() {
   const folder = join(root, 'test');
   const entryPoints = (await readdir(folder)).filter((name) => name.endsWith('_test.ts')).map((name) => join(folder, name));
-  await rm(join(root, 'build'), { recursive: true, force: true });
+  await rm(join(root, 'build/test'), { recursive: true, force: true });
   await build({
     ...common, entryPoints, outdir: join(root, 'build/test'), outExtension: { '.js': '.mjs' }, platform: 'node', target: 'node18' });
+}
+
+// Nothing but its own script and style by their hashes: no connection, no other file, no frame, no form, no string as code.
+function pagePolicy(script, style) {
+  const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  return ["default-src 'none'", `script-src ${hash(script)}`, `style-src ${hash(style)}`, "connect-src 'none'", "base-uri 'none'",
+    "form-action 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'"].join('; ');
+}
+
+async function buildVerifyPage() {
+  const out = join(root, 'build/page');
+  const result = await build({
+    ...common, format: 'iife', entryPoints: { verify: 'src/verify_page/main.tsx' }, outdir: out, platform: 'browser', target: browsers,
+    minify: true, write: false });
+  const [script, style] = ['.js', '.css'].map((end) => result.outputFiles.find((file) => file.path.endsWith(end)).text.trim());
+  if (/<\/(script|style)|<!--/i.test(script + style)) throw new Error('verify.html: its parts would end early');
+  const parts = { SCRIPT: script, STYLE: style, POLICY: pagePolicy(script, style) };
+  const page = (await readFile(join(root, 'src/verify_page/page.html'), 'utf8')).replace(/%([A-Z]+)%/g, (_, name) => parts[name]);
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, 'verify.html'), page);
+  console.log(`${createHash('sha256').update(page).digest('hex')}  verify.html  ${Buffer.byteLength(page)}`);
 }
 
 async function buildViewer() {
@@ -34,7 +58,7 @@ async function buildViewer() {
     entryNames: '[name]-[hash]',
     outdir: out,
     platform: 'browser',
-    target: ['chrome123', 'firefox128', 'safari17.5'],
+    target: browsers,
     minify: true,
     write: false,
   });
@@ -54,4 +78,9 @@ async function buildViewer() {
   }
 }
 
-await (process.argv.includes('--tests') ? buildTests() : buildViewer());
+if (process.argv.includes('--tests')) {
+  await buildTests();
+} else {
+  await buildViewer();
+  await buildVerifyPage();
+}
