@@ -431,7 +431,7 @@ class Appliance {
     return ::poll(&one, 1, 0) == 1;
   }
 
-  // Everybody serves: tell programs (run/ready.json) and, the first time, people.
+  // Everybody serves: tell people, the first time, and then programs: who finds run/ready.json finds everything said.
   void Announce() {
     changed_ = false;
     json ports = {{"viewer", parts_.viewer.port}};
@@ -473,11 +473,11 @@ class Appliance {
                         {"ready", sandboxes},
                         {"network", network},
                         {"socket", parts_.home.QuerySocket().string()}};
+    if (!announced_) Welcome(urls["viewer"].get<std::string>());
+    announced_ = true;
     if (const auto written = WriteFileDurably(parts_.home.ReadyFile(), AsBytes(ready.dump(2) + "\n"), 0600); !written) {
       LogError(Describe(written.error()));
     }
-    if (!announced_) Welcome(urls["viewer"].get<std::string>());
-    announced_ = true;
   }
 
   void Welcome(const std::string& viewer_url) const {
