@@ -27,6 +27,7 @@ constexpr std::uint64_t kAnchorEvent = 3;
 constexpr std::size_t kFramesPerRound =
     64;  // of all channels, before the writer, the anchor and the supervisor are heard
 constexpr std::size_t kAlarmsKept = 64;
+constexpr std::int64_t kAnnounceNs = 2'000'000;  // between two positions told to stele-query: each wakes it
 constexpr std::int64_t kSourcesWatchNs = 1'000'000'000;
 constexpr std::size_t kOwnKept = 256;  // entries of our own that are appended again after a failed commit
 
@@ -56,6 +57,7 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   signed_size_ = recovered_.signed_size;
   unsigned_range_ = std::move(recovered_.unsigned_range);
   codec_choice_ = ledger::CodecChoice(settings_.codec);
+  codec_ = settings_.codec.value_or(codec_);
   started_boottime_ns_ = clock_.BoottimeNs();
   last_checkpoint_boottime_ns_ = started_boottime_ns_;
   clock_offset_ns_ = clock_.WallNs() - started_boottime_ns_;
@@ -125,6 +127,7 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
 bool Service::Run() {
   std::array<epoll_event, 64> events{};
   while (!StopDone()) {
+    if (announcement_due_) Announce();
     MaybeAttest();
     MaybeCheckpoint();
     MaybeCommit();
@@ -165,6 +168,10 @@ int Service::WaitMs() const {
   if (gathering_.batch.size() > 0 && !writer_->busy()) {
     if (gathering_.somebody_waits) return 0;
     const std::int64_t left = gathering_.oldest_boottime_ns + settings_.commit_window_ms * kNsPerMs - now;
+    wait_ms = std::min(wait_ms, std::max<std::int64_t>(0, left / kNsPerMs + 1));
+  }
+  if (announcement_due_) {
+    const std::int64_t left = announced_boottime_ns_ + kAnnounceNs - now;
     wait_ms = std::min(wait_ms, std::max<std::int64_t>(0, left / kNsPerMs + 1));
   }
   if (flow_ == Flow::kIdle && ordinary_total_ > ordinary_signed_) {
@@ -450,6 +457,7 @@ Result<void> Service::AppendRecords(Appender& appender, ByteView body) {
   gathering_.frames.push_back({appender.id, frame.frame_id, first, count, frame.wants_leaves, std::move(shares)});
   tallies_.FrameRead(appender.id);
   gathering_.somebody_waits = gathering_.somebody_waits || frame.wants_ack;
+  packer_.PackComplete(gathering_.batch, codec_);
   return {};
 }
 
@@ -565,9 +573,9 @@ void Service::MaybeCommit() {
     if (age_ns < settings_.commit_window_ms * kNsPerMs && !stopping_) return;
   }
   WriteJob job;
-  // Senders that wait for their answers cannot fill a batch; a quarter of one, ready as soon as the writer is, says the same.
-  const bool quarter_waits = gathering_.somebody_waits && gathering_.batch.payloads.size() >= limits::kCommitGatherBytes / 4;
-  job.codec = codec_choice_.Next(!HasRoom() || quarter_waits);
+  const ledger::Codec chosen = codec_choice_.Next(Pressed());
+  job.codec = gathering_.batch.packed.frames.empty() ? chosen : gathering_.batch.packed.codec;
+  codec_ = chosen;
   job.batch = std::move(gathering_.batch);
   job.anchored_intent = gathering_.anchored_intent;
   job.next_source = sources_.next_number();
@@ -580,10 +588,28 @@ void Service::MaybeCommit() {
   writing_ = std::move(gathering_);
   gathering_ = Gathered();
   gathering_.batch = std::exchange(spare_, {});
+  submitted_boottime_ns_ = clock_.BoottimeNs();
   writer_->Submit(std::move(job));
 }
 
+// Records arrive faster than they can be written: the batch is full, or, where senders wait for their answers and so cannot
+// fill one, the writer rests less than it works.
+bool Service::Pressed() const {
+  if (!HasRoom()) return true;
+  const std::int64_t rest_ns = clock_.BoottimeNs() - done_boottime_ns_;
+  return gathering_.somebody_waits && rest_ns < done_boottime_ns_ - submitted_boottime_ns_;
+}
+
+// Tells stele-query how far it may read; at once where that is news, and every two milliseconds under load.
 void Service::Announce() {
+  const std::int64_t now = clock_.BoottimeNs();
+  announcement_due_ = now - announced_boottime_ns_ < kAnnounceNs;
+  if (announcement_due_) return;
+  announced_boottime_ns_ = now;
+  SendPosition();
+}
+
+void Service::SendPosition() {
   const Bytes body = channel::EncodePosition({size_});
   for (auto& [id, appender] : appenders_) {
     if (appender.role == Role::kQuery) {
@@ -683,6 +709,7 @@ void Service::HandleDone(WriteDone done) {
   STELE_CHECK(writing_.has_value());
   const Gathered gathered = std::move(*writing_);
   writing_.reset();
+  done_boottime_ns_ = clock_.BoottimeNs();
   size_ = done.size;
   frontier_ = done.frontier;
   landmarks_ = done.landmarks;

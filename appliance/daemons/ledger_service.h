@@ -19,7 +19,7 @@
 #include "appliance/daemons/ledger_tally.h"
 #include "appliance/daemons/ledger_turns.h"
 #include "appliance/daemons/ledger_writer.h"
-#include "appliance/ledger/codec.h"
+#include "appliance/ledger/frame_packer.h"
 #include "appliance/store/admission.h"
 #include "appliance/store/source_table.h"
 
@@ -139,12 +139,14 @@ class Service {
 
   // committing
   void MaybeCommit();
+  [[nodiscard]] bool Pressed() const;
   void HandleDone(WriteDone done);
   void Refuse(const Gathered& gathered, std::size_t committed, const Error& error);
   void HandleFailure(const Gathered& gathered, std::size_t committed, const Error& error);
   void TakeRange(const WriteDone& done);
   [[nodiscard]] std::int64_t StoreRetryInNs() const;  // 0: the store may be tried now
   void Announce();
+  void SendPosition();
   void Acknowledge(const Gathered& gathered, std::size_t committed, const WriteDone& done);
   void PublishNote();
 
@@ -188,6 +190,10 @@ class Service {
   Gathered gathering_;
   ledger::Batch spare_;  // the grown buffers of the batch before last
   ledger::CodecChoice codec_choice_;
+  ledger::Codec codec_ = ledger::Codec::kZstd;  // of the frames that are packed while a batch grows
+  ledger::FramePacker packer_;
+  std::int64_t submitted_boottime_ns_ = 0;      // to the writer, the last time
+  std::int64_t done_boottime_ns_ = 0;           // by it
   std::optional<Gathered> writing_;
   SourceRegistry sources_;
   std::int64_t sources_watched_ns_ = 0;
@@ -196,6 +202,8 @@ class Service {
   std::uint32_t unit_ = 0;
 
   std::uint64_t size_ = 0;  // committed
+  std::int64_t announced_boottime_ns_ = 0;
+  bool announcement_due_ = false;
   std::vector<Hash> frontier_;
   ledger::Landmarks landmarks_;
   std::uint64_t position_bytes_ = 0;

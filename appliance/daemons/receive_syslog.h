@@ -50,7 +50,8 @@ class UdpListener {
   void Send(std::uint32_t source, bool overflow, std::int64_t wall_ns, const record::Peer& peer, ByteView payload);
   void NoteDrops(std::uint32_t total, std::int64_t now_ns);
 
-  boost::asio::posix::stream_descriptor socket_;
+  UniqueFd socket_;
+  boost::asio::posix::stream_descriptor arrival_;  // the socket, while it is waited for
   boost::asio::steady_timer pause_;
   LedgerLink& link_;
   Clock& clock_;

@@ -53,20 +53,20 @@ struct UdpListener::Buffers {
 
 UdpListener::UdpListener(boost::asio::io_context& context, LedgerLink& link, Clock& clock, Listener& listener,
                          std::size_t index, UniqueFd socket, SyslogOptions options)
-    : socket_(context), pause_(context), link_(link), clock_(clock), listener_(listener), index_(index), options_(options),
+    : socket_(std::move(socket)), arrival_(context), pause_(context), link_(link), clock_(clock), listener_(listener), index_(index), options_(options),
       buffers_(std::make_unique<Buffers>()) {
   const int on = 1;
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0) {
+  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0) {
     LogWarning(listener.name + ": this kernel does not count drops per socket");
   }
-  (void)::shutdown(socket.get(), SHUT_WR);  // answers ENOTCONN and works: nothing can be sent from here
+  (void)::shutdown(socket_.get(), SHUT_WR);  // answers ENOTCONN and works: nothing can be sent from here
   listener_.counts_its_batches = true;
-  pause_ns_ = PauseNsOf(socket.get());
-  boost::system::error_code ignored;
-  socket_.assign(socket.release(), ignored);
+  pause_ns_ = PauseNsOf(socket_.get());
 }
 
-UdpListener::~UdpListener() = default;
+UdpListener::~UdpListener() {
+  if (arrival_.is_open()) (void)arrival_.release();  // the descriptor is socket_'s
+}
 
 void UdpListener::Start() { Wait(); }
 
@@ -92,10 +92,14 @@ void UdpListener::Wait() {
     Wait();
   };
   if (pausing_) {
+    // The reactor must not know the socket meanwhile: each datagram would wake the process, waited for or not.
+    if (arrival_.is_open()) (void)arrival_.release();
     pause_.expires_after(std::chrono::nanoseconds(pause_ns_));
     pause_.async_wait(read);
   } else {
-    socket_.async_wait(boost::asio::posix::descriptor_base::wait_read, read);
+    boost::system::error_code ignored;  // a socket that cannot be watched is read at the stop
+    if (!arrival_.is_open()) arrival_.assign(socket_.get(), ignored);
+    arrival_.async_wait(boost::asio::posix::descriptor_base::wait_read, read);
   }
 }
 
@@ -113,7 +117,7 @@ void UdpListener::Read() {
 void UdpListener::Stop() {
   stopped_ = true;
   boost::system::error_code ignored;
-  socket_.cancel(ignored);
+  if (arrival_.is_open()) arrival_.cancel(ignored);
   (void)pause_.cancel();
   for (int turn = 0; turn < kTurnsAtStop && ReadSome(); ++turn) {
   }
@@ -127,7 +131,7 @@ bool UdpListener::ReadSome() {
     Account& account = *listener_.account;
     buffers_->Reset(account.batch);
     account.BeginBatch();
-    const int count = ::recvmmsg(socket_.native_handle(), account.batch.data(), kBatch, MSG_DONTWAIT, nullptr);
+    const int count = ::recvmmsg(socket_.get(), account.batch.data(), kBatch, MSG_DONTWAIT, nullptr);
     if (count <= 0) return false;  // nothing left; a transient error of one datagram is gone with the next call
     account.EndBatch(static_cast<std::uint64_t>(count));
     datagrams_ += static_cast<std::uint64_t>(count);
@@ -201,7 +205,7 @@ void UdpListener::NoteDrops(std::uint32_t total, std::int64_t now_ns) {
 void UdpListener::PollKernelDrops() {
   std::array<std::uint32_t, SK_MEMINFO_VARS> info{};
   socklen_t size = sizeof info;
-  if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_MEMINFO, info.data(), &size) != 0) return;
+  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_MEMINFO, info.data(), &size) != 0) return;
   if (size >= (SK_MEMINFO_DROPS + 1) * sizeof(std::uint32_t)) NoteDrops(info[SK_MEMINFO_DROPS], clock_.WallNs());
 }
 

@@ -122,6 +122,7 @@ void Batch::Add(record::Kind kind, std::uint16_t flag_bits, std::uint32_t source
 
 Batch Batch::TakeFirst(std::size_t count) {
   STELE_CHECK(count <= size());
+  packed.Clear();
   Batch first;
   const auto take = [count](auto& from, auto& to) {
     const auto middle = from.begin() + static_cast<std::ptrdiff_t>(count);
@@ -153,7 +154,15 @@ Batch Batch::TakeFirst(std::size_t count) {
   return first;
 }
 
+void PackedFrames::Clear() {
+  frames.clear();
+  bytes.clear();
+  record_count = 0;
+  raw_bytes = 0;
+}
+
 void Batch::Clear() {
+  packed.Clear();
   kinds.clear();
   flags.clear();
   sources.clear();

@@ -52,6 +52,22 @@ struct Landmarks {
   bool operator==(const Landmarks&) const = default;
 };
 
+// Frames of a batch that are compressed already (frame_packer.h): of its first `record_count` records.
+struct PackedFrames {
+  struct Frame {
+    std::uint32_t record_count = 0;
+    std::uint32_t raw_bytes = 0;
+    std::uint32_t stored_bytes = 0;
+  };
+  Codec codec = Codec::kNone;
+  std::vector<Frame> frames;
+  Bytes bytes;
+  std::size_t record_count = 0;
+  std::size_t raw_bytes = 0;
+
+  void Clear();  // keeps the buffers
+};
+
 // Records that wait for one commit, as columns; `payloads` is their concatenation.
 struct Batch {
   std::vector<std::uint8_t> kinds;
@@ -63,13 +79,14 @@ struct Batch {
   std::vector<Hash> commitments;
   std::vector<SaltRun> salt_runs;
   Bytes payloads;
+  PackedFrames packed;
 
   void Add(record::Kind kind, std::uint16_t flag_bits, std::uint32_t source, std::int64_t receive_wall_ns,
            const record::Peer& peer, const Hash& commitment, ByteView payload);
   [[nodiscard]] std::size_t size() const { return kinds.size(); }
   [[nodiscard]] bool empty() const { return kinds.empty(); }
   void Clear();
-  // Removes and returns the first `count` records.
+  // Removes and returns the first `count` records; neither part is packed then.
   [[nodiscard]] Batch TakeFirst(std::size_t count);
 };
 

@@ -5,7 +5,7 @@
 #include "appliance/base/limits.h"
 #include "appliance/ledger/block.h"
 #include "appliance/ledger/block_fields.h"
-#include "appliance/ledger/codec.h"
+#include "appliance/ledger/frame_packer.h"
 
 namespace stele::ledger {
 namespace {
@@ -33,10 +33,11 @@ struct PeerHash {
 }  // namespace
 
 struct BlockEncoder::Buffers {
-  Compressor compressor;
+  Compressor compressor;  // of the columns
+  FramePacker packer;
   Bytes columns_raw;
   Bytes columns;
-  Bytes frames;
+  PackedFrames rest;
   Bytes block;
   std::vector<std::uint32_t> peer_index;
   std::vector<record::Peer> peer_table;
@@ -44,7 +45,7 @@ struct BlockEncoder::Buffers {
   std::vector<BlockFrame> frame_table;
 
   void IndexPeers(const Batch& batch);
-  void CompressFrames(const SequencedBatch& sequenced, Codec codec);
+  void TableOf(const SequencedBatch& sequenced, std::span<const PackedFrames::Frame> packed);
   void Finish(const BlockHeader& header, MacChain& mac);
 };
 
@@ -64,29 +65,21 @@ void BlockEncoder::Buffers::IndexPeers(const Batch& batch) {
   }
 }
 
-// Cuts the payloads at record borders into frames of at most 64 KiB (unless one record is larger), compresses each alone.
-void BlockEncoder::Buffers::CompressFrames(const SequencedBatch& sequenced, Codec codec) {
-  const Batch& batch = sequenced.batch;
-  frames.clear();
+// The table of all frames: those packed before and the rest.
+void BlockEncoder::Buffers::TableOf(const SequencedBatch& sequenced, std::span<const PackedFrames::Frame> packed) {
   frame_table.clear();
-  std::size_t begin = 0;
-  std::size_t at = 0;
-  while (begin < batch.size()) {
-    std::size_t end = begin;
-    std::size_t raw = 0;
-    while (end < batch.size() && (end == begin || raw + batch.lengths[end] <= limits::kFrameRawBytes)) {
-      raw += batch.lengths[end];
-      ++end;
-    }
-    BlockFrame frame;
-    frame.record_count = static_cast<std::uint32_t>(end - begin);
-    frame.raw_bytes = static_cast<std::uint32_t>(raw);
-    frame.stored_bytes = compressor.Append(codec, ByteView(batch.payloads).subspan(at, raw), frames);
-    frame.head = sequenced.leaves[end - 1];
-    frame_table.push_back(frame);
-    begin = end;
-    at += raw;
-  }
+  std::size_t end = 0;
+  const auto add = [&](const PackedFrames::Frame& frame) {
+    end += frame.record_count;
+    BlockFrame entry;
+    entry.record_count = frame.record_count;
+    entry.raw_bytes = frame.raw_bytes;
+    entry.stored_bytes = frame.stored_bytes;
+    entry.head = sequenced.leaves[end - 1];
+    frame_table.push_back(entry);
+  };
+  for (const PackedFrames::Frame& frame : packed) add(frame);
+  for (const PackedFrames::Frame& frame : rest.frames) add(frame);
 }
 
 // Fills in what depends on the finished bytes: sector checksums (last first: sector k holds only checksums of later
@@ -236,7 +229,10 @@ ByteView BlockEncoder::Encode(const SequencedBatch& sequenced, const BlockPlace&
   h.codec = codec;
   h.columns_raw_bytes = static_cast<std::uint32_t>(b.columns_raw.size());
   h.columns_stored_bytes = b.compressor.Append(codec, b.columns_raw, b.columns);
-  b.CompressFrames(sequenced, codec);
+  b.packer.PackRest(batch, codec, b.rest);
+  const bool packed_before = batch.packed.codec == codec;
+  const ByteView first_frames = packed_before ? ByteView(batch.packed.bytes) : ByteView();
+  b.TableOf(sequenced, packed_before ? std::span(batch.packed.frames) : std::span<const PackedFrames::Frame>());
   h.first_sequence = sequenced.first_sequence;
   h.record_count = static_cast<std::uint32_t>(batch.size());
   h.payload_bytes = batch.payloads.size();
@@ -251,10 +247,11 @@ ByteView BlockEncoder::Encode(const SequencedBatch& sequenced, const BlockPlace&
   WriteHeaderAndTables(h,
                        {sequenced.frontier, sequenced.tile_roots, batch.salt_runs, b.frame_table, place.abandons,
                         b.peer_table},
-                       b.columns.size() + batch.size() * 4 + b.frames.size(), b.block);
+                       b.columns.size() + batch.size() * 4 + first_frames.size() + b.rest.bytes.size(), b.block);
   Append(b.block, b.columns);
   for (const Hash& leaf : sequenced.leaves) Append(b.block, ByteView(leaf).first(4));
-  Append(b.block, b.frames);
+  Append(b.block, first_frames);
+  Append(b.block, b.rest.bytes);
   b.block.resize(h.size_bytes);
   b.Finish(h, mac);
   return b.block;

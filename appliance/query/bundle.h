@@ -23,7 +23,7 @@ inline constexpr std::size_t kBundlePieceBytes = 1 << 20;
 
 class Bundle {
  public:
-  explicit Bundle(bool payloads, std::int64_t created_ns) : writer_(created_ns), chunk_(payloads), payloads_(payloads) {}
+  explicit Bundle(bool payloads, std::int64_t created_ns) : writer_(created_ns), chunk_(payloads) {}
 
   // The next bytes of the archive: at least one unless it is done(). An error: the store cannot be read there.
   [[nodiscard]] Result<Bytes> Next(store::LogReader& reader, const std::atomic<bool>& cancelled);
@@ -37,7 +37,6 @@ class Bundle {
 
   evidence::BundleWriter writer_;
   evidence::ChunkWriter chunk_;
-  bool payloads_;
   std::uint64_t size_ = 0;             // of the checkpoint
   std::vector<std::uint64_t> marks_;
   std::vector<Span> runs_;             // what goes in, ascending
