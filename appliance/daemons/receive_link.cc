@@ -122,12 +122,22 @@ std::uint32_t LedgerLink::SourceOf(std::size_t listener_index, Listener& listene
                                    std::string_view identity, bool& overflow, std::string_view target) {
   overflow = false;
   if (!gate_.Accepts(peer, identity)) return kRefusedSource;
+  const bool plain = identity.empty() && target.empty();
+  const ByteView address = ByteView(peer).first(std::tuple_size_v<decltype(SourceKey::address)>);
+  if (plain && last_source_ != 0 && last_listener_ == listener_index && SameBytes(address, last_address_)) return last_source_;
   SourceKey key;
   key.listener = listener_index;
   std::copy_n(peer.begin(), key.address.size(), key.address.begin());
   key.identity = std::string(identity);
   key.target = std::string(target);
-  if (const auto at = sources_.find(key); at != sources_.end()) return at->second;
+  if (const auto at = sources_.find(key); at != sources_.end()) {
+    if (plain) {
+      last_listener_ = listener_index;
+      last_address_ = key.address;
+      last_source_ = at->second;
+    }
+    return at->second;
+  }
   if (listener.sources >= limits::kSourcesPerListener) {
     overflow = true;
     const auto [at, fresh] = overflow_sources_.try_emplace(listener_index, 0);

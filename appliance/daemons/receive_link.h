@@ -200,6 +200,9 @@ class LedgerLink {
   std::vector<std::string> declarations_;  // by local number - 1
   std::size_t declared_ = 0;               // how many of them this channel has been told
   std::unordered_map<SourceKey, std::uint32_t, SourceKeyHash> sources_;
+  std::size_t last_listener_ = 0;  // of the source that was asked for last: datagrams come in runs
+  std::array<std::byte, 16> last_address_{};
+  std::uint32_t last_source_ = 0;  // 0: none
   std::map<std::size_t, std::uint32_t> overflow_sources_;
   std::deque<std::function<void()>> when_ready_;
   std::string newest_note_;

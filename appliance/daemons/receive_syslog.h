@@ -31,7 +31,7 @@ class UdpListener {
   void Start();
   void Stop();             // what has arrived is read to its end
   [[nodiscard]] bool idle() const { return waiting_.empty(); }
-  void PollKernelDrops();  // once a second: SO_RXQ_OVFL misses the tail of a burst
+  void PollKernelDrops();  // after every turn, and once a second for the tail of a burst
 
  private:
   struct Buffers;

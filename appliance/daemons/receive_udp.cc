@@ -27,7 +27,6 @@ std::int64_t PauseNsOf(int socket) {
   if (::getsockopt(socket, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, &size) != 0) return 0;
   return std::min(kPauseNsMax, buffer_bytes / kBufferBytesPerPauseUs * std::int64_t{1'000});
 }
-constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(std::uint32_t));
 
 }  // namespace
 
@@ -35,7 +34,6 @@ struct UdpListener::Buffers {
   Bytes space = Bytes(kBatch * limits::kUdpDatagramBytes);
   std::array<iovec, kBatch> vectors{};
   std::array<sockaddr_in6, kBatch> peers{};
-  std::array<std::array<std::byte, kControlBytes>, kBatch> controls{};
 
   void Reset(std::array<mmsghdr, kBatch>& messages) {
     for (std::size_t i = 0; i < kBatch; ++i) {
@@ -45,8 +43,6 @@ struct UdpListener::Buffers {
       messages[i].msg_hdr.msg_namelen = sizeof peers[i];
       messages[i].msg_hdr.msg_iov = &vectors[i];
       messages[i].msg_hdr.msg_iovlen = 1;
-      messages[i].msg_hdr.msg_control = controls[i].data();
-      messages[i].msg_hdr.msg_controllen = controls[i].size();
     }
   }
 };
@@ -55,10 +51,6 @@ UdpListener::UdpListener(boost::asio::io_context& context, LedgerLink& link, Clo
                          std::size_t index, UniqueFd socket, SyslogOptions options)
     : socket_(std::move(socket)), arrival_(context), pause_(context), link_(link), clock_(clock), listener_(listener), index_(index), options_(options),
       buffers_(std::make_unique<Buffers>()) {
-  const int on = 1;
-  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0) {
-    LogWarning(listener.name + ": this kernel does not count drops per socket");
-  }
   (void)::shutdown(socket_.get(), SHUT_WR);  // answers ENOTCONN and works: nothing can be sent from here
   listener_.counts_its_batches = true;
   pause_ns_ = PauseNsOf(socket_.get());
@@ -108,6 +100,7 @@ void UdpListener::Wait() {
 void UdpListener::Read() {
   const std::uint64_t taken_before = datagrams_;
   const bool more = ReadSome();
+  PollKernelDrops();
   const std::int64_t now_ns = clock_.BoottimeNs();
   const bool closely = pausing_ ? datagrams_ - taken_before > 1 : now_ns - read_ns_ < pause_ns_;
   pausing_ = closely && !more;
@@ -144,14 +137,7 @@ bool UdpListener::ReadSome() {
 }
 
 void UdpListener::TakeDatagram(std::size_t i, std::int64_t now_ns, std::int64_t boottime_ns) {
-  mmsghdr& message = listener_.account->batch[i];
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message.msg_hdr); c != nullptr; c = CMSG_NXTHDR(&message.msg_hdr, c)) {
-    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-      std::uint32_t total = 0;
-      std::memcpy(&total, CMSG_DATA(c), sizeof total);
-      NoteDrops(total, now_ns);
-    }
-  }
+  const mmsghdr& message = listener_.account->batch[i];
   const record::Peer peer = PeerOf(buffers_->peers[i]);
   bool overflow = false;
   const std::uint32_t source = link_.SourceOf(index_, listener_, peer, "", overflow);

