@@ -67,7 +67,7 @@ export interface StatusAnswer {
   sandbox?: string;
   losses?: number;
   alarms?: unknown[];
-  listeners?: { name: string; transport: string; address: string; received: number; stored: number; lost: number | null;
+  listeners?: { name: string; zone?: string; transport: string; address: string; received: number; stored: number; lost: number | null;
     refused: number }[];
   store?: { segments: number; bytes?: number; free_bytes?: number };
 }

@@ -68,15 +68,17 @@ function storeText(store: NonNullable<StatusAnswer['store']>): string {
 function Listeners({ status }: { status: StatusAnswer }) {
   const listeners = status.listeners ?? [];
   if (listeners.length === 0) return null;
+  const zoned = new Set(listeners.map((l) => l.zone)).size > 1;   // names repeat from zone to zone
   return (
     <section class="card">
       <h2>Listeners</h2>
       <table class="table">
-        <thead><tr><th>Name</th><th>Transport</th><th>Address</th><th class="number">Received</th><th class="number">Stored</th>
+        <thead><tr>{zoned && <th>Zone</th>}<th>Name</th><th>Transport</th><th>Address</th><th class="number">Received</th><th class="number">Stored</th>
           <th class="number">Lost, counted</th><th class="number">Refused</th></tr></thead>
         <tbody>
           {listeners.map((l) => (
-            <tr key={l.name}>
+            <tr key={`${l.zone ?? ''}/${l.name}`}>
+              {zoned && <td><Hostile text={l.zone ?? ''} limit={60} /></td>}
               <td><Hostile text={l.name} limit={60} /></td><td><Hostile text={l.transport} limit={20} /></td>
               <td class="mono"><Hostile text={l.address} limit={60} /></td>
               <td class="number mono">{formatCount(l.received)}</td><td class="number mono">{formatCount(l.stored)}</td>
