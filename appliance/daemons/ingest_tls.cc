@@ -20,9 +20,9 @@ Result<std::string> ReadPem(const std::filesystem::path& dir, const std::string&
 
 Result<void> CheckPrivate(const std::filesystem::path& path) {
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return FailErrno("look at " + path.string());
+  if (::stat(path.c_str(), &status) != 0) return Fail(Code::kInvalid, "tls_key: cannot look at " + path.string());
   if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return Fail(Code::kDenied, "tls_key: " + path.string() + " can be read by others");
+    return Fail(Code::kInvalid, "tls_key: " + path.string() + " can be read by others");
   }
   return {};
 }

@@ -87,7 +87,7 @@ same 'nothing of the refused is stored' 0 "$(search siskin-cbc | jq '.rows | len
 # A private key that others may read is no private key.
 chmod 644 "$work/server.key"
 stop_stele || fail 'stele up did not stop cleanly'
-exits_with 'a key that others can read ends the start' 1 "$stele_bin/stele" up --dir "$work/s"
+exits_with 'a key that others can read ends the start' 2 "$stele_bin/stele" up --dir "$work/s"
 grep -q 'can be read by others' "$work/out" || fail "the reason is not named: $(cat "$work/out")"
 chmod 600 "$work/server.key"
 verify_says "$good_words" "$work/s"
