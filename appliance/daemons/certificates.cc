@@ -179,7 +179,7 @@ Result<Certificates> EnsureCertificates(const fs::path& keys_dir, const std::vec
   STELE_TRY(out.ca_sha256, CertificateFingerprint(out.ca_pem));
   STELE_TRY(out.viewer, EnsureServer(shop, "viewer", names, authority));
   STELE_TRY(out.ingest, EnsureServer(shop, "ingest", names, authority));
-  for (const char* person : {"auditor", "security-officer"}) {
+  for (const char* person : {"auditor", "security-officer", "metrics"}) {
     STELE_TRY(PersonCertificate made, EnsurePerson(shop, person, authority));
     out.people.push_back(std::move(made));
   }

@@ -7,6 +7,7 @@
 //     ingest-ZONE.pem .key                     of each zone that is listed: one zone's key opens no other's connections
 //     auditor.pem .key .p12 .password          a person (clientAuth), 2 years
 //     security-officer.pem .key .p12 .password
+//     metrics.pem .key .p12 .password          likewise, for a program that reads /metrics
 //
 // P-256 with SHA-256, random 127-bit serial numbers. Keys, .p12 and .password files are 0600. A file that is missing,
 // does not fit its key or its authority, or ends within 30 days (the authority: 400 days, with everything it signed) is
@@ -31,7 +32,7 @@ struct ServerCertificate {
 };
 
 struct PersonCertificate {
-  std::string name;  // subject CN: "auditor", "security-officer"
+  std::string name;  // subject CN: "auditor", "security-officer", "metrics"
   Hash sha256{};
   std::filesystem::path pkcs12;  // for a browser
   std::string password;          // of the PKCS#12; also kept beside it

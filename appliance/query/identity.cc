@@ -5,7 +5,8 @@
 namespace stele::query {
 namespace {
 
-constexpr std::array<Role, 5> kRoles = {Role::kViewer, Role::kOperator, Role::kAuditor, Role::kSecurityOfficer, Role::kLocalOperator};
+constexpr std::array<Role, 6> kRoles = {Role::kViewer, Role::kOperator, Role::kAuditor, Role::kSecurityOfficer, Role::kMetrics,
+                                        Role::kLocalOperator};
 constexpr std::array<Permission, 6> kPermissions = {Permission::kSearch, Permission::kExport,    Permission::kProof,
                                                     Permission::kBundle, Permission::kAccessAll, Permission::kSourcesAll};
 
@@ -17,6 +18,7 @@ const char* RoleName(Role role) {
     case Role::kOperator: return "operator";
     case Role::kAuditor: return "auditor";
     case Role::kSecurityOfficer: return "security-officer";
+    case Role::kMetrics: return "metrics";
     case Role::kLocalOperator: return "local-operator";
   }
   return "viewer";
@@ -47,6 +49,7 @@ bool Allows(Role role, Permission permission) {
     case Role::kOperator: return permission != Permission::kBundle && permission != Permission::kAccessAll;
     case Role::kSecurityOfficer:
       return permission == Permission::kProof || permission == Permission::kAccessAll || permission == Permission::kSourcesAll;
+    case Role::kMetrics: return false;
     case Role::kAuditor:
     case Role::kLocalOperator: return true;
   }

@@ -11,8 +11,9 @@
 
 namespace stele::query {
 
-enum class Role : std::uint8_t { kViewer, kOperator, kAuditor, kSecurityOfficer, kLocalOperator };
-[[nodiscard]] const char* RoleName(Role role);  // viewer operator auditor security-officer local-operator
+enum class Role : std::uint8_t { kViewer, kOperator, kAuditor, kSecurityOfficer, kMetrics, kLocalOperator };
+[[nodiscard]] const char* RoleName(Role role);  // viewer operator auditor security-officer metrics local-operator
+// metrics may read /metrics and nothing else: a program's, not a person's.
 // local-operator is nobody's to give: it belongs to the local socket.
 [[nodiscard]] std::optional<Role> ParseRole(std::string_view name);
 

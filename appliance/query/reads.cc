@@ -83,6 +83,7 @@ Answer Reads::Dispatch(const ReadRequest& request, const std::atomic<bool>& canc
     case Call::kTreeHead: return TreeHead(request);
     case Call::kTile: return Tile(request);
     case Call::kStatus:
+    case Call::kMetrics:
     case Call::kAttest:
     case Call::kBundle:
     case Call::kTail: break;  // answered by the service

@@ -28,6 +28,7 @@ inline constexpr std::size_t kAnchorsListed = 20;
 
 enum class Call : std::uint8_t {
   kStatus,
+  kMetrics,    // the status as OpenMetrics text: /metrics
   kSearch,
   kRecord,
   kPayload,

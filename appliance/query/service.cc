@@ -6,6 +6,7 @@
 
 #include "appliance/base/limits.h"
 #include "appliance/channel/attest_messages.h"
+#include "appliance/query/metrics.h"
 #include "appliance/query/parameters.h"
 
 namespace stele::query {
@@ -15,6 +16,7 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kPrefix = "/api/v1/";
 constexpr std::string_view kTreePrefix = "/log/";
+constexpr std::string_view kMetricsPath = "/metrics";
 constexpr std::size_t kBodyPartBytes = 60 * limits::kKiB;
 constexpr std::size_t kObjectBytesMax = 512;
 constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 53U) - 1;
@@ -92,6 +94,12 @@ std::optional<Answer> Service::Route(const channel::ApiRequest& request, Request
   out.read.parameters = request.query;
   std::string_view path = request.path;
   if (path.starts_with(kTreePrefix) && (request.method == "GET" || out.head)) return RouteTree(path.substr(kTreePrefix.size()), out);
+  if (path == kMetricsPath && (request.method == "GET" || out.head)) {
+    out.action = "metrics";
+    out.read.call = Call::kMetrics;
+    out.unrecorded = true;  // numbers about the appliance, many times an hour: nobody reads any record
+    return std::nullopt;
+  }
   if (!path.starts_with(kPrefix)) return Refusal(404, "not_found", "there is no such call");
   path.remove_prefix(kPrefix.size());
   if (request.method != "GET" && request.method != "HEAD") return Refusal(405, "method_not_allowed", "only GET and HEAD");
@@ -145,10 +153,13 @@ bool Service::MayFetchTree(const Request& request) const {
 std::optional<Answer> Service::Forbidden(const Request& request) const {
   const Role role = request.caller.identity.role;
   switch (request.read.call) {
+    case Call::kMetrics: return std::nullopt;
     case Call::kStatus:
     case Call::kIntegrity:
     case Call::kConsistency:
-    case Call::kSources: return std::nullopt;
+    case Call::kSources:
+      if (role == Role::kMetrics) break;
+      return std::nullopt;
     case Call::kProof:
       if (!Allows(role, Permission::kProof)) break;
       return std::nullopt;
@@ -246,7 +257,7 @@ void Service::StartRead(const Key& key, Request request) {
   }
   const Call call = request.read.call;
   requests_.emplace(key, std::move(request));
-  if (call == Call::kStatus || call == Call::kIntegrity || call == Call::kSources) return StartStatus(key);
+  if (call == Call::kStatus || call == Call::kMetrics || call == Call::kIntegrity || call == Call::kSources) return StartStatus(key);
   RunRead(key);
 }
 
@@ -362,8 +373,8 @@ void Service::StatusCame(const std::string& json) {
   for (const Key& key : waiting) {
     const auto at = requests_.find(key);
     if (at == requests_.end()) continue;
-    if (at->second.read.call == Call::kStatus) {
-      Complete(key, StatusAnswer(json));
+    if (at->second.read.call == Call::kStatus || at->second.read.call == Call::kMetrics) {
+      Complete(key, StatusAnswer(json, at->second.read.call));
     } else {
       at->second.read.status_json = json;
       RunRead(key);
@@ -371,7 +382,7 @@ void Service::StatusCame(const std::string& json) {
   }
 }
 
-Answer Service::StatusAnswer(const std::string& ledger_json) const {
+Answer Service::StatusAnswer(const std::string& ledger_json, Call call) const {
   Json status = Json::parse(ledger_json, nullptr, /*allow_exceptions=*/false);
   const bool silent = !status.is_object();
   if (silent) status = Json::object();
@@ -386,7 +397,8 @@ Answer Service::StatusAnswer(const std::string& ledger_json) const {
   status["query"] = {{"sessions", sessions_.count()}, {"tails", tails_.size()}, {"requests", requests_.size()}, {"ledger_silent", silent}};
   if (const std::string problem = workers_.problem(); !problem.empty()) status["query"]["store_problem"] = problem;
   Answer answer;
-  answer.body = Dump(status);
+  if (call == Call::kMetrics) answer.content_type = kOpenMetricsType;
+  answer.body = call == Call::kMetrics ? MetricsText(status) : Dump(status);
   return answer;
 }
 

@@ -110,7 +110,7 @@ class Service {
     bool head = false;
     bool heavy = false;
     bool recording = false;   // its access entry is on the way
-    bool unrecorded = false;  // stele-courier's: nobody reads anything
+    bool unrecorded = false;  // nobody reads any record: stele-courier's, and the metrics
     ReadRequest read;
     std::shared_ptr<std::atomic<bool>> cancelled;
   };
@@ -165,7 +165,7 @@ class Service {
   void FinishPending(std::uint64_t frame_id, bool recorded);
   void StartStatus(const Key& key);
   void StatusCame(const std::string& json);
-  [[nodiscard]] Answer StatusAnswer(const std::string& ledger_json) const;
+  [[nodiscard]] Answer StatusAnswer(const std::string& ledger_json, Call call) const;
 
   // service_attest.cc
   void StartAttest(const Key& key, Request request);

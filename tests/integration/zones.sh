@@ -193,6 +193,17 @@ done
 pass 'the new quota is kept, and a source that was refused is heard'
 same 'nobody was started again for it' "$office" "$(receiver_of office)"
 
+# The same numbers for a scraper, with the certificate made for it, which opens nothing else.
+scrape() {  # scrape PATH: the status of the answer; its body is in $work/scraped
+  curl -sS --max-time 20 -o "$work/scraped" -w '%{http_code}' --cacert "$stele_dir/keys/ca.pem" --cert "$stele_dir/keys/metrics.pem" \
+    --key "$stele_dir/keys/metrics.key" "https://localhost:$(port_of viewer)$1"
+}
+same 'the metrics are served' 200 "$(scrape /metrics)"
+same 'they end as OpenMetrics wants' '# EOF' "$(tail -n 1 "$work/scraped")"
+lost=$(sed -n 's/^stele_listener_losses_total{zone="office",listener="syslog-udp",cause="quota"} //p' "$work/scraped")
+[ "${lost:-0}" -ge 400 ] || fail "the metrics do not tell the office's losses: $(grep losses "$work/scraped")"
+same 'the certificate opens nothing else' '403 403' "$(scrape /api/v1/status) $(scrape '/api/v1/search?q=')"
+
 verify_says "$good_words"
 succeeds 'stele up stops cleanly' stop_stele
 verify_says "$good_words" "$work/s"

@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kCookieName = "__Host-stele";
 constexpr std::size_t kTokenBytesMax = 256;
 constexpr std::string_view kApiPrefix = "/api/v1/";
+constexpr std::string_view kMetricsPath = "/metrics";
 constexpr std::string_view kTreePrefix = "/log/";  // the log as static resources (c2sp.org/tlog-tiles)
 
 tl::unexpected<Refusal> Refuse(int status, std::string_view code, std::string_view message, bool close = true) {
@@ -231,7 +232,7 @@ tl::expected<void, Refusal> JudgeInto(const RequestHead& head, const Hosts& host
   request.method = head.method;
   request.path = std::move(target->path);
   request.query = std::move(target->query);
-  request.api = request.path.starts_with(kApiPrefix) || request.path.starts_with(kTreePrefix);
+  request.api = request.path.starts_with(kApiPrefix) || request.path.starts_with(kTreePrefix) || request.path == kMetricsPath;
   if (auto ok = CheckMethod(head, request); !ok) return ok;
   if (auto ok = CheckOrigin(*fields, request); !ok) return ok;
   if (auto ok = ReadCookie(Get(*fields, "cookie"), request); !ok) return ok;

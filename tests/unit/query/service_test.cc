@@ -261,6 +261,34 @@ TEST_F(ServiceTest, ACertificateIsWhoTheFileSaysAndNoMore) {
   EXPECT_EQ(Call(stranger).response->status, 401);
 }
 
+TEST_F(ServiceTest, AScrapersCertificateReadsTheMetricsAndNothingElse) {
+  const std::string known = HexOf(Sha256Of(AsBytes("prometheus")));
+  ASSERT_TRUE(AddCertificate(log_.state_dir(), known, "metrics", Role::kMetrics).has_value());
+  local_ = false;
+  Start();
+  const auto ask = [&](std::string path) {
+    channel::ApiRequest request = Request("session");
+    request.path = std::move(path);
+    request.certificate_sha256 = known;
+    service_->OnRequest(Who(), request);
+    if (neighbours_.status_requests > 0) {
+      EXPECT_TRUE(service_->OnLedgerFrame(channel::Type::kStatusAnswer, AsBytes(R"({"committed_size":7})")).has_value());
+    }
+    return neighbours_.answers[{1, request.id}];
+  };
+  const Neighbours::Got metrics = ask("/metrics");
+  ASSERT_TRUE(metrics.response.has_value());
+  EXPECT_EQ(metrics.response->status, 200);
+  EXPECT_EQ(metrics.response->content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_NE(metrics.body.find("\nstele_log_records_total 7\n"), std::string::npos);
+  EXPECT_TRUE(neighbours_.entries.empty());  // no access entry: nobody read a record
+  neighbours_.status_requests = 0;
+  for (const char* path : {"/api/v1/status", "/api/v1/search", "/api/v1/record/1", "/api/v1/sources", "/api/v1/tail", "/log/checkpoint"}) {
+    EXPECT_EQ(ask(path).response->status, 403) << path;
+  }
+  EXPECT_EQ(ask("/metrics/").response->status, 404);
+}
+
 TEST_F(ServiceTest, ARemovedUsersSessionEndsAtOnce) {
   const auto passwords = CreateFirstUsers(log_.state_dir(), people_, entropy_).value();
   local_ = false;

@@ -54,8 +54,8 @@ class CertificatesTest : public testing::Test {
 
 TEST_F(CertificatesTest, AreMadeOnTheFirstRunOnly) {
   const Certificates first = Ensure();
-  EXPECT_EQ(first.made, (std::vector<std::string>{"ca", "viewer", "ingest", "auditor", "security-officer"}));
-  ASSERT_EQ(first.people.size(), 2U);
+  EXPECT_EQ(first.made, (std::vector<std::string>{"ca", "viewer", "ingest", "auditor", "security-officer", "metrics"}));
+  ASSERT_EQ(first.people.size(), 3U);
   EXPECT_TRUE(first.people[0].made_now);
   EXPECT_EQ(first.people[0].password.size(), 24U);
   EXPECT_NE(first.viewer.key_pem, first.ingest.key_pem);
