@@ -74,7 +74,7 @@ TEST_F(CertificatesTest, SecretsAreReadableByTheirOwnerOnly) {
   ASSERT_EQ(::stat(keys_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777U, 0700U);
   for (const char* name : {"ca.key", "viewer.key", "ingest.key", "auditor.key", "auditor.p12", "auditor.password",
-                           "security-officer.key", "security-officer.p12", "security-officer.password"}) {
+                           "security-officer.key", "security-officer.p12", "security-officer.password", "metrics.key"}) {
     ASSERT_EQ(::stat(File(name).c_str(), &status), 0) << name;
     EXPECT_EQ(status.st_mode & 0777U, 0600U) << name;
   }
@@ -96,7 +96,7 @@ TEST_F(CertificatesTest, TheOpensslCommandVerifiesTheChains) {
     EXPECT_NE(RunCommand(verify + "-purpose sslserver -verify_hostname evil.example " + File(name)).status, 0);
     EXPECT_NE(RunCommand(verify + "-purpose sslclient " + File(name)).status, 0) << "a server is no client";
   }
-  for (const char* name : {"auditor.pem", "security-officer.pem"}) {
+  for (const char* name : {"auditor.pem", "security-officer.pem", "metrics.pem"}) {
     EXPECT_EQ(RunCommand(verify + "-purpose sslclient " + File(name)).status, 0) << name;
     EXPECT_NE(RunCommand(verify + "-purpose sslserver " + File(name)).status, 0) << "a person is no server";
   }
@@ -143,7 +143,7 @@ TEST_F(CertificatesTest, WhatEndsSoonIsRenewedAndNothingElse) {
   clock_.now_ns += 3'000 * kDayNs;
   const Certificates all = Ensure();
   EXPECT_NE(all.ca_sha256, first.ca_sha256);
-  EXPECT_EQ(all.made.size(), 5U);
+  EXPECT_EQ(all.made.size(), 6U);
 }
 
 TEST_F(CertificatesTest, ANewNameMakesNewServerCertificatesOnly) {
