@@ -17,7 +17,8 @@ void FramePacker::Pack(const Batch& batch, bool to_end, PackedFrames& packed) {
     PackedFrames::Frame frame;
     frame.record_count = static_cast<std::uint32_t>(end - packed.record_count);
     frame.raw_bytes = static_cast<std::uint32_t>(raw);
-    frame.stored_bytes = compressor_.Append(packed.codec, ByteView(batch.payloads).subspan(packed.raw_bytes, raw), packed.bytes);
+    frame.stored_bytes =
+        compressor_.Append(packed.codec, ByteView(batch.payloads).subspan(packed.raw_bytes, raw), packed.bytes);
     packed.frames.push_back(frame);
     packed.record_count = end;
     packed.raw_bytes += raw;

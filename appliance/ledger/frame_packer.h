@@ -1,6 +1,6 @@
-// Frames of a block: the payloads of a batch, cut at record borders into stretches of at most 64 KiB (unless one record is
-// larger), each compressed alone. Frames depend on nothing but the payloads, so those that no further record can join may be
-// packed while the batch still grows and the block before it is being written.
+// Frames of a block: the payloads of a batch, cut at record borders into stretches of at most 64 KiB (unless one record
+// is larger), each compressed alone. Frames depend on nothing but the payloads, so those that no further record can
+// join may be packed while the batch still grows and the block before it is being written.
 //
 // Pure: the same batch gives the same frames, whenever they are packed. A FramePacker belongs to one thread.
 #pragma once

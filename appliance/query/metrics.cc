@@ -12,9 +12,17 @@ using Json = nlohmann::json;
 using Labels = std::initializer_list<std::pair<std::string_view, std::string>>;
 
 constexpr double kMsPerSecond = 1e3;
-constexpr std::array<std::string_view, 11> kVerdicts = {
-    "OK",          "OK_UNANCHORED_TAIL", "RECOVERED_CRASH",  "TAMPERED", "ROLLED_BACK", "FOREIGN_EXTEND",
-    "ANCHOR_REDEFINED", "TPM_REPLACED",  "TPM_CLEARED",      "DAMAGED",  "CANNOT_TELL"};
+constexpr std::array<std::string_view, 11> kVerdicts = {"OK",
+                                                        "OK_UNANCHORED_TAIL",
+                                                        "RECOVERED_CRASH",
+                                                        "TAMPERED",
+                                                        "ROLLED_BACK",
+                                                        "FOREIGN_EXTEND",
+                                                        "ANCHOR_REDEFINED",
+                                                        "TPM_REPLACED",
+                                                        "TPM_CLEARED",
+                                                        "DAMAGED",
+                                                        "CANNOT_TELL"};
 
 class Text {
  public:
@@ -82,19 +90,25 @@ Json Seconds(const Json& ms) {
 
 void TellLog(const Json& status, Text& out) {
   out.Family("build", "info", "Version and identity of the appliance.");
-  out.Sample(1, {{"version", TextAt(status, "version")}, {"log_id", TextAt(status, "log_id")}, {"origin", TextAt(status, "origin")}});
+  out.Sample(1, {{"version", TextAt(status, "version")},
+                 {"log_id", TextAt(status, "log_id")},
+                 {"origin", TextAt(status, "origin")}});
   out.Family("uptime_seconds", "gauge", "Since stele-ledger started.", "seconds");
   out.Sample(Seconds(At(status, "uptime_ms")));
   out.Family("ledger_answers", "gauge", "1 when the ledger answered in time.");
-  if (const Json& silent = At(At(status, "query"), "ledger_silent"); silent.is_boolean()) out.Sample(!silent.get<bool>());
+  if (const Json& silent = At(At(status, "query"), "ledger_silent"); silent.is_boolean())
+    out.Sample(!silent.get<bool>());
   out.Family("log_records", "counter", "Entries that are durable.");
   out.Sample(At(status, "committed_size"));
   out.Family("checkpoint_records", "gauge", "Entries under the newest signed checkpoint.");
   out.Sample(At(At(status, "checkpoint"), "size"));
-  out.Family("unanchored_records", "gauge", "Maximum vulnerability window: entries not yet behind the PCR or the NV anchor.");
-  for (const char* window : {"same_boot", "across_boot"}) out.Sample(At(At(At(status, "mvw"), window), "records"), {{"window", window}});
+  out.Family("unanchored_records", "gauge",
+             "Maximum vulnerability window: entries not yet behind the PCR or the NV anchor.");
+  for (const char* window : {"same_boot", "across_boot"})
+    out.Sample(At(At(At(status, "mvw"), window), "records"), {{"window", window}});
   out.Family("unanchored_seconds", "gauge", "The same as time.", "seconds");
-  for (const char* window : {"same_boot", "across_boot"}) out.Sample(Seconds(At(At(At(status, "mvw"), window), "ms")), {{"window", window}});
+  for (const char* window : {"same_boot", "across_boot"})
+    out.Sample(Seconds(At(At(At(status, "mvw"), window), "ms")), {{"window", window}});
   out.Family("verdict", "stateset", "What the last recovery found.");
   if (const std::string word = TextAt(At(status, "verdict"), "word"); !word.empty()) {
     for (const std::string_view one : kVerdicts) out.Sample(one == word, {{"stele_verdict", std::string(one)}});
@@ -118,7 +132,8 @@ void TellTpm(const Json& status, Text& out) {
   out.Family("witness_quorum_met", "gauge", "1 while enough witnesses cosign.");
   out.Sample(At(At(witnesses, "quorum"), "met"));
   out.Family("witness_records", "gauge", "Entries under the newest checkpoint that this witness cosigned.");
-  for (const Json& one : ListAt(witnesses, "witnesses")) out.Sample(At(one, "size"), {{"witness", TextAt(one, "name")}});
+  for (const Json& one : ListAt(witnesses, "witnesses"))
+    out.Sample(At(one, "size"), {{"witness", TextAt(one, "name")}});
   out.Family("witness_cosigned", "gauge", "1 while this witness cosigns.");
   for (const Json& one : ListAt(witnesses, "witnesses")) {
     out.Sample(TextAt(one, "state") == "cosigned", {{"witness", TextAt(one, "name")}});
@@ -127,10 +142,11 @@ void TellTpm(const Json& status, Text& out) {
 
 void TellStore(const Json& status, Text& out) {
   const Json& store = At(status, "store");
-  const std::array<std::pair<const char*, const char*>, 4> kSizes = {{{"bytes", "Of all segments."},
-                                                                      {"free_bytes", "Free on the file system."},
-                                                                      {"room_bytes", "In segments that are there already."},
-                                                                      {"reserve_bytes", "Kept for the appliance's own entries."}}};
+  const std::array<std::pair<const char*, const char*>, 4> kSizes = {
+      {{"bytes", "Of all segments."},
+       {"free_bytes", "Free on the file system."},
+       {"room_bytes", "In segments that are there already."},
+       {"reserve_bytes", "Kept for the appliance's own entries."}}};
   for (const auto& [member, help] : kSizes) {
     out.Family(std::string("store_") + member, "gauge", help, "bytes");
     out.Sample(At(store, member));
@@ -143,7 +159,8 @@ void TellStore(const Json& status, Text& out) {
 
 void TellListeners(const Json& status, Text& out) {
   const Json& listeners = ListAt(status, "listeners");
-  const auto tell = [&](const char* name, const char* type, const char* help, const auto& value_of, const char* unit = "") {
+  const auto tell = [&](const char* name, const char* type, const char* help, const auto& value_of,
+                        const char* unit = "") {
     out.Family(name, type, help, unit);
     for (const Json& one : listeners) {
       out.Sample(value_of(one), {{"zone", TextAt(one, "zone")}, {"listener", TextAt(one, "name")}});
@@ -159,7 +176,8 @@ void TellListeners(const Json& status, Text& out) {
   tell("listener_connections", "gauge", "Open connections.", member("connections"));
   tell("listener_sources", "gauge", "Sources heard.", member("sources"));
   tell("listener_tls_handshake_failures", "counter", "TLS handshakes that failed.", of_tls("handshakes_failed"));
-  tell("listener_certificate_end_seconds", "gauge", "When the listener's certificate ends, Unix time.", of_tls("not_after_s"), "seconds");
+  tell("listener_certificate_end_seconds", "gauge", "When the listener's certificate ends, Unix time.",
+       of_tls("not_after_s"), "seconds");
   out.Family("listener_losses", "counter", "Lost records by cause.");
   for (const Json& one : listeners) {
     if (!At(one, "losses").is_object()) continue;
@@ -168,18 +186,21 @@ void TellListeners(const Json& status, Text& out) {
     }
   }
   out.Family("sources", "gauge", "Sources: known to the log, heard since the start, silent for longer than is usual.");
-  for (const char* state : {"known", "heard", "silent"}) out.Sample(At(At(status, "sources"), state), {{"state", state}});
+  for (const char* state : {"known", "heard", "silent"})
+    out.Sample(At(At(status, "sources"), state), {{"state", state}});
 }
 
 void TellProcesses(const Json& status, Text& out) {
   out.Family("process_restarts", "counter", "How often a process was started again.");
-  for (const Json& one : ListAt(status, "processes")) out.Sample(At(one, "restarts"), {{"process", TextAt(one, "name")}});
+  for (const Json& one : ListAt(status, "processes"))
+    out.Sample(At(one, "restarts"), {{"process", TextAt(one, "name")}});
   out.Family("process_sandbox_complete", "gauge", "1 when the process proved its whole sandbox.");
   for (const Json& one : ListAt(status, "processes")) {
     out.Sample(At(At(one, "detail"), "complete"), {{"process", TextAt(one, "name")}});
   }
   out.Family("query_open", "gauge", "Readers at this moment.");
-  for (const char* what : {"sessions", "tails", "requests"}) out.Sample(At(At(status, "query"), what), {{"what", what}});
+  for (const char* what : {"sessions", "tails", "requests"})
+    out.Sample(At(At(status, "query"), what), {{"what", what}});
 }
 
 }  // namespace

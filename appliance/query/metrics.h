@@ -1,4 +1,5 @@
-// The status as OpenMetrics 1.0 text, for whoever watches many machines: numbers about the appliance, nothing of any record.
+// The status as OpenMetrics 1.0 text, for whoever watches many machines: numbers about the appliance, nothing of any
+// record.
 #pragma once
 
 #include <string>

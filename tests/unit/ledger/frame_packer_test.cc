@@ -1,5 +1,5 @@
-// Goal: frames packed while a batch grows are those that would be packed at its end, and a block made with them is the same
-// block. Method: batches that grow record by record, of all codecs, with records smaller and larger than a frame.
+// Goal: frames packed while a batch grows are those that would be packed at its end, and a block made with them is the
+// same block. Method: batches that grow record by record, of all codecs, with records smaller and larger than a frame.
 #include "appliance/ledger/frame_packer.h"
 
 #include <gtest/gtest.h>
@@ -25,8 +25,9 @@ Batch WithPayloads(const std::vector<std::size_t>& lengths) {
 
 std::vector<std::size_t> Lengths() {
   std::vector<std::size_t> lengths(700, 300);
-  for (const std::size_t length : {std::size_t{0}, std::size_t{0}, limits::kFrameRawBytes, limits::kFrameRawBytes + 1, std::size_t{0},
-                                   std::size_t{3 * limits::kFrameRawBytes}, std::size_t{1}, limits::kFrameRawBytes - 1}) {
+  for (const std::size_t length :
+       {std::size_t{0}, std::size_t{0}, limits::kFrameRawBytes, limits::kFrameRawBytes + 1, std::size_t{0},
+        std::size_t{3 * limits::kFrameRawBytes}, std::size_t{1}, limits::kFrameRawBytes - 1}) {
     lengths.push_back(length);
   }
   lengths.insert(lengths.end(), 300, 250);

@@ -1,5 +1,6 @@
-// Goal: what is told to a scraper is valid OpenMetrics, says what the status says, and cannot be bent by a name that somebody
-// else chose. Method: a status with everything, read back by a small reader of the format (OpenMetrics 1.0, section 4.1).
+// Goal: what is told to a scraper is valid OpenMetrics, says what the status says, and cannot be bent by a name that
+// somebody else chose. Method: a status with everything, read back by a small reader of the format (OpenMetrics 1.0,
+// section 4.1).
 #include "appliance/query/metrics.h"
 
 #include <gtest/gtest.h>
@@ -125,7 +126,8 @@ TEST(Metrics, AnyStatusGivesAValidText) {
     Json status = whole;
     status.erase(name);
     (void)Parsed(MetricsText(status));
-    for (const Json& wrong : {Json(), Json("x"), Json(-5), Json(1.5), Json(true), Json::array({1, "x", Json::object()}), Json::object()}) {
+    for (const Json& wrong :
+         {Json(), Json("x"), Json(-5), Json(1.5), Json(true), Json::array({1, "x", Json::object()}), Json::object()}) {
       status[name] = wrong;
       (void)Parsed(MetricsText(status));
     }
