@@ -71,7 +71,7 @@ bool FindDoor(std::string_view path, http::verb method, Request& request) {
   } else if (path.starts_with(kWebhook) && IsName(path.substr(kWebhook.size()))) {
     request.door = Door::kWebhook;
     request.target = path.substr(kWebhook.size());
-  } else if (path.size() > kBulk.size() && path.ends_with(kBulk) &&
+  } else if (path.size() > kBulk.size() && path.front() == '/' && path.ends_with(kBulk) &&
              IsName(path.substr(1, path.size() - kBulk.size() - 1))) {
     request.door = Door::kBulk;
     request.target = path.substr(1, path.size() - kBulk.size() - 1);

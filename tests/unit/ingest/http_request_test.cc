@@ -116,7 +116,7 @@ TEST(HttpRequest, EachDoorIsFoundByItsPath) {
   EXPECT_TRUE(Asked(http::verb::head, "/")->is_head);
   EXPECT_EQ(door(http::verb::get, "/_cluster/health"), static_cast<int>(Door::kElasticHealth));
   EXPECT_EQ(door(http::verb::get, "/_license"), static_cast<int>(Door::kElasticLicense));
-  for (const char* target : {"/webhook/", "/webhook/a/b", "/webhook/../x", "/webhook/a%2fb", "/_all/_bulk", "//_bulk", "/a/b/_bulk", "/_bulk/", "_bulk", "",
+  for (const char* target : {"/webhook/", "/webhook/a/b", "/webhook/../x", "/webhook/a%2fb", "/_all/_bulk", "//_bulk", "/a/b/_bulk", "/_bulk/", "_bulk", "xlogs/_bulk", "\xd7logs/_bulk", "",
                              "/v1/logs/", "/_search", "http://x/v1/events"}) {
     EXPECT_EQ(door(kPost, target), -1) << target;
   }

@@ -180,7 +180,13 @@ Reply Client::ReadReply(bool head_only, int wait_ms) {
     }
     return reply;
   };
-  const std::string received = Read([&](const std::string& text) { return parse(text).complete; }, wait_ms);
+  // A chunked reply is looked at when it may be whole, not after every piece of it.
+  const auto whole = [&](const std::string& text) {
+    const std::size_t end = text.find("\r\n\r\n");
+    const bool chunked = end != std::string::npos && Lower(text.substr(0, end)).find("transfer-encoding: chunked") != std::string::npos;
+    return (!chunked || head_only || text.ends_with("\r\n0\r\n\r\n")) && parse(text).complete;
+  };
+  const std::string received = Read(whole, wait_ms);
   class Reply reply = parse(received);
   if (reply.complete) left_ = received.substr(used);
   return reply;
