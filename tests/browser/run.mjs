@@ -372,6 +372,10 @@ if (evidence !== undefined) {
     await page.unroute('**/api/v1/bundle?*');
     check(await fillAndTake(drawer, 'range.tar') === `evidence-${Math.max(1, seq - 9)}-${seq}.tar`, 'a range of records is saved under its name');
     check((await drawer.locator('.evidence-done').textContent()).includes(`--nonce ${need('nonce')}`), 'and the page says how to check it');
+    const copy = page.waitForEvent('download');
+    await drawer.locator('a', { hasText: 'verify.html' }).click();
+    await (await copy).saveAs(join(evidence, 'verify.html'));
+    check(page.url().startsWith(url.href), 'verify.html is saved, not opened');
     await shot(page, 'evidence-drawer');
     await page.keyboard.press('Escape');
     await page.locator('.caption button', { hasText: 'Evidence' }).click();

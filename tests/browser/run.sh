@@ -78,6 +78,7 @@ tar -xf "$work/range.tar" -C "$work/x"
 same 'stele-audit names the hash of the verify.html in it' "$(sha256sum "$work/x/evidence/verify.html" | cut -d' ' -f1)" \
   "$(jq -r .verify_page_sha256 "$work/range.tar.json")"
 succeeds 'it is the one the viewer was built with' cmp "$root/web/viewer/build/page/verify.html" "$work/x/evidence/verify.html"
+succeeds 'and the one the viewer gives away' cmp "$work/verify.html" "$work/x/evidence/verify.html"
 node verify_page.mjs --page "$work/x/evidence/verify.html" --bundle "$work/range.tar" --nonce "$nonce" --pin "$pin" --chromium "$chromium" \
   --scratch "$screenshots" || fail 'verify.html did not hold every check (above)'
 pass 'verify.html from the bundle holds every check'

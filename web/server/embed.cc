@@ -90,9 +90,9 @@ std::string Generate(const std::map<std::string, std::string>& files) {
   std::size_t number = 0;
   for (const auto& [path, bytes] : files) {
     out += fmt::format("\nconstexpr char kFile{}[] ={};\n", number, Literal(bytes));
-    table += fmt::format("    Asset{{\"{}\", \"{}\", \"{}\", {{kFile{}, {}}}, {}}},\n", path, ContentType(path),
+    table += fmt::format("    Asset{{\"{}\", \"{}\", \"{}\", {{kFile{}, {}}}, {}, {}}},\n", path, ContentType(path),
                          stele::HexOf(stele::Sha256Of(stele::AsBytes(bytes))), number, bytes.size(),
-                         NameHoldsHash(path) ? "true" : "false");
+                         NameHoldsHash(path) ? "true" : "false", path.ends_with(".html") && path != "/index.html" ? "true" : "false");
     ++number;
   }
   out +=

@@ -72,7 +72,8 @@ function EvidenceForm({ selection, name, label }: FormProps) {
       {state.step === 'done' ? (
         <p class="evidence-done" role="status">Saved <strong>{state.name}</strong>, {formatBytes(state.bytes)}. Checked elsewhere with
           {' '}<span class="mono">stele audit {state.name} --nonce {state.nonce}</span>{' '}
-          <button type="button" class="small" onClick={() => void copyText(state.nonce, 'nonce')}>Copy the nonce</button></p>
+          <button type="button" class="small" onClick={() => void copyText(state.nonce, 'nonce')}>Copy the nonce</button>
+          {' '}or in a browser with <a href="/verify.html" download>verify.html</a>, best taken from a release: this copy comes from the appliance it checks.</p>
       ) : null}
     </form>
   );
