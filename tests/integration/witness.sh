@@ -116,9 +116,9 @@ use B; succeeds 'a bundle of B' stele_cli bundle --nonce "$nonce" --range 1..200
 audit_says CANNOT_TELL "$work/b.tar" --witness-policy "$work/mine.policy"
 # B's bundle with A's cosigned checkpoint in it: the manifest fits, the story does not.
 mkdir -p "$work/mixed"; tar -xf "$work/b.tar" -C "$work/mixed"; tar -xf "$work/a.tar" -C "$work/mixed" evidence/witnesses
-names=$(tar -tf "$work/b.tar" | sed 's,^evidence/,,')
-(cd "$work/mixed/evidence" && for name in $names; do [ "$name" = manifest.json ] || jq -n --arg name "$name" --arg sha "$(sha256sum "$name" | cut -d' ' -f1)" \
-  --argjson size "$(stat -c %s "$name")" '{name: $name, size: $size, sha256: $sha}'; done | jq -s '{files: .}' >manifest.json)
+names=$(tar -tf "$work/b.tar" | sed 's,^evidence/,,' | grep -v '^manifest.json$')
+(cd "$work/mixed/evidence" && paste -d' ' <(stat -c '%n %s' $names) <(sha256sum $names | cut -d' ' -f1) |
+  jq -R 'split(" ") | {name: .[0], size: (.[1] | tonumber), sha256: .[2]}' | jq -s '{files: .}' >manifest.json)
 (cd "$work/mixed" && tar --format=ustar --blocking-factor=1 --owner=0 --group=0 --numeric-owner -cf "$work/mixed.tar" $(tar -tf "$work/b.tar"))
 audit_says TAMPERED "$work/mixed.tar" --witness-policy "$work/mine.policy"
 same 'because of the witnesses, too' witnesses "$(jq -r '[.checks[] | select(.result == "failed") | .name] | first' "$work/audit.json")"
