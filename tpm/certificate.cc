@@ -49,6 +49,16 @@ CertificatePtr Parse(ByteView der, std::size_t* used_bytes = nullptr) {
   return certificate;
 }
 
+Result<std::string> PemOf(X509* certificate) {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  if (certificate == nullptr || !bio || PEM_write_bio_X509(bio.get(), certificate) != 1) {
+    return Fail(Code::kInvalid, "not a certificate");
+  }
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return std::string(text, static_cast<std::size_t>(length));
+}
+
 }  // namespace
 
 Result<RsaPublic> ParseRsaPublic(ByteView tpm2b_public) {
@@ -76,13 +86,7 @@ Result<Bytes> TrimCertificate(ByteView nv_contents) {
 
 Result<std::string> PemOfCertificate(ByteView certificate_der) {
   const CertificatePtr certificate = Parse(certificate_der);
-  const BioPtr bio(BIO_new(BIO_s_mem()));
-  if (!certificate || !bio || PEM_write_bio_X509(bio.get(), certificate.get()) != 1) {
-    return Fail(Code::kInvalid, "not a certificate");
-  }
-  char* text = nullptr;
-  const long length = BIO_get_mem_data(bio.get(), &text);
-  return std::string(text, static_cast<std::size_t>(length));
+  return PemOf(certificate.get());
 }
 
 Result<void> CheckEkCertificate(ByteView certificate_der, ByteView ek_public) {
@@ -105,7 +109,7 @@ Result<void> CheckEkCertificate(ByteView certificate_der, ByteView ek_public) {
   return {};
 }
 
-Result<void> VerifyEkChain(ByteView certificate_der, std::string_view authorities_pem, std::int64_t wall_ns) {
+Result<std::string> EkIntermediates(ByteView certificate_der, std::string_view authorities_pem, std::int64_t wall_ns) {
   const CertificatePtr certificate = Parse(certificate_der);
   if (!certificate) return Fail(Code::kInvalid, "the EK certificate is not a certificate");
   const StorePtr roots(X509_STORE_new());
@@ -132,7 +136,17 @@ Result<void> VerifyEkChain(ByteView certificate_der, std::string_view authoritie
     return Fail(Code::kDenied, std::string("the EK certificate's chain: ") +
                                    X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())));
   }
-  return {};
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context.get());
+  std::string between;
+  for (int i = 1; i + 1 < sk_X509_num(chain); ++i) {
+    STELE_TRY(const std::string pem, PemOf(sk_X509_value(chain, i)));
+    between += pem;
+  }
+  return between;
+}
+
+Result<void> VerifyEkChain(ByteView certificate_der, std::string_view authorities_pem, std::int64_t wall_ns) {
+  return EkIntermediates(certificate_der, authorities_pem, wall_ns).map([](const std::string&) {});
 }
 
 }  // namespace stele::tpm

@@ -26,5 +26,8 @@ struct RsaPublic {
 // kDenied unless the certificate chains to one of the roots in `authorities_pem` (roots and intermediates together, PEM) at
 // the time `wall_ns`. For an offline auditor: the maker's published CA; for the embedded TPM: SwtpmCaPem().
 [[nodiscard]] Result<void> VerifyEkChain(ByteView certificate_der, std::string_view authorities_pem, std::int64_t wall_ns);
+// The same, and gives the certificates between it and that root (PEM, in order from the certificate up; often empty): what an
+// auditor who has the root alone is missing.
+[[nodiscard]] Result<std::string> EkIntermediates(ByteView certificate_der, std::string_view authorities_pem, std::int64_t wall_ns);
 
 }  // namespace stele::tpm

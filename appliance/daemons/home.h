@@ -2,7 +2,7 @@
 //
 //   stele.toml   configuration (optional)         keys/    TLS, client certificates, seed, provisioning key, first password
 //   store/       segments: the log                tpm/     the embedded software TPM, with its own CA
-//   state/       provisioning record, anchor slots, users; courier/: cosignatures
+//   state/       provisioning record, certificates above the EK's, anchor slots, users; courier/: cosignatures
 //   run/         query.sock, ready.json           only while running
 #pragma once
 
@@ -29,6 +29,7 @@ struct Home {
   [[nodiscard]] std::filesystem::path SealedSeedFile() const { return Keys() / "seed.sealed"; }  // key: tpm-sealed
   [[nodiscard]] std::filesystem::path HierarchyAuths() const { return Keys() / "tpm-auths.json"; }
   [[nodiscard]] std::filesystem::path ProvisioningKey() const { return Keys() / "provisioning.pem"; }
+  [[nodiscard]] std::filesystem::path EkChain() const { return State() / "ek-chain.pem"; }  // optional
   [[nodiscard]] std::filesystem::path ProvisioningRecord() const { return State() / "provisioning.json"; }
 };
 

@@ -312,6 +312,16 @@ Result<tpm::SealPolicy> PolicyNow(TpmSource& source, const ProvisionChoices& cho
   return policy;
 }
 
+// For bundles: an auditor then needs the maker's root alone.
+Result<void> KeepEkChain(const Home& home, const ProvisionChoices& choices, const anchor::SignedRecord& signed_record) {
+  STELE_TRY(const auto record, anchor::DecodeRecord(signed_record.record));
+  if (choices.ek_authorities_pem.empty() || record.ek_certificate.empty()) return {};
+  STELE_TRY(const std::string pem,
+            tpm::EkIntermediates(record.ek_certificate, choices.ek_authorities_pem, record.created_ns));
+  if (pem.empty()) return {};
+  return WriteFileDurably(home.EkChain(), AsBytes(pem), 0600);
+}
+
 }  // namespace
 
 Result<anchor::SignedRecord> ProvisionLog(const Home& home, TpmSource& source, const ProvisionChoices& choices,
@@ -332,6 +342,10 @@ Result<anchor::SignedRecord> ProvisionLog(const Home& home, TpmSource& source, c
   STELE_TRY(UniqueFd connection, source.Connect());
   STELE_TRY(const auto provisioning, tpm::Provisioning::Open(std::move(connection), plan, entropy));
   STELE_TRY(const anchor::SignedRecord record, Attempt(*provisioning, *signer, choices, say).Run(home, seed, policy));
+  if (const auto kept = KeepEkChain(home, choices, record); !kept) {
+    say("    the EK certificate's chain is not kept for bundles: " +
+        Describe(kept.error()));  // nothing else depends on it
+  }
   STELE_TRY_VOID(WriteFileDurably(home.ProvisioningRecord(), AsBytes(anchor::EncodeSignedRecord(record)), 0600));
   return record;
 }

@@ -18,6 +18,7 @@
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/version.h"
+#include "appliance/ledger/witness_policy.h"
 #include "appliance/query/service.h"
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
@@ -32,6 +33,7 @@ constexpr std::int64_t kFinishNs = 5'000'000'000;
 constexpr std::size_t kLocalClientsMax = 64;
 constexpr std::size_t kLedgerQueueMax = 4'096;
 constexpr std::size_t kBootLogBytesMax = std::size_t{4} << 20U;
+constexpr std::size_t kEkChainBytesMax = std::size_t{64} << 10U;
 constexpr std::size_t kProvisioningBytesMax = std::size_t{1} << 20U;
 
 struct Configuration {
@@ -40,6 +42,14 @@ struct Configuration {
   query::ReadsConfig reads;
   query::TreeAccess tree;
 };
+
+// Empty where there is none: what such a file holds, a bundle can do without.
+std::string TextFile(const std::string& path, std::size_t size_bytes_max) {
+  if (path.empty()) return {};
+  const auto bytes = ReadFile(path, size_bytes_max);
+  if (!bytes && bytes.error().code != Code::kNotFound) LogWarning(Describe(bytes.error()));
+  return bytes ? std::string(AsText(*bytes)) : std::string{};
+}
 
 Result<Configuration> ParseConfiguration(const std::string& text) {
   const auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -59,6 +69,8 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   // Readable by root only, and only where there is a TPM that the firmware knows.
   if (auto log = ReadFile("/sys/kernel/security/tpm0/binary_bios_measurements", kBootLogBytesMax)) configuration.reads.boot_log = std::move(*log);
   configuration.reads.cosigned_path = take("cosigned_path");
+  configuration.reads.witness_policy = TextFile(take("witness_policy_path"), ledger::kPolicyBytesMax);
+  configuration.reads.ek_chain_pem = TextFile(take("ek_chain_path"), kEkChainBytesMax);
   configuration.reads.cosigned_only = object.value("cosigned_only", false);
   configuration.reads.cosigned_max_age_s = object.value("cosigned_max_age_s", std::int64_t{0});
   configuration.tree.serve = query::ParseTreeServe(take("tree_serve")).value_or(query::TreeServe::kOff);
@@ -351,7 +363,8 @@ Result<void> Serve() {
   });
   STELE_TRY_VOID(workers.Start());
   const query::ServiceConfig service_config{owner, daemons::kVersion, configuration.reads.origin,
-                                            owner == ::geteuid() ? "same-uid" : "own-uid", configuration.tree};
+                                            owner == ::geteuid() ? "same-uid" : "own-uid", configuration.tree,
+                                            configuration.reads.cosigned_path};
   query::Service service(service_config, clock, entropy, workers, loop, std::move(users), unknown_user_hash);
   loop.Attach(service, workers);
   STELE_TRY_VOID(channel::SendReady(control_fd, report.ToJson()));

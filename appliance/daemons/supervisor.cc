@@ -161,6 +161,8 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"tree_serve", config.tlog_serve},
                   {"tree_entries", config.tlog_entries},
                   {"cosigned_path", config.witness_policy.empty() ? std::string() : (parts.home.Courier() / witness::kCosignedFile).string()},
+                  {"witness_policy_path", config.witness_policy.empty() ? std::string() : (parts.home.dir / config.witness_policy).string()},
+                  {"ek_chain_path", parts.home.EkChain().string()},
                   {"cosigned_only", config.witness_quorum_missing == "closed"},
                   {"cosigned_max_age_s", QuorumMaxAgeS(config)}}
           .dump();

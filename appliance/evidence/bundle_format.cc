@@ -51,6 +51,8 @@ constexpr std::array<Row, static_cast<std::size_t>(Part::kProof)> kRows = {{
     {"checkpoints.tcg", 64 * kMiB, false},
     {"checkpoints.cel", 64 * kMiB, false},
     {"boot.tcg", 4 * kMiB, true},
+    {"witnesses/cosigned.note", 64 * kKiB, true},
+    {"witnesses/policy", 256 * kKiB, true},
 }};
 constexpr std::string_view kProofFolder = "proofs/";
 constexpr std::string_view kProofSuffix = ".tlog-proof";

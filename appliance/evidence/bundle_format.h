@@ -52,6 +52,8 @@ enum class Part : std::uint8_t {
   kCheckpointsTcg,
   kCheckpointsCel,
   kBootTcg,
+  kCosigned,
+  kWitnessPolicy,
   kProof,  // number: the entry's sequence
   kEntries,  // number of this and the next four: the chunk
   kTree,

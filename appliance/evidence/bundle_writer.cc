@@ -45,6 +45,10 @@ std::string Readme(const BundleHead& head) {
       "-q is SHA-256(\"stele/qd/v1\" || \"audit\" || log id || anchor number || checkpoint digest || nonce): docs/format.md.\n"
       "A bundle proves that what it holds is authentic, in its place, and was so when the TPM signed. It does not prove that a\n"
       "query found everything.\n";
+  text += head.verify_page
+              ? "verify.html does the same in a browser, from the disk and without a network. It is a convenience: a page that came with\n"
+                "the evidence can lie about it. An auditor takes verify.html from a release and compares: sha256sum verify.html\n"
+              : "There is no verify.html here: the Stele that made this was built without its viewer. An auditor takes it from a release.\n";
   if (!info.pcr_from_baseline) {
     text += "The event log begins at the last anchor, so stock tools cannot replay it from zero: stele bundle --full-log does.\n";
   }
@@ -126,6 +130,8 @@ Result<void> WriteHead(const BundleHead& head, BundleWriter& writer, Bytes& out)
   writer.Add({Part::kCheckpointsTcg}, EncodeEventLog(record.pcr, head.events), out);
   writer.Add({Part::kCheckpointsCel}, AsBytes(EncodeCheckpointsCel(record.pcr, head.events)), out);
   if (!head.boot_log.empty()) writer.Add({Part::kBootTcg}, head.boot_log, out);
+  if (!head.cosigned_note.empty()) writer.Add({Part::kCosigned}, AsBytes(head.cosigned_note), out);
+  if (!head.witness_policy.empty()) writer.Add({Part::kWitnessPolicy}, AsBytes(head.witness_policy), out);
   for (const auto& [sequence, proof] : head.proofs) {
     writer.Add({Part::kProof, sequence}, AsBytes(TlogProof(sequence, proof, head.audit.note)), out);
   }

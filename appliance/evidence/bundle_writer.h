@@ -47,6 +47,9 @@ struct BundleHead {
   std::vector<AnchorEvent> anchors;
   std::vector<CheckpointEvent> events;
   Bytes boot_log;
+  std::string cosigned_note;  // the newest checkpoint with a quorum of cosignatures, at most as large as the quoted one
+  std::string witness_policy;  // the box's own, for information
+  bool verify_page = false;    // whether verify.html will come at the end: the README says so
   std::vector<std::pair<std::uint64_t, std::vector<Hash>>> proofs;  // sequence, inclusion proof in the checkpoint
 };
 // kCorrupt: the provisioning record or what the TPM said does not parse.

@@ -26,7 +26,36 @@ json PcrsJson(const Facts& facts) {
   return pcrs;
 }
 
+json BootJson(const Facts& facts) {
+  json registers = json::array();
+  for (const BootRegister& one : facts.boot_registers) {
+    registers.push_back({{"pcr", one.pcr}, {"events", one.events}, {"value", HexOf(one.value)}, {"quoted", one.quoted}});
+  }
+  return registers;
+}
+
+json WitnessesJson(const Witnessed& witnessed) {
+  json seen = json::array();
+  for (const Witnessed::Seen& one : witnessed.witnesses) {
+    json row = {{"name", one.name}, {"fresh", one.fresh}};
+    row["time_s"] = one.time_s ? json(*one.time_s) : json();
+    seen.push_back(std::move(row));
+  }
+  return {{"size", witnessed.size}, {"judged", witnessed.judged}, {"quorum", witnessed.quorum}, {"witnesses", std::move(seen)}};
+}
+
 }  // namespace
+
+std::string SeenText(const Witnessed::Seen& seen) {
+  if (!seen.time_s) return seen.name + ": did not cosign it";
+  return seen.name + ": " + TimeOfCosignature(*seen.time_s) + (seen.fresh ? "" : ", which does not count: too old or in the future");
+}
+
+std::string TimeOfCosignature(std::uint64_t time_s) {
+  constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+  constexpr std::uint64_t kLast = 9'000'000'000;  // what nanoseconds in 64 bits reach
+  return time_s > kLast ? std::to_string(time_s) + " s" : FormatTime(static_cast<std::int64_t>(time_s) * kNsPerSecond);
+}
 
 std::string Report::WordWithQualifiers() const {
   std::string text = word;
@@ -98,7 +127,10 @@ json ReportJson(const Report& report) {
             {"restart_count", facts.restart_count},
             {"clock_ms", facts.clock_ms},
             {"software", facts.software_tpm},
-            {"pcrs", PcrsJson(facts)}}},
+            {"pcrs", PcrsJson(facts)},
+            {"boot_log", BootJson(facts)}}},
+          {"witnesses", WitnessesJson(facts.witnessed)},
+          {"verify_page_sha256", facts.verify_page_sha256},
           {"nonce", facts.nonce},
           {"created_ns", std::to_string(facts.created_ns)}};
 }
@@ -121,6 +153,14 @@ std::string ReportText(const Report& report) {
     text += "  checkpoint  " + std::to_string(facts.size) + " entries; newest anchor " + std::to_string(facts.anchor) + " over " +
             std::to_string(facts.anchored_size) + "\n";
     if (facts.demand == "refused") text += "  anchor on demand refused: " + Safe(facts.demand_text) + "\n";
+  }
+  for (const Witnessed::Seen& seen : facts.witnessed.witnesses) text += "  witness     " + Safe(SeenText(seen)) + "\n";
+  for (const BootRegister& one : facts.boot_registers) {
+    text += "  boot log    PCR " + std::to_string(one.pcr) + ": " + std::to_string(one.events) + " events" +
+            (one.quoted ? ", as quoted\n" : ", NOT as quoted\n");
+  }
+  if (!facts.verify_page_sha256.empty()) {
+    text += "  verify.html sha256 " + facts.verify_page_sha256 + ": came with the evidence; compare with a release's before you open it\n";
   }
   for (const std::string& one : report.unchecked) text += "  not checked: " + Safe(one) + "\n";
   return text + "\n" + StatementOf(report) + "\n";

@@ -23,6 +23,27 @@ struct Check {
   std::string place;  // failed: where
 };
 
+// One register, replayed from the firmware's event log.
+struct BootRegister {
+  std::uint32_t pcr = 0;
+  std::uint64_t events = 0;
+  Hash value{};
+  bool quoted = false;  // this is the value the TPM quoted
+};
+
+// What the witnesses of the auditor's policy signed.
+struct Witnessed {
+  std::uint64_t size = 0;  // of the cosigned checkpoint; 0: there is none
+  bool judged = false;     // by a policy the auditor gave
+  bool quorum = false;     // of cosignatures that are new enough
+  struct Seen {
+    std::string name;                     // in that policy
+    std::optional<std::uint64_t> time_s;  // of the cosignature; none: it did not
+    bool fresh = false;
+  };
+  std::vector<Seen> witnesses;
+};
+
 // What the bundle says, as far as it was read. Trustworthy where the verdict is good.
 struct Facts {
   std::string log_id;  // hex
@@ -59,6 +80,9 @@ struct Facts {
   std::map<std::uint64_t, Hash> roots;    // of the tree at its marks and its size, as proven
   std::vector<AnchorEvent> anchors;       // as proven
   std::vector<std::pair<std::uint32_t, Hash>> pcrs;  // as quoted
+  std::vector<BootRegister> boot_registers;          // PCR 0-7 as the boot event log gives them
+  Witnessed witnessed;
+  std::string verify_page_sha256;  // of the bundle's verify.html, hex: for comparison with a release's, never run
   bool software_tpm = false;
 };
 
@@ -80,6 +104,10 @@ struct Report {
 
 // What a good verdict means, and what it does not, in plain words.
 [[nodiscard]] std::string StatementOf(const Report& report);
+
+// One witness in words, for people; the time of a cosignature.
+[[nodiscard]] std::string SeenText(const Witnessed::Seen& seen);
+[[nodiscard]] std::string TimeOfCosignature(std::uint64_t time_s);
 
 [[nodiscard]] nlohmann::json ReportJson(const Report& report);
 [[nodiscard]] std::string ReportText(const Report& report);

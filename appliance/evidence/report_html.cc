@@ -82,6 +82,15 @@ void AddFacts(const Report& report, std::string& out) {
                         ", TPM clock " + std::to_string(facts.clock_ms) + " ms");
   table.Row("Nonce", facts.nonce);
   table.Row("Made", FormatTime(facts.created_ns) + " (the box's clock)");
+  if (facts.witnessed.size != 0) table.Row("Cosigned checkpoint", std::to_string(facts.witnessed.size) + " entries");
+  for (const Witnessed::Seen& seen : facts.witnessed.witnesses) table.Row("Witness", SeenText(seen));
+  if (!facts.verify_page_sha256.empty()) {
+    table.Row("verify.html", "sha256 " + facts.verify_page_sha256 + " (came with the evidence: compare with a release's before you open it)");
+  }
+  for (const BootRegister& one : facts.boot_registers) {
+    table.Row("Boot log, PCR " + std::to_string(one.pcr),
+              std::to_string(one.events) + " events give " + HexOf(one.value) + (one.quoted ? ", as quoted" : ", NOT as quoted"));
+  }
   for (const auto& [number, value] : facts.pcrs) table.Row("PCR " + std::to_string(number), HexOf(value));
 }
 

@@ -11,10 +11,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 21> kCheckNames = {
+constexpr std::array<std::string_view, 22> kCheckNames = {
     "archive", "bundle",  "provisioning", "pin",     "endorsement", "attestation_key", "registers",
     "checkpoint", "witnesses", "quote",  "nonce",   "counter",     "index",           "boot",
-    "receipt", "anchors", "pcr_log",      "records", "marks",       "proofs",          "expected_pcrs"};
+    "receipt", "anchors", "pcr_log",      "boot_log", "records", "marks",       "proofs",          "expected_pcrs"};
 constexpr std::array<std::string_view, 2> kLastCheckNames = {"since", "manifest"};
 // What nobody can leave out: skipped for want of a dependency, the verdict cannot be good.
 constexpr std::array<std::string_view, 15> kNeeded = {"archive", "bundle", "provisioning", "attestation_key", "registers",
@@ -137,6 +137,8 @@ void Verifier::Impl::Take(Bytes content) {
     records_->TakeProof(member.number, content);
   } else if (member.part <= Part::kEndTree) {
     records_->Take(member, std::move(content));
+  } else {
+    state_.facts.verify_page_sha256 = HexOf(Sha256Of(content));
   }
 }
 
@@ -157,7 +159,9 @@ void Verifier::Impl::CheckManifest(ByteView content) {
 void Verifier::Impl::Judge(Report& report) const {
   const Check* failed = nullptr;
   for (const Check& check : report.checks) {
-    if (check.outcome == Outcome::kFailed && failed == nullptr) failed = &check;
+    if (check.outcome != Outcome::kFailed) continue;
+    // What cannot be told never stands before what is wrong.
+    if (failed == nullptr || (failed->word == "CANNOT_TELL" && check.word != "CANNOT_TELL")) failed = &check;
   }
   if (failed != nullptr) {
     report.word = failed->word;
@@ -188,6 +192,7 @@ Report Verifier::Impl::Finish() {
   }
   if (!state_.checks.Failed("archive")) state_.checks.Pass("archive", "whole, and nothing else in it");
   if (records_) records_->Finish();
+  CheckWitnesses(state_);
   CheckSince(state_);
 
   Report report;

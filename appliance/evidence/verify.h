@@ -11,8 +11,11 @@
 #include <string>
 
 #include "appliance/evidence/report.h"
+#include "appliance/ledger/witness_policy.h"
 
 namespace stele::evidence {
+
+inline constexpr std::uint64_t kWitnessMaxAgeS = std::uint64_t{24} * 3'600;
 
 // What the auditor brings. Nothing of it has to be there; what is absent is listed as unchecked or qualifies the verdict.
 struct Policy {
@@ -21,6 +24,9 @@ struct Policy {
   std::string ek_roots_pem;                     // authorities for the EK certificate
   std::map<std::uint32_t, Hash> expected_pcrs;
   std::optional<std::string> since_note;        // an earlier checkpoint of this log
+  std::optional<ledger::WitnessPolicy> witnesses;  // whose cosignatures count (c2sp.org/tlog-policy)
+  // How far a cosignature may lie from the quote's time, either way; 0: as far as it likes.
+  std::uint64_t witness_max_age_s = kWitnessMaxAgeS;
 };
 
 class Verifier {

@@ -68,8 +68,10 @@ struct VerifyState {
 
 // bundle provisioning pin endorsement attestation_key registers checkpoint
 void CheckIdentity(VerifyState& state);
-// quote nonce counter index boot receipt anchors pcr_log expected_pcrs
+// quote nonce counter index boot receipt anchors pcr_log boot_log expected_pcrs
 void CheckTpm(VerifyState& state);
+// The cosigned checkpoint against the auditor's witness policy and the roots that the records proved.
+void CheckWitnesses(VerifyState& state);
 // An earlier checkpoint against the roots that the records proved.
 void CheckSince(VerifyState& state);
 

@@ -2,6 +2,7 @@
 // all anchors and the P-chain of this boot's checkpoints.
 #include <algorithm>
 
+#include "appliance/evidence/boot_log.h"
 #include "appliance/evidence/event_log.h"
 #include "appliance/evidence/verify_state.h"
 #include "tpm/names.h"
@@ -302,6 +303,28 @@ void CheckPcrLog(VerifyState& state) {
   state.checks.Pass("pcr_log", Number(state.info->pcr_events) + " checkpoints give the quoted PCR " + Number(state.record->pcr));
 }
 
+// The firmware's event log against the quoted registers it speaks of. Nobody signs it: it explains what the TPM signed.
+void CheckBootLog(VerifyState& state) {
+  if (!state.Has(Part::kBootTcg)) {
+    return state.checks.Skip("boot_log", state.record->software_tpm ? "a software TPM knows nothing of the firmware"
+                                                                    : "the bundle carries no boot event log");
+  }
+  if (!state.quote) return state.checks.Skip("boot_log", "the quote failed");
+  const auto replayed = ReplayBootLog(state.Of(Part::kBootTcg));
+  if (!replayed) return state.checks.Fail("boot_log", "DAMAGED", replayed.error().context, "boot.tcg");
+  std::string wrong;
+  for (const auto& [pcr, value] : state.facts.pcrs) {
+    if (pcr >= kBootRegisters) continue;
+    const BootRegisterReplay& one = (*replayed)[pcr];
+    state.facts.boot_registers.push_back({pcr, one.events, one.value, one.value == value});
+    if (one.value != value) wrong += (wrong.empty() ? "" : ", ") + Number(pcr);
+  }
+  if (!wrong.empty()) {
+    return state.checks.Fail("boot_log", "FOREIGN_EXTEND", "the boot event log does not give the quoted PCR " + wrong, "boot.tcg");
+  }
+  state.checks.Pass("boot_log", "the boot event log gives the quoted PCR 0 to 7");
+}
+
 void CheckExpectedPcrs(VerifyState& state) {
   if (state.policy.expected_pcrs.empty()) return state.checks.Skip("expected_pcrs", "no expected values were given");
   if (!state.quote) return state.checks.Skip("expected_pcrs", "the quote failed");
@@ -329,6 +352,7 @@ void CheckTpm(VerifyState& state) {
   CheckBoot(state);
   CheckAnchors(state);
   CheckPcrLog(state);
+  CheckBootLog(state);
   CheckExpectedPcrs(state);
 }
 

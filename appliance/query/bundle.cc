@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "appliance/base/limits.h"
+#include "appliance/evidence/boot_log.h"
 #include "appliance/evidence/tree_walk.h"
+#include "appliance/query/verify_page.h"
 
 namespace stele::query {
 namespace {
@@ -94,6 +96,7 @@ Result<Bytes> Bundle::Next(store::LogReader& reader, const std::atomic<bool>& ca
     if (!chunk_.empty()) chunk_.Take(writer_, ready_);
     STELE_TRY(const auto gap, Gap(reader, size_));
     evidence::WriteEndTree(gap, writer_, ready_);
+    if (!VerifyPage().empty()) writer_.Add({evidence::Part::kVerifyPage}, AsBytes(VerifyPage()), ready_);
     writer_.Finish(ready_);
     done_ = true;
   }
@@ -332,11 +335,26 @@ Result<void> BundlePreparer::GatherProofs() {
   return {};
 }
 
+// What the witnesses cosigned last, where it is a smaller tree than the quoted one: the walk over the records proves that it is
+// a beginning of it.
+void BundlePreparer::TakeCosigned() {
+  const auto key = ledger::ParseVkey(config_.vkey);
+  const auto opened = key ? ledger::OpenCheckpoint(request_.cosigned_note, *key) : tl::unexpected(key.error());
+  if (!opened || opened->checkpoint.size == 0 || opened->checkpoint.size > size_) return;
+  head_.cosigned_note = request_.cosigned_note;
+  head_.witness_policy = config_.witness_policy;
+  marks_.push_back(opened->checkpoint.size);
+}
+
 Result<void> BundlePreparer::Gather() {
   STELE_TRY(head_.record, anchor::DecodeSignedRecord(config_.provisioning_json));
   head_.vkey = config_.vkey;
   STELE_TRY(const auto record, anchor::DecodeRecord(head_.record.record));
-  if (!record.software_tpm) head_.boot_log = config_.boot_log;  // a software TPM knows nothing of the firmware
+  // A software TPM knows nothing of the firmware; a log of the old form has no digests to replay.
+  if (!record.software_tpm && evidence::ReplayBootLog(config_.boot_log)) head_.boot_log = config_.boot_log;
+  if (!record.ek_certificate.empty()) head_.ek_chain_pem = config_.ek_chain_pem;
+  head_.verify_page = !VerifyPage().empty();
+  TakeCosigned();
   STELE_TRY_VOID(FindCheckpoint());
   STELE_TRY_VOID(GatherAnchors());
   STELE_TRY_VOID(GatherEvents());

@@ -68,6 +68,7 @@ class BundlePreparer {
   Result<void> GatherAnchors();
   Result<void> GatherEvents();
   Result<void> GatherProofs();
+  void TakeCosigned();
   Result<std::string> NoteOfAnchor(const anchor::ReceiptEntry& receipt);
 
   store::LogReader& reader_;

@@ -54,6 +54,7 @@ struct ReadRequest {
   Scope scope;
   std::string status_json;  // the ledger's status: integrity and sources show parts of it
   std::string attest_json;  // bundle: what the TPM said to the caller's nonce
+  std::string cosigned_note;  // bundle: as it was before the TPM was asked, so that the quoted checkpoint is no smaller; empty: none
 };
 
 struct Answer {
@@ -77,6 +78,8 @@ struct ReadsConfig {
   std::string provisioning_json;
   Bytes boot_log = {};  // the firmware's event log, empty where there is none
   std::string cosigned_path = {};  // the newest checkpoint with a quorum of cosignatures (appliance/witness); empty: none are asked
+  std::string witness_policy = {};  // the box's own, rides in bundles
+  std::string ek_chain_pem = {};    // certificates above the EK's, ride in bundles
   bool cosigned_only = false;    // without it no checkpoint is served (witness.quorum_missing = "closed")
   std::int64_t cosigned_max_age_s = 0;  // open: when the cosigned one is older, the newest is served bare
   bool tree_public = false;      // who may fetch tiles decides whether caches between may keep them

@@ -49,6 +49,7 @@ struct ServiceConfig {
   std::string origin;
   std::string sandbox;  // a word for status
   TreeAccess tree = {};
+  std::string cosigned_path = {};  // ReadsConfig
 };
 
 class Service {

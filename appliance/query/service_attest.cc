@@ -2,7 +2,9 @@
 // a bundle is then prepared by a worker, recorded, and sent in pieces as fast as its front takes them.
 #include <algorithm>
 
+#include "appliance/base/system.h"
 #include "appliance/channel/attest_messages.h"
+#include "appliance/ledger/note.h"
 #include "appliance/query/bundle.h"
 #include "appliance/query/parameters.h"
 #include "appliance/query/service.h"
@@ -14,6 +16,10 @@ void Service::StartAttest(const Key& key, Request request) {
   const auto nonce = ParseHash(parameters.Text("nonce"));
   const bool demand = parameters.Number("anchor", 1).value_or(1) == 1;
   const std::uint64_t number = request.number;
+  if (request.read.call == Call::kBundle && !config_.cosigned_path.empty()) {
+    const auto cosigned = ReadFile(config_.cosigned_path, ledger::kNoteBytesMax);
+    if (cosigned) request.read.cosigned_note = AsText(*cosigned);  // none yet: the bundle goes without
+  }
   const std::string& user = request.caller.identity.user;
   const bool busy = attests_.size() >= kAttestsMax || std::any_of(bundles_.begin(), bundles_.end(), [&user](const auto& entry) {
                       return entry.second.request.caller.identity.user == user;

@@ -50,7 +50,7 @@ build_viewer() {
   log="$root/build/viewer.log"
   stamp=$(cd "$viewer" && find . -path ./node_modules -prune -o -path ./dist -prune -o -path ./build -prune -o -type f -print |
     LC_ALL=C sort | xargs sha256sum | sha256sum)
-  if [ -d "$viewer/dist" ] && [ "$(cat "$root/build/viewer.stamp" 2>/dev/null)" = "$stamp" ]; then
+  if [ -f "$viewer/dist/verify.html" ] && [ "$(cat "$root/build/viewer.stamp" 2>/dev/null)" = "$stamp" ]; then
     say "viewer: built already"
     return
   fi

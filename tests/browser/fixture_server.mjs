@@ -142,7 +142,7 @@ function found(p) {
 
 const listeners = new Set();
 const answers = {
-  session: (p, who) => ({ user: who.user, role: 'auditor', via: who.via, permissions: ['search', 'proof'] }),
+  session: (p, who) => ({ user: who.user, role: 'auditor', via: who.via, permissions: ['search', 'proof', 'bundle'] }),
   search: (p) => {
     const { size, from, to, checkpoint, hits } = found(p);
     const before = Number(p.get('before') ?? Number.MAX_SAFE_INTEGER);
@@ -238,6 +238,10 @@ const server = createServer({ key: tls['server.key'], cert: tls['server.pem'], c
       listener.checkpoint(log.checkpoints.at(-1));
       listeners.add(listener);
       return request.on('close', () => listeners.delete(listener));
+    }
+    if (path === 'bundle') {   // a real one, of another log
+      response.writeHead(200, { 'content-type': 'application/x-tar', 'content-disposition': 'attachment; filename="evidence.tar"' });
+      return response.end(readFileSync(join(here, '../data/bundles/range.tar')));
     }
     if (path.startsWith('record/')) return record(path, p, send, response);
     if (answers[path] === undefined) return send(404, { error: { code: 'not_found', message: 'no such call' } });

@@ -2,10 +2,11 @@
 // `npm ci`. Every check is printed; the exit status is 1 when one fails.
 //
 //   node run.mjs --url https://localhost:9443/ --ca CA.pem --cert CLIENT.pem --key CLIENT.key --user NAME --password WORD
-//                --scratch DIR [--hostile WORD] [--syslog-udp HOST:PORT | --live WORD] [--chromium PATH]
+//                --scratch DIR [--hostile WORD] [--syslog-udp HOST:PORT | --live WORD] [--evidence DIR --nonce HEX] [--chromium PATH]
 //
 // --hostile: the caller has sent the lines of hostile_events.mjs with this marker before. --syslog-udp: where this program
-// sends its own record to see it in the live tail; --live: a word that some sender keeps sending instead.
+// sends its own record to see it in the live tail; --live: a word that some sender keeps sending instead. --evidence: where the
+// bundles it downloads go (range.tar, search.tar), made with the nonce, for the caller to audit.
 import { spawnSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -331,6 +332,58 @@ if (marker !== undefined) {
     await page.keyboard.press('Home');
     await page.waitForTimeout(200);
     await shot(page, 'hostile');
+  });
+}
+
+/* ---- evidence as a download ---- */
+const evidence = option('evidence');
+if (evidence !== undefined) {
+  const fillAndTake = async (panel, name) => {
+    await panel.locator('input[name=nonce]').fill(need('nonce'));
+    const download = page.waitForEvent('download', { timeout: 60_000 });
+    await panel.locator('button[type=submit]').click();
+    const saved = await download;
+    await saved.saveAs(join(evidence, name));
+    await panel.locator('.evidence-done').waitFor();
+    return saved.suggestedFilename();
+  };
+  await section('evidence', async () => {
+    await search(page, { q: 'kind:syslog', last: 'all' });
+    await settled(page);
+    await page.keyboard.press('Home');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.drawer[data-loaded=true]');
+    const seq = Number(await page.$eval('.row.selected', (row) => row.dataset.seq));
+    await page.click('.drawer summary:has-text("Evidence")');
+    const drawer = page.locator('.drawer .evidence');
+    const button = drawer.locator('button[type=submit]');
+    check(await button.isDisabled(), 'without a nonce there is nothing to download');
+    await drawer.locator('text=Make one').click();
+    check(/^[0-9a-f]{64}$/.test(await drawer.locator('input[name=nonce]').inputValue()) && await button.isEnabled(), 'a nonce can be made here');
+    await drawer.locator('input[name=last]').fill(String(seq - 1));
+    check(await button.isDisabled(), 'a range that ends before it begins is none');
+    await drawer.locator('input[name=first]').fill(String(Math.max(1, seq - 9)));
+    await drawer.locator('input[name=last]').fill(String(seq));
+    await page.route('**/api/v1/bundle?*', (route) => route.fulfill({
+      status: 400, contentType: 'application/json', body: '{"error":{"code":"bad_request","message":"too much for one bundle"}}' }));
+    await button.click();
+    await drawer.locator('.error').waitFor();
+    check((await drawer.locator('.error').textContent()).includes('too much for one bundle'), 'a refusal is shown in its own words');
+    await page.unroute('**/api/v1/bundle?*');
+    check(await fillAndTake(drawer, 'range.tar') === `evidence-${Math.max(1, seq - 9)}-${seq}.tar`, 'a range of records is saved under its name');
+    check((await drawer.locator('.evidence-done').textContent()).includes(`--nonce ${need('nonce')}`), 'and the page says how to check it');
+    const copy = page.waitForEvent('download');
+    await drawer.locator('a', { hasText: 'verify.html' }).click();
+    await (await copy).saveAs(join(evidence, 'verify.html'));
+    check(page.url().startsWith(url.href), 'verify.html is saved, not opened');
+    await shot(page, 'evidence-drawer');
+    await page.keyboard.press('Escape');
+    await page.locator('.caption button', { hasText: 'Evidence' }).click();
+    await fillAndTake(page.locator('.query-evidence'), 'search.tar');
+    check((await page.textContent('.query-evidence')).includes('not that the search found every one'), 'a search says what its bundle does not prove');
+    await shot(page, 'evidence-search');
+    await page.locator('.caption button', { hasText: 'Evidence' }).click();
+    check(await page.locator('.query-evidence').count() === 0, 'the panel closes');
   });
 }
 

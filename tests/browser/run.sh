@@ -2,8 +2,9 @@
 # Usage: tests/browser/run.sh [SCREENSHOTS]
 #
 # Goal: in a real browser against the real daemons, every row the viewer shows is proven, an altered one is not, and no log
-# text ever becomes anything but text.
-# Method: `stele up` in a temporary directory, ordinary and hostile events over UDP, TCP and HTTPS, then run.mjs.
+# text ever becomes anything but text; what its button downloads is evidence, and the verify.html in that judges it from the disk.
+# Method: `stele up` in a temporary directory, ordinary and hostile events over UDP, TCP and HTTPS, then run.mjs, stele-audit and
+# verify_page.mjs.
 #
 # SCREENSHOTS is the folder for the pictures (build/browser). STELE_BIN is the folder of the built programs, STELE_CHROMIUM
 # the browser; STELE_KEEP=1 keeps the temporary directory of a failed run.
@@ -58,10 +59,29 @@ wait_checkpointed
 pass "$(committed) entries are in the log"
 
 mkdir -p "$screenshots"
+nonce=$(head -c 32 /dev/urandom | od -An -v -t x1 | tr -d ' \n')
+pin="$work/pin.pem"
+jq -r .public_key_pem "$work/s/state/provisioning.json" >"$pin"
 node run.mjs --url "https://localhost:$(port_of viewer)/" --ca "$keys/ca.pem" --cert "$keys/$user.pem" --key "$keys/$user.key" \
   --user "$user" --password "$password" --chromium "$chromium" --scratch "$screenshots" --hostile "$marker" \
-  --syslog-udp "127.0.0.1:$udp" || fail 'the viewer did not hold every check (above)'
+  --syslog-udp "127.0.0.1:$udp" --evidence "$work" --nonce "$nonce" || fail 'the viewer did not hold every check (above)'
 pass 'the viewer holds every check'
+
+# What the viewer's button saved convinces stele-audit; the verify.html in it does its work from the disk.
+audited() { "$stele_bin/stele-audit" --json --nonce "$nonce" --pin "$pin" "$work/$1" >"$work/$1.json" || { cat "$work/$1.json" >&2; return 1; }; }
+succeeds 'stele-audit accepts the downloaded range' audited range.tar
+same 'nothing of it is missing' true "$(jq .selection.contiguous "$work/range.tar.json")"
+succeeds 'stele-audit accepts the downloaded search' audited search.tar
+same 'which is a query' query "$(jq -r .selection.kind "$work/search.tar.json")"
+mkdir "$work/x"
+tar -xf "$work/range.tar" -C "$work/x"
+same 'stele-audit names the hash of the verify.html in it' "$(sha256sum "$work/x/evidence/verify.html" | cut -d' ' -f1)" \
+  "$(jq -r .verify_page_sha256 "$work/range.tar.json")"
+succeeds 'it is the one the viewer was built with' cmp "$root/web/viewer/build/page/verify.html" "$work/x/evidence/verify.html"
+succeeds 'and the one the viewer gives away' cmp "$work/verify.html" "$work/x/evidence/verify.html"
+node verify_page.mjs --page "$work/x/evidence/verify.html" --bundle "$work/range.tar" --nonce "$nonce" --pin "$pin" --chromium "$chromium" \
+  --scratch "$screenshots" || fail 'verify.html did not hold every check (above)'
+pass 'verify.html from the bundle holds every check'
 
 alive
 succeeds 'stele up stops cleanly' stop_stele

@@ -1,8 +1,10 @@
-// Bundles under libFuzzer. The input is either an archive as it stands, or edits of an honest one: a list of
-// {member u8, where u16, what u8}, with a manifest made to fit. Oracle: never good unless every member that a signature or a
-// hash reaches is the honest one, byte for byte.
+// Bundles under libFuzzer. The input is an archive as it stands, a boot event log, or edits of an honest bundle: a list of
+// {member u8, where u16, what u8}, with a manifest made to fit. Oracles: never good unless every member that a signature or a
+// hash reaches is the honest one, byte for byte; a boot event log without its last byte is none.
 #include <cstdint>
 
+#include "appliance/evidence/boot_log.h"
+#include "appliance/ledger/cosignature.h"
 #include "tests/unit/evidence/made_log.h"
 
 namespace {
@@ -22,7 +24,18 @@ struct Honest {
     policy.nonce = NonceOf("mine");
     policy.pin_pem = log.provisioning_public_pem;
     policy.ek_roots_pem = EkRootPem();
-    apart = TakeApart(log.Bundle(log.All(NonceOf("mine"))));
+    // Both witnesses are needed: whatever becomes of a line, the quorum is gone or the line is bad.
+    const ledger::Cosigner a = ledger::Cosigner::FromSeed("a.example", NonceOf("a")).value();
+    const ledger::Cosigner b = ledger::Cosigner::FromSeed("b.example", NonceOf("b")).value();
+    policy.witnesses = ledger::ParseWitnessPolicy("witness a " + a.key().Vkey() + "\nwitness b " + b.key().Vkey() +
+                                                  "\ngroup both all a b\nquorum both\n")
+                           .value();
+    policy.witness_max_age_s = 0;
+    const BundleWish wish = log.All(NonceOf("mine"));
+    BundleHead head = log.Head(wish);
+    const std::string text = log.NoteText(log.checkpoint_size());
+    head.cosigned_note = log.Note(log.checkpoint_size()) + a.Cosign(text, 1) + b.Cosign(text, 2);
+    apart = TakeApart(log.Assemble(head, wish));
     STELE_CHECK(VerifyBundle(apart.Together(), policy).good());
   }
 };
@@ -54,6 +67,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   if ((data[0] & 1U) != 0) {
     STELE_CHECK(!VerifyBundle(input.subspan(1), honest.policy).good());
+    return 0;
+  }
+  if ((data[0] & 2U) != 0) {
+    const ByteView log = input.subspan(1);
+    STELE_CHECK(!ReplayBootLog(log) || !ReplayBootLog(log.first(log.size() - 1)));
     return 0;
   }
   TakenApart apart = honest.apart;

@@ -10,6 +10,7 @@ other_nonce=$(head -c 32 /dev/urandom | od -An -v -t x1 | tr -d ' \n')
 start_stele "$work/s"
 pin="$work/pin.pem"
 jq -r .public_key_pem "$work/s/state/provisioning.json" >"$pin"
+checkout=$root
 root=$(find "$work/s/tpm" -name '*rootca*cert.pem' | head -n 1)
 issuer=$(find "$work/s/tpm" -name '*cert.pem' ! -name '*rootca*' | head -n 1)
 
@@ -33,6 +34,8 @@ audit_says OK 0 "$work/range.tar" --nonce "$nonce" --pin "$pin" --ek-root "$root
 same 'it is qualified by the software TPM alone' '["SOFTWARE_TPM"]' "$(jq -c .qualifiers "$work/audit.json")"
 same 'all of the range is there' '247 true' "$(jq -r '"\(.selection.records) \(.selection.contiguous)"' "$work/audit.json")"
 same 'the anchor was made for it' made "$(jq -r .anchor.demand "$work/audit.json")"
+audit_says OK 0 "$work/range.tar" --nonce "$nonce" --pin "$pin" --ek-root "$root"
+pass 'the certificates between the root and the TPM came with it'
 audit_says OK 0 "$work/range.tar"
 same 'without a pin it says so' '["UNPINNED","SOFTWARE_TPM"]' "$(jq -c .qualifiers "$work/audit.json")"
 same 'and lists what nobody asked for' 2 "$(jq '.unchecked | length' "$work/audit.json")"
@@ -79,6 +82,19 @@ audit_says OK 0 "$work/since.tar" --nonce "$other_nonce" --pin "$pin" --since "$
 succeeds 'attest alone' stele_cli bundle --nonce "$nonce"
 same 'it answers the nonce' "$nonce" "$(jq -r .nonce "$work/out")"
 
+say '-- verify.html'
+page="$checkout/web/viewer/build/page/verify.html"
+mkdir "$work/p"
+if tar -xf "$work/range.tar" -C "$work/p" evidence/verify.html 2>/dev/null; then
+  audit_says OK 0 "$work/range.tar" --nonce "$nonce"
+  same 'stele audit names its hash' "$(sha256sum "$work/p/evidence/verify.html" | cut -d' ' -f1)" "$(jq -r .verify_page_sha256 "$work/audit.json")"
+  succeeds 'it is the one that was built' cmp "$page" "$work/p/evidence/verify.html"
+  tar -xOf "$work/range.tar" evidence/README | grep -q 'sha256sum verify.html' || fail 'the README does not say to compare it with a release'
+else
+  tar -xOf "$work/range.tar" evidence/README | grep -q 'There is no verify.html here' || fail 'the README does not say that verify.html is missing'
+  pass 'built without the viewer: no verify.html, and the README says so'
+fi
+
 say '-- stock tools'
 mkdir "$work/x"
 tar -xf "$work/range.tar" -C "$work/x"
@@ -91,7 +107,7 @@ number_hex=$(for shift in 0 8 16 24 32 40 48 56; do printf '%02x' $(((number >> 
 same 'the qualifying data is what the format says' "$qualifying" \
   "$({ printf 'stele/qd/v1audit'; bytes_of_hex "$log_id$number_hex$(sha256sum "$e/checkpoint" | cut -d' ' -f1)$nonce"; } | sha256sum | cut -d' ' -f1)"
 provisioned() { openssl dgst -sha256 -verify "$1/provisioning/key.pem" -signature "$1/provisioning/record.sig" "$1/provisioning/record.json"; }
-endorsed() { openssl verify -CAfile "$root" -untrusted "$issuer" -ignore_critical <(openssl x509 -inform der -in "$1/tpm/ek.der"); }
+endorsed() { openssl verify -CAfile "$root" -untrusted "$1/tpm/ek-chain.pem" -ignore_critical <(openssl x509 -inform der -in "$1/tpm/ek.der"); }
 signed() { openssl dgst -sha256 -verify "$1/tpm/ak.pem" -signature "$1/$2.der" "$1/$2.attest"; }
 quoted() { tpm2_checkquote -u "$1/tpm/ak.pem" -m "$1/quote.attest" -s "$1/quote.signature" -f "$1/quote.pcrs.tpm2-tools" -g sha256 -q "$qualifying" -e "$1/checkpoints.tcg"; }
 logged() { tpm2_eventlog "$1/checkpoints.tcg" >"$work/eventlog"; grep -qi "$(od -An -v -t x1 -j $((32 * 11)) -N 32 "$1/quote.pcrs" | tr -d ' \n')" "$work/eventlog"; }
@@ -114,6 +130,11 @@ for name in ("quote", "counter", "index"):
         assert bytes(attest.attested.quote.pcrDigest) == hashlib.sha256(read("quote.pcrs")).digest(), "other values"
 PY
 }
+# The boot event log: the software TPM has none, so the golden one of tests/unit/evidence. tpm2_eventlog 5.4 knows no StartupLocality,
+# which sets the beginning of PCR 0.
+boot_registers() { tpm2_eventlog "$1" 2>/dev/null | sed '1,/^pcrs:/d' | sed '1,/sha256:/d' | sed -nE 's/^ *([1-7]) *: 0x/\1 /p'; }
+same 'tpm2_eventlog replays a boot event log as stele audit does' "$(sed 1d "$checkout/tests/golden/boot.pcrs")" \
+  "$(boot_registers "$checkout/tests/golden/boot.tcg")"
 have_ibm=''; command -v tssverifysignature >/dev/null && have_ibm=1 || say 'SKIPPED here: tssverifysignature (package tss2)'
 have_pytss=''; /usr/bin/python3 -c 'import tpm2_pytss' 2>/dev/null && have_pytss=1 || say 'SKIPPED here: python3-tpm2-pytss'
 

@@ -91,6 +91,38 @@ exits_with 'at another time it does not' 1 check_cosignature "$work/message2"
 [ $((time_s - $(date +%s))) -lt 60 ] && [ $(($(date +%s) - time_s)) -lt 60 ] || fail "the time of the cosignature is $time_s"
 pass 'its time is now'
 
+# A bundle carries the word of the witness, and the auditor's own policy judges it.
+nonce=$(head -c 32 /dev/urandom | od -An -v -t x1 | tr -d ' \n')
+audit_says() {  # audit_says WORD FILE [OPTION...]
+  local word=$1; shift
+  "$stele_bin/stele-audit" --json --nonce "$nonce" "$@" >"$work/audit.json" 2>"$work/audit.err" || true
+  [ "$(jq -r .word "$work/audit.json")" = "$word" ] || { cat "$work/audit.json" "$work/audit.err" >&2; fail "audit says $(jq -r .word "$work/audit.json"), not $word"; }
+  pass "audit says $word: $(jq -r .detail "$work/audit.json")"
+}
+printf 'witness b %s\nquorum b\n' "$vkey_b" >"$work/mine.policy"
+printf 'witness a %s\nquorum a\n' "$(cat "$work/wA/witness.vkey")" >"$work/other.policy"
+printf 'witness b %s\nwitness a %s\ngroup g all a b\nquorum g\n' "$vkey_b" "$(cat "$work/wA/witness.vkey")" >"$work/both.policy"
+succeeds 'a bundle of A' stele_cli bundle --nonce "$nonce" --range 1..200 -o "$work/a.tar"
+audit_says OK "$work/a.tar" --witness-policy "$work/mine.policy"
+same 'with the quorum of the policy' 'true b' "$(jq -r '"\(.witnesses.quorum) \(.witnesses.witnesses[0].name)"' "$work/audit.json")"
+same 'the policy of the box rides along' "$(cat "$work/A/witnesses.policy")" "$(tar -xOf "$work/a.tar" evidence/witnesses/policy)"
+audit_says OK "$work/a.tar"
+same 'without a policy nobody is believed' skipped "$(jq -r '.checks[] | select(.name == "witnesses") | .result' "$work/audit.json")"
+audit_says CANNOT_TELL "$work/a.tar" --witness-policy "$work/other.policy"
+audit_says CANNOT_TELL "$work/a.tar" --witness-policy "$work/both.policy"
+same 'because of the witnesses' witnesses "$(jq -r '[.checks[] | select(.result == "failed") | .name] | first' "$work/audit.json")"
+exits_with 'a policy that is none is refused' 2 "$stele_bin/stele-audit" "$work/a.tar" --witness-policy "$work/zeroA/log.vkey"
+use B; succeeds 'a bundle of B' stele_cli bundle --nonce "$nonce" --range 1..200 -o "$work/b.tar"; use A
+audit_says CANNOT_TELL "$work/b.tar" --witness-policy "$work/mine.policy"
+# B's bundle with A's cosigned checkpoint in it: the manifest fits, the story does not.
+mkdir -p "$work/mixed"; tar -xf "$work/b.tar" -C "$work/mixed"; tar -xf "$work/a.tar" -C "$work/mixed" evidence/witnesses
+names=$(tar -tf "$work/b.tar" | sed 's,^evidence/,,' | grep -v '^manifest.json$')
+(cd "$work/mixed/evidence" && paste -d' ' <(stat -c '%n %s' $names) <(sha256sum $names | cut -d' ' -f1) |
+  jq -R 'split(" ") | {name: .[0], size: (.[1] | tonumber), sha256: .[2]}' | jq -s '{files: .}' >manifest.json)
+(cd "$work/mixed" && tar --format=ustar --blocking-factor=1 --owner=0 --group=0 --numeric-owner -cf "$work/mixed.tar" $(tar -tf "$work/b.tar"))
+audit_says TAMPERED "$work/mixed.tar" --witness-policy "$work/mine.policy"
+same 'because of the witnesses, too' witnesses "$(jq -r '[.checks[] | select(.result == "failed") | .name] | first' "$work/audit.json")"
+
 # The witness to everybody else.
 post() { curl -sS -o "$work/body" -w '%{http_code}' --cacert "$work/B/keys/ca.pem" --data-binary "$1" "https://localhost:$port_b/add-checkpoint"; }
 same 'nonsense is 400' 400 "$(post 'nonsense')"

@@ -14,7 +14,8 @@ struct Asset {
   std::string_view content_type;
   std::string_view sha256_hex;
   std::string_view bytes;
-  bool immutable = false;  // the file's name holds a hash of its content: cache for ever
+  bool immutable = false;   // the file's name holds a hash of its content: cache for ever
+  bool attachment = false;  // to be saved, not opened here: any page but index.html
 };
 
 [[nodiscard]] std::span<const Asset> AllAssets();

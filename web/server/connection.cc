@@ -231,6 +231,9 @@ void Connection::SendAsset() {
   head.content_type = asset->content_type;
   head.cache_control = asset->immutable ? "public, max-age=31536000, immutable" : "no-cache";
   head.fields.emplace_back("ETag", etag);
+  if (asset->attachment) {
+    head.fields.emplace_back("Content-Disposition", "attachment; filename=\"" + std::string(asset->path.substr(1)) + "\"");
+  }
   head.length = asset->bytes.size();
   const bool known = EtagMatches(request_.if_none_match, etag);
   if (known) head.status = 304;

@@ -1,6 +1,8 @@
-// Build tool: turns a folder of files into one C++ source that defines stele::web::AllAssets().
+// Build tool: turns a folder of files into one C++ source that defines stele::web::AllAssets(), or one file into one
+// that defines stele::query::VerifyPage().
 //
 //   embed OUTPUT.cc FOLDER FALLBACK.html
+//   embed --page OUTPUT.cc [FILE]          without FILE (the viewer was not built): an empty page
 //
 // The output depends on nothing but the files' names and bytes (sorted, no times), so builds stay reproducible.
 // Source maps are left out. A folder without index.html gives one page: the fallback.
@@ -88,9 +90,9 @@ std::string Generate(const std::map<std::string, std::string>& files) {
   std::size_t number = 0;
   for (const auto& [path, bytes] : files) {
     out += fmt::format("\nconstexpr char kFile{}[] ={};\n", number, Literal(bytes));
-    table += fmt::format("    Asset{{\"{}\", \"{}\", \"{}\", {{kFile{}, {}}}, {}}},\n", path, ContentType(path),
+    table += fmt::format("    Asset{{\"{}\", \"{}\", \"{}\", {{kFile{}, {}}}, {}, {}}},\n", path, ContentType(path),
                          stele::HexOf(stele::Sha256Of(stele::AsBytes(bytes))), number, bytes.size(),
-                         NameHoldsHash(path) ? "true" : "false");
+                         NameHoldsHash(path) ? "true" : "false", path.ends_with(".html") && path != "/index.html" ? "true" : "false");
     ++number;
   }
   out +=
@@ -98,20 +100,35 @@ std::string Generate(const std::map<std::string, std::string>& files) {
   return out + "std::span<const Asset> AllAssets() { return kAssets; }\n\n}  // namespace stele::web\n";
 }
 
+std::string GeneratePage(std::string_view page) {
+  return fmt::format(
+      "// Written by web/server/embed.cc from the viewer's verify.html.\n"
+      "#include \"appliance/query/verify_page.h\"\n\nnamespace stele::query {{\nnamespace {{\n"
+      "\nconstexpr char kPage[] ={};\n\n}}  // namespace\n\n"
+      "std::string_view VerifyPage() {{ return {{kPage, {}}}; }}\n\n}}  // namespace stele::query\n",
+      Literal(page), page.size());
+}
+
+int Write(const char* path, std::string_view source) {
+  std::ofstream output(path, std::ios::binary | std::ios::trunc);
+  output << source;
+  output.flush();
+  return output ? 0 : 3;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: embed OUTPUT.cc FOLDER FALLBACK.html\n");
+  const bool page = argc >= 3 && std::string_view(argv[1]) == "--page";
+  if (argc != 4 && !(page && argc == 3)) {
+    std::fprintf(stderr, "usage: embed OUTPUT.cc FOLDER FALLBACK.html | embed --page OUTPUT.cc [FILE]\n");
     return 2;
   }
   try {
+    if (page) return Write(argv[2], GeneratePage(argc == 4 ? ReadAll(argv[3]) : std::string{}));
     auto files = Collect(argv[2]);
     if (!files.contains("/index.html")) files = {{"/index.html", ReadAll(argv[3])}};
-    std::ofstream output(argv[1], std::ios::binary | std::ios::trunc);
-    output << Generate(files);
-    output.flush();
-    return output ? 0 : 3;
+    return Write(argv[1], Generate(files));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "embed: %s\n", error.what());
     return 3;

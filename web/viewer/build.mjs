@@ -1,5 +1,5 @@
-// Builds the viewer into dist/ (index.html, one script, one style sheet) and verify.html (one file) into build/page/, or with
-// --tests the unit tests into build/test/.
+// Builds the viewer into dist/ (index.html, one script, one style sheet) and verify.html (one file) into build/page/ and, to be saved from
+// there, into dist/; or with --tests the unit tests into build/test/.
 // The same sources give the same bytes: no time stamp, no path, no source map goes in.
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -37,16 +37,17 @@ function pagePolicy(script, style) {
 }
 
 async function buildVerifyPage() {
-  const out = join(root, 'build/page');
   const result = await build({
-    ...common, format: 'iife', entryPoints: { verify: 'src/verify_page/main.tsx' }, outdir: out, platform: 'browser', target: browsers,
+    ...common, format: 'iife', entryPoints: { verify: 'src/verify_page/main.tsx' }, outdir: join(root, 'build/page'), platform: 'browser', target: browsers,
     minify: true, write: false });
   const [script, style] = ['.js', '.css'].map((end) => result.outputFiles.find((file) => file.path.endsWith(end)).text.trim());
   if (/<\/(script|style)|<!--/i.test(script + style)) throw new Error('verify.html: its parts would end early');
   const parts = { SCRIPT: script, STYLE: style, POLICY: pagePolicy(script, style) };
   const page = (await readFile(join(root, 'src/verify_page/page.html'), 'utf8')).replace(/%([A-Z]+)%/g, (_, name) => parts[name]);
-  await mkdir(out, { recursive: true });
-  await writeFile(join(out, 'verify.html'), page);
+  for (const out of ['build/page', 'dist']) {
+    await mkdir(join(root, out), { recursive: true });
+    await writeFile(join(root, out, 'verify.html'), page);
+  }
   console.log(`${createHash('sha256').update(page).digest('hex')}  verify.html  ${Buffer.byteLength(page)}`);
 }
 

@@ -77,6 +77,11 @@ Result<evidence::Policy> PolicyOf(const AuditOptions& options) {
     STELE_TRY(const std::string text, SmallFile(options.since));
     STELE_TRY(policy.since_note, NoteOfReceipt(text));
   }
+  if (!options.witness_policy.empty()) {
+    STELE_TRY(const std::string text, SmallFile(options.witness_policy));
+    STELE_TRY(policy.witnesses, ledger::ParseWitnessPolicy(text));
+  }
+  policy.witness_max_age_s = options.witness_max_age_s;
   return policy;
 }
 
@@ -152,6 +157,10 @@ void AddAuditOptions(CLI::App& app, AuditOptions& options) {
   app.add_option("--expected-pcrs", options.expected_pcrs, "lines of register and sha256 value");
   app.add_option("--compare", options.compare, "another bundle of the same log: does the later one continue the earlier?");
   app.add_option("--since", options.since, "an earlier receipt: a JSON acknowledgement or a checkpoint");
+  app.add_option("--witness-policy", options.witness_policy, "whose cosignatures count, and how many (c2sp.org/tlog-policy)");
+  app.add_option("--witness-max-age", options.witness_max_age_s,
+                 "seconds between a cosignature and the quote, beyond which it does not count; 0: any")
+      ->capture_default_str();
   app.add_option("--html", options.html, "write the report as one page");
   app.add_flag("--json", options.json, "the report as one object");
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "appliance/base/result.h"
+#include "appliance/evidence/verify.h"
 
 namespace stele::daemons::cli {
 
@@ -18,6 +19,8 @@ struct AuditOptions {
   std::string expected_pcrs;
   std::string compare;
   std::string since;
+  std::string witness_policy;
+  std::uint64_t witness_max_age_s = evidence::kWitnessMaxAgeS;
   std::string html;
   bool json = false;
 };

@@ -42,6 +42,10 @@ TEST(Provision, RecordsTheTpmItsKeysAndTheFirstValues) {
   EXPECT_TRUE(chain.has_value()) << Describe(chain.error());
   EXPECT_EQ(VerifyEkChain(made.ek_certificate_der, authority, 1'000'000'000).error().code, Code::kDenied);
   EXPECT_EQ(VerifyEkChain(made.ek_certificate_der, "", clock.WallNs()).error().code, Code::kDenied);
+  const auto between = EkIntermediates(made.ek_certificate_der, authority, clock.WallNs());
+  ASSERT_TRUE(between) << Describe(between.error());
+  EXPECT_EQ(between->rfind("-----BEGIN CERTIFICATE-----"), 0U) << "swtpm's CA has one certificate between";
+  EXPECT_EQ(VerifyEkChain(made.ek_certificate_der, *between, clock.WallNs()).error().code, Code::kDenied) << "a root is not among them";
   Bytes other_ek = made.ek_public;
   other_ek.back() ^= std::byte{2};
   EXPECT_EQ(CheckEkCertificate(made.ek_certificate_der, other_ek).error().code, Code::kDenied);

@@ -202,6 +202,8 @@ TEST(Requests, EveryFileOfTheViewerIsServed) {
     EXPECT_EQ(reply.status, 200) << asset.path;
     EXPECT_EQ(reply.body, asset.bytes) << asset.path;
     EXPECT_EQ(reply.Field("content-type"), asset.content_type);
+    EXPECT_EQ(reply.Field("content-disposition"), asset.path == "/verify.html" ? "attachment; filename=\"verify.html\"" : "")
+        << "a page for another machine is saved, not opened here";
     EXPECT_EQ(reply.Field("cache-control"), asset.immutable ? "public, max-age=31536000, immutable" : "no-cache");
   }
 }

@@ -157,6 +157,8 @@ async function post(path: string, body: unknown): Promise<unknown> {
   return response.json();
 }
 
+export type BundleSelection = { range: string } | { q: string; from: string | null; to: string | null };
+
 export const api = {
   session: () => get<Session>('session', {}),
   signIn: (user: string, password: string) => post('sign-in', { user, password }),
@@ -173,6 +175,10 @@ export const api = {
   integrity: () => get<IntegrityAnswer>('integrity', {}),
   consistency: (from: number, to: number) =>
     get<{ from: number; to: number; proof: string[]; from_root: string; to_root: string }>('consistency', { from, to }),
+  /** An evidence bundle, whole: an archive that is cut on its way is an error here. */
+  bundle: async (p: BundleSelection & { nonce: string; payloads: 0 | 1 }, signal: AbortSignal): Promise<Blob> =>
+    // An empty query finds everything, but it must be there.
+    (await request(`${apiPath('bundle', p)}${'q' in p && p.q === '' ? '&q=' : ''}`, { signal })).blob(),
   sources: () => get<{ sources: Source[] }>('sources', {}),
   status: () => get<StatusAnswer>('status', {}),
 };

@@ -1,6 +1,6 @@
 // A whole bundle of a made-up log with keys of its own: a TPM in a few lines that signs whatever it is told, for attacks that
 // only the TPM's signature over them makes interesting.
-import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
+import { type KeyObject, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { type Part, NONCE, dataFile, putTogether, takeApart } from './bundle_support.js';
 import { bytes } from './support.js';
 import { type Bytes, concat, fromHex, sha256, toBase64, toHex, utf8 } from '../src/verify/bytes.js';
@@ -17,6 +17,62 @@ export interface Story {
   clockNow?: number;         // 5000 at the anchor
   otherX?: boolean;
   wrongPayload?: boolean;
+  cosigned?: Cosigned;
+  bootLog?: 'good' | 'other' | 'junk';
+}
+
+/** A checkpoint that witnesses a and b of WITNESSES cosigned. */
+export interface Cosigned {
+  size?: number;             // 4 of 5 unless said
+  by?: ('a' | 'b')[];        // both
+  ageS?: number;             // before the quote
+  otherKey?: boolean;        // a's name, another key
+  broken?: boolean;          // the last line does not verify
+  otherRoot?: boolean;
+}
+export const QUOTED_S = 1_800_000_000;
+const witnessKeys = { a: generateKeyPairSync('ed25519'), b: generateKeyPairSync('ed25519'), other: generateKeyPairSync('ed25519') };
+const rawOf = (key: KeyObject): Bytes => bytes(createPublicKey(key).export({ type: 'spki', format: 'der' })).slice(-32);
+
+async function cosignerOf(name: 'a' | 'b', key = witnessKeys[name]): Promise<{ name: string; id: Bytes; vkey: string }> {
+  const full = `witness.example/${name}`;
+  const blob = concat(big(4, 1), rawOf(key.privateKey));
+  const id = (await sha256(utf8(`${full}\n`), blob)).slice(0, 4);
+  return { name: full, id, vkey: `${full}+${toHex(id)}+${toBase64(blob)}` };
+}
+
+/** The policy an auditor of these stories brings: both witnesses, or one of them. */
+export async function policyText(threshold: 'all' | 'any' = 'all'): Promise<string> {
+  const [a, b] = [await cosignerOf('a'), await cosignerOf('b')];
+  return `# two witnesses\nwitness a ${a.vkey}\nwitness b ${b.vkey} https://b.example/\ngroup both ${threshold} a b\nquorum both\n`;
+}
+
+async function cosignatures(text: string, story: Cosigned): Promise<string> {
+  const time = QUOTED_S - (story.ageS ?? 0);
+  const lines: string[] = [];
+  for (const name of story.by ?? ['a', 'b'] as const) {
+    const key = story.otherKey === true && name === 'a' ? witnessKeys.other : witnessKeys[name];
+    const { name: full, id } = await cosignerOf(name, key);
+    const last = story.broken === true && name === 'b';
+    const signature = bytes(sign(null, utf8(`cosignature/v1\ntime ${last ? time + 1 : time}\n${text}`), key.privateKey));
+    lines.push(`\u2014 ${full} ${toBase64(concat(id, big(time, 8), signature))}\n`);
+  }
+  return lines.join('');
+}
+
+/** One separator in each register, and two events in PCR 0, sha256 alone. */
+async function bootLogOf(last: string): Promise<{ log: Bytes; values: Bytes[] }> {
+  const id = concat(utf8('Spec ID Event03\0'), new Uint8Array(4), fromHex('00020202'), little(1, 4), little(0x0b, 2), little(32, 2), big(0, 1));
+  const parts = [little(0, 4), little(3, 4), new Uint8Array(20), little(id.length, 4), id];
+  const values: Bytes[] = Array.from({ length: 8 }, () => new Uint8Array(32));
+  const add = async (pcr: number, what: string): Promise<void> => {
+    const digest = await sha256(utf8(what));
+    parts.push(little(pcr, 4), little(4, 4), little(1, 4), little(0x0b, 2), digest, little(what.length, 4), utf8(what));
+    values[pcr] = await sha256(values[pcr] as Bytes, digest);
+  };
+  await add(0, 'version');
+  for (let pcr = 0; pcr < 8; pcr++) await add(pcr, pcr === 7 ? last : 'separator');
+  return { log: concat(...parts), values };
 }
 
 const sized = (content: Uint8Array): Bytes => concat(big(content.length, 2), content);
@@ -32,7 +88,13 @@ async function rootOf(leaves: Bytes[]): Promise<Bytes> {
   return nodeHash(await rootOf(leaves.slice(0, half)), await rootOf(leaves.slice(half)));
 }
 
-export async function writeBundle(story: Story = {}): Promise<{ tar: Bytes; pin: string }> {
+export interface Written {
+  tar: Bytes;
+  pin: string;
+  cosignedNote(cosigned: Cosigned): Promise<string>;    // another one of the same log
+}
+
+export async function writeBundle(story: Story = {}): Promise<Written> {
   const [owner, ak] = [generateKeyPairSync('ec', { namedCurve: 'P-256' }), generateKeyPairSync('ec', { namedCurve: 'P-256' })];
   const log = generateKeyPairSync('ed25519');
   const pem = (key: typeof ak): string => String(key.publicKey.export({ type: 'spki', format: 'pem' }));
@@ -73,6 +135,22 @@ export async function writeBundle(story: Story = {}): Promise<{ tar: Bytes; pin:
   const note = `${noteText}\n\u2014 ${origin} ${toBase64(concat(id, bytes(sign(null, utf8(noteText), log.privateKey))))}\n`;
   const digest = await sha256(utf8(note));
 
+  const cosignedNote = async (cosigned: Cosigned): Promise<string> => {
+    const size = cosigned.size ?? 4;
+    const root = cosigned.otherRoot === true ? new Uint8Array(32) : await rootOf(leaves.slice(0, Math.min(size, leaves.length)));
+    const text = `${origin}\n${size}\n${toBase64(root)}\n`;
+    const own = `\u2014 ${origin} ${toBase64(concat(id, bytes(sign(null, utf8(text), log.privateKey))))}\n`;
+    return `${text}\n${own}${await cosignatures(text, cosigned)}`;
+  };
+  const optionalParts = async ({ cosigned, bootLog }: Story): Promise<[string, Bytes][]> => {
+    const parts: [string, Bytes][] = [];
+    if (bootLog !== undefined) {
+      parts.push(['boot.tcg', bootLog === 'junk' ? utf8('junk') : (await bootLogOf(bootLog === 'good' ? 'separator' : 'other')).log]);
+    }
+    if (cosigned !== undefined) parts.push(['witnesses/cosigned.note', utf8(await cosignedNote(cosigned))]);
+    return parts;
+  };
+
   const zero = new Uint8Array(32);
   const x1 = await sha256(x0, digest);
   const pcrThen = await sha256(zero, digest);
@@ -86,7 +164,8 @@ export async function writeBundle(story: Story = {}): Promise<{ tar: Bytes; pin:
     return { attest: concat(head, body), signature: concat(big(0x18, 2), big(0x0b, 2), sized(raw.slice(0, 32)), sized(raw.slice(32))) };
   };
   const registers = quotedRegisters(PCR);
-  const values = (pcr: Bytes): Bytes[] => registers.map((one) => (one === PCR ? pcr : zero));
+  const boot0to7 = story.bootLog === undefined ? [] : (await bootLogOf('separator')).values;
+  const values = (pcr: Bytes): Bytes[] => registers.map((one) => (one === PCR ? pcr : boot0to7[one] ?? zero));
   const quote = async (data: Bytes, boot: number, clock: number, pcr: Bytes) => attest(0x8018, data, boot, clock,
     concat(big(1, 4), big(0x0b, 2), big(3, 1), fromHex('ff5a00'), sized(await sha256(...values(pcr)))));
   const nv = (data: Bytes, boot: number, clock: number, name: Bytes, contents: Bytes) =>
@@ -108,12 +187,12 @@ export async function writeBundle(story: Story = {}): Promise<{ tar: Bytes; pin:
     index: nv(data, boot, clock, names.index, story.otherX === true ? zero : x1) };
   const audit = {
     log_id: toHex(logId), origin, nonce: toHex(NONCE), anchor: 1, digest: toHex(digest), qualifying: toHex(data), checkpoint: note, pcr: PCR,
-    counter: C0 + 1, index: toHex(x1), reset_count: boot, restart_count: 0, clock_ms: clock, wall_ns: 1, demand: 'made', demand_text: '',
+    counter: C0 + 1, index: toHex(x1), reset_count: boot, restart_count: 0, clock_ms: clock, wall_ns: QUOTED_S * 1e9, demand: 'made', demand_text: '',
     quote: json(signed.quote, pcrNow), certify_counter: json(signed.counter), certify_index: json(signed.index) };
   const info = {
     bundle: 'stele', version: 1, log_id: toHex(logId), origin, nonce: toHex(NONCE), created_ns: 1, software: 'a test',
     selection: { kind: 'range', text: '1..4' }, scope: 'all', records: leaves.length, payloads: true, log_size: leaves.length,
-    marks: [leaves.length], anchors: { first: 1, count: 1 }, pcr_log: { pcr: PCR, start: 'baseline', events: 1 } };
+    marks: story.cosigned === undefined ? [leaves.length] : [4, leaves.length], anchors: { first: 1, count: 1 }, pcr_log: { pcr: PCR, start: 'baseline', events: 1 } };
   const digests = [{ digest: toHex(digest), hashAlg: 'sha256' }];
   const cel = (event: object): Bytes => utf8(`\u001e${JSON.stringify(event)}\n`);
   const specId = takeApart(await dataFile('range.tar')).find((part) => part.name.endsWith('checkpoints.tcg'))?.content.slice(0, 65) ?? zero;
@@ -132,8 +211,9 @@ export async function writeBundle(story: Story = {}): Promise<{ tar: Bytes; pin:
     ['anchors.cel', cel({ content: { eventType: 'anchor', number: 1, string: note }, content_type: 'stele', digests, nv_index: HANDLES.index, recnum: 0 })],
     ['checkpoints.tcg', concat(specId, little(PCR, 4), little(6, 4), little(1, 4), little(0x0b, 2), digest, little(utf8(note).length, 4), utf8(note))],
     ['checkpoints.cel', cel({ content: { eventType: 'checkpoint', string: note }, content_type: 'stele', digests, pcr: PCR, recnum: 0 })],
+    ...(await optionalParts(story)),
     ['records/000000.entries', concat(...entries)], ['records/000000.tree', new Uint8Array()], ['records/000000.salts', concat(...salts)],
     ['records/000000.peers', concat(...entries.map(() => peer))], ['records/000000.payloads', concat(...payloads)], ['records/end.tree', new Uint8Array()]);
   const all: Part[] = parts.map(([name, content]) => ({ name: `evidence/${name}`, content }));
-  return { tar: putTogether(all), pin: pem(owner) };
+  return { tar: putTogether(all), pin: pem(owner), cosignedNote };
 }

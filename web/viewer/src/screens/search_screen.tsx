@@ -1,5 +1,5 @@
 // Search: newest first, each row in sight verified as it comes.
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import * as search from '../search.js';
 import { type RowModel } from '../rows.js';
 import { useKeys } from '../keys.js';
@@ -9,6 +9,7 @@ import { formatNs } from '../time.js';
 import { plainText } from '../text/escape.js';
 import { toggleFilter } from '../query/builder.js';
 import { Drawer } from '../ui/drawer.js';
+import { QueryEvidence, mayTakeBundles } from '../ui/evidence.js';
 import { Facets } from '../ui/facets.js';
 import { Histogram } from '../ui/histogram.js';
 import { RowHeader, RowLine, rowId } from '../ui/row_line.js';
@@ -139,7 +140,7 @@ function stamp(ns: string | undefined): string {
 }
 
 /** "N of M, from t1 to t2, limit hit or not, checkpoint size": never left to guessing. */
-function Caption() {
+function Caption({ evidenceOpen, onEvidence }: { evidenceOpen: boolean; onEvidence: () => void }) {
   const answer = search.histogram.value;
   const loaded = search.rows.value.length;
   const all = search.nextBefore.value === null;
@@ -155,6 +156,8 @@ function Caption() {
         {search.timedOut.value ? <span class="emphasis">time box ended the scan: scroll to continue</span> : null}
       </> : <span><strong>Context of #{formatCount(search.context.value.of)}</strong>: neighbours from the same source, unfiltered, oldest first</span>}
       {frozen === null ? null : <span>frozen @ {formatCount(frozen.size)}</span>}
+      {search.ran.value === null || !mayTakeBundles() ? null : (
+        <button type="button" class="small" aria-expanded={evidenceOpen} aria-controls="query-evidence" onClick={onEvidence}>Evidence{'\u2026'}</button>)}
       <span class="legend"><i class="sw err" />err <i class="sw warn" />warn <i class="sw base" />other</span>
     </div>
   );
@@ -180,6 +183,8 @@ export function SearchScreen() {
     input.current?.focus();
     input.current?.select();
   });
+  const [evidenceOpen, setEvidenceOpen] = useState(false);
+  const ran = search.ran.value;
   const where = route.value;
   useEffect(() => { search.startFromRoute(); }, [where]);
 
@@ -199,7 +204,10 @@ export function SearchScreen() {
       <QueryBar input={input} />
       <QueryError />
       {histogramOpen.value && search.histogram.value !== null ? <Histogram answer={search.histogram.value} onZoom={onZoom} /> : null}
-      <Caption />
+      <Caption evidenceOpen={evidenceOpen} onEvidence={() => setEvidenceOpen(!evidenceOpen)} />
+      <div id="query-evidence">
+        {evidenceOpen && ran !== null ? <QueryEvidence query={ran.query} from={ran.range.from} to={ran.range.to} /> : null}
+      </div>
       <div class="columns">
         <Facets rows={search.rows.value} query={search.draft.value} pins={search.pins.value} onQuery={onQuery} onPin={showPin} />
         <section class="results" aria-label="Events" aria-busy={search.busy.value}>

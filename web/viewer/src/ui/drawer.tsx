@@ -10,6 +10,7 @@ import { formatBytes, formatCount, formatNsExact } from '../time.js';
 import { filterSign, quoteValue } from '../query/builder.js';
 import { copyText, say, wideDrawer } from '../state.js';
 import { CheckList } from './check_list.js';
+import { RecordEvidence, mayTakeBundles } from './evidence.js';
 import { HexView } from './hex_view.js';
 import { Mark, Severity } from './icons.js';
 import { Hostile, hostileTitle } from './text.js';
@@ -268,6 +269,7 @@ export function Drawer({ model, size, query, needles, permalink, onClose, onCont
         <Section title="Fields" aside={<span class="aside">derived from the proven bytes</span>}>
           <FieldTable rows={fieldRows(model, loaded?.answer.fields)} query={query} onFilter={onFilter} />
         </Section>
+        {mayTakeBundles() ? <Section title="Evidence" open={false}><RecordEvidence seq={row.seq} /></Section> : null}
         <RawSection payload={payload} size={row.size} fetchAll={fetchAll} progress={progress} />
       </div>
     </aside>

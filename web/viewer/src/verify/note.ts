@@ -7,7 +7,8 @@
 //   key id     := SHA-256(name || "\n" || 0x01 || public key)[0..4)
 import { type Bytes, Malformed, concat, equal, fromBase64, fromHex, sha256, toHex, utf8 } from './bytes.js';
 
-const ED25519 = 0x01;
+export const ED25519 = 0x01;
+export const COSIGNER = 0x04;    // c2sp.org/tlog-cosignature, Ed25519
 const NOTE_BYTES_MAX = 64 * 1024;
 
 export interface VerifierKey { name: string; id: Bytes; publicKey: Bytes }
@@ -15,13 +16,13 @@ export interface NoteSignature { name: string; id: Bytes; signature: Bytes }
 export interface Note { text: string; signatures: NoteSignature[] }
 export interface Checkpoint { origin: string; size: number; root: Bytes; extensions: string[] }
 
-/** Throws Malformed unless the key id is the one the name and the key give. */
-export async function parseVerifierKey(vkey: string): Promise<VerifierKey> {
+/** Throws Malformed unless the key is of this type and its id is the one the name and the key give. */
+export async function parseVerifierKey(vkey: string, type = ED25519): Promise<VerifierKey> {
   const match = /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(vkey);
   if (match === null) throw new Malformed('not a verifier key');
   const [, name = '', id = '', key = ''] = match;
   const blob = fromBase64(key);
-  if (blob.length !== 33 || blob[0] !== ED25519) throw new Malformed('not an Ed25519 verifier key');
+  if (blob.length !== 33 || blob[0] !== type) throw new Malformed('not an Ed25519 verifier key');
   const expected = (await sha256(utf8(`${name}\n`), blob)).slice(0, 4);
   if (!equal(expected, fromHex(id))) throw new Malformed('the key id is not that of this name and key');
   return { name, id: expected, publicKey: blob.slice(1) };

@@ -9,9 +9,10 @@ import { Logo, Mark } from '../ui/icons.js';
 import { Hostile } from '../ui/text.js';
 import { type Bytes, fromHex } from '../verify/bytes.js';
 import { decodeText } from '../verify/bundle/members.js';
-import { noteOfReceipt, parseExpectedPcrs, parseNonce, parsePin } from '../verify/bundle/input.js';
-import type { BundleRecord, Policy } from '../verify/bundle/state.js';
+import { noteOfReceipt, parseExpectedPcrs, parseMaxAge, parseNonce, parsePin } from '../verify/bundle/input.js';
+import { type BundleRecord, type Facts, type Policy, WITNESS_MAX_AGE_S } from '../verify/bundle/state.js';
 import { type Report, statementOf, verifyBundle } from '../verify/bundle/verify.js';
+import { parseWitnessPolicy } from '../verify/witness.js';
 
 const RECORDS_SHOWN = 1000;
 const PREVIEW_BYTES = 2000;
@@ -34,7 +35,9 @@ async function smallFile(file: File): Promise<string> {
   return decodeText(await bytesOf(file));
 }
 
-interface Inputs { nonce: string; pcrs: string; pin: File | undefined; receipt: File | undefined }
+interface Inputs {
+  nonce: string; pcrs: string; pin: File | undefined; receipt: File | undefined; witnesses: File | undefined; maxAge: string;
+}
 
 async function policyOf(inputs: Inputs): Promise<Policy> {
   const policy: Policy = {};
@@ -42,6 +45,8 @@ async function policyOf(inputs: Inputs): Promise<Policy> {
   if (inputs.pin !== undefined) policy.pinPem = parsePin(await smallFile(inputs.pin));
   if (inputs.pcrs.trim() !== '') policy.expectedPcrs = parseExpectedPcrs(inputs.pcrs);
   if (inputs.receipt !== undefined) policy.sinceNote = noteOfReceipt(await smallFile(inputs.receipt));
+  if (inputs.witnesses !== undefined) policy.witnesses = await parseWitnessPolicy(await smallFile(inputs.witnesses));
+  policy.witnessMaxAgeS = parseMaxAge(inputs.maxAge);
   return policy;
 }
 
@@ -95,6 +100,23 @@ function Records({ rows, report }: { rows: Row[]; report: Report }) {
   );
 }
 
+const seenText = (timeS: bigint | undefined, fresh: boolean): string => timeS === undefined ? 'did not cosign it'
+  : `${timeOf(timeS * 1_000_000_000n)}${fresh ? '' : ', which does not count: too old or in the future'}`;
+
+function Details({ facts }: { facts: Facts }) {
+  const { witnessed, bootRegisters, pageSha256 } = facts;
+  return (
+    <>
+      {witnessed.witnesses.map((one) => <p key={one.name}>Witness <Hostile text={one.name} limit={200} />: {seenText(one.timeS, one.fresh)}.</p>)}
+      {bootRegisters.map((one) => (
+        <p key={one.pcr} class="muted">Boot log, PCR {one.pcr}: {one.events} events give <code>{one.value}</code>
+          {one.quoted ? ', as quoted.' : ', NOT as quoted.'}</p>))}
+      {pageSha256 === '' ? null : (
+        <p class="muted">The bundle brings a verify.html of its own, SHA-256 <code>{pageSha256}</code>: compare it with a release's before you open it.</p>)}
+    </>
+  );
+}
+
 function Answer({ outcome: { file, report, rows } }: { outcome: Outcome }) {
   const { facts } = report;
   const words = report.qualifiers.length === 0 ? report.word : `${report.word} (${report.qualifiers.join(', ')})`;
@@ -111,6 +133,7 @@ function Answer({ outcome: { file, report, rows } }: { outcome: Outcome }) {
           <p class="muted">Log <code>{facts.logId}</code>, <Hostile text={facts.origin} limit={200} />; {facts.selectionKind === '' ? '' : 'selection '}
             <Hostile text={`${facts.selectionKind} ${facts.selectionText}`} limit={300} />; checkpoint of {facts.size} entries, newest anchor {facts.anchor} over {facts.anchoredSize}.</p>
         )}
+        <Details facts={facts} />
       </section>
       <section><h2>Checks</h2><Checks report={report} /></section>
       <section><h2>Records</h2><Records rows={rows} report={report} /></section>
@@ -120,7 +143,7 @@ function Answer({ outcome: { file, report, rows } }: { outcome: Outcome }) {
 
 function Page() {
   const [bundle, setBundle] = useState<File | undefined>(undefined);
-  const [inputs, setInputs] = useState<Inputs>({ nonce: '', pcrs: '', pin: undefined, receipt: undefined });
+  const [inputs, setInputs] = useState<Inputs>({ nonce: '', pcrs: '', pin: undefined, receipt: undefined, witnesses: undefined, maxAge: '' });
   const [over, setOver] = useState(false);
   const [part, setPart] = useState<number | undefined>(undefined);
   const [error, setError] = useState('');
@@ -169,6 +192,12 @@ function Page() {
           <input id="pin" type="file" disabled={busy} onChange={(event) => change({ pin: event.currentTarget.files?.[0] })} />
           <label for="receipt">Earlier receipt</label>
           <input id="receipt" type="file" disabled={busy} onChange={(event) => change({ receipt: event.currentTarget.files?.[0] })} />
+          <label for="witnesses">Witness policy</label>
+          <input id="witnesses" type="file" disabled={busy} onChange={(event) => change({ witnesses: event.currentTarget.files?.[0] })} />
+          <label for="max-age">Oldest cosignature</label>
+          <input id="max-age" type="text" spellcheck={false} autocomplete="off" disabled={busy}
+            placeholder={`seconds from the quote; ${WITNESS_MAX_AGE_S} if empty, 0 for any`}
+            onInput={(event) => change({ maxAge: event.currentTarget.value })} />
           <label for="pcrs">Expected PCRs</label>
           <textarea id="pcrs" rows={3} spellcheck={false} placeholder="one a line: number and SHA-256 value" disabled={busy}
             onInput={(event) => change({ pcrs: event.currentTarget.value })} />
@@ -181,7 +210,7 @@ function Page() {
       </section>
       {outcome === undefined ? null : <Answer outcome={outcome} />}
       <p class="muted small-text">A page that came with the evidence can lie about it: take this file from a release and compare its hash.
-        It follows no certificate chain of the TPM's maker and no witness policy, and compares no two bundles; stele audit does.</p>
+        It follows no certificate chain of the TPM's maker and compares no two bundles; stele audit does.</p>
     </main>
   );
 }

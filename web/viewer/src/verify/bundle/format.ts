@@ -21,7 +21,8 @@ const ONCE: [name: string, bytesMax: number, optional?: true][] = [
   ['quote.pcrs.tpm2-tools', 16 * KIB], ['counter.attest', 4 * KIB], ['counter.signature', 4 * KIB], ['counter.der', 4 * KIB],
   ['index.attest', 4 * KIB], ['index.signature', 4 * KIB], ['index.der', 4 * KIB], ['receipt.json', 64 * KIB, true],
   ['receipt-before.json', 64 * KIB, true], ['anchors.cel', 16 * MIB], ['checkpoints.tcg', 64 * MIB],
-  ['checkpoints.cel', 64 * MIB], ['boot.tcg', 4 * MIB, true]];
+  ['checkpoints.cel', 64 * MIB], ['boot.tcg', 4 * MIB, true], ['witnesses/cosigned.note', 64 * KIB, true],
+  ['witnesses/policy', 256 * KIB, true]];
 
 export const CHUNK_PARTS = ['entries', 'tree', 'salts', 'peers', 'payloads'] as const;
 export type ChunkPart = (typeof CHUNK_PARTS)[number];
@@ -133,6 +134,7 @@ export interface Audit {
   nonce: Bytes;
   anchor: number;
   digest: Bytes;
+  wallNs: number;
   demand: string;
   demandText: string;
   quote: Attestation;
@@ -144,12 +146,11 @@ export function decodeAudit(text: string): Audit {
   const object = Members.parse('attest.json', text);
   for (const name of ['counter', 'clock_ms']) object.number(name);
   for (const name of ['pcr', 'reset_count', 'restart_count']) object.number(name, 0xffffffff);
-  object.nanoseconds('wall_ns');
   object.text('checkpoint');
   object.hash('index');
   return {
     logId: object.hash('log_id'), origin: object.text('origin'), nonce: object.hash('nonce'), anchor: object.number('anchor'),
-    digest: object.hash('digest'), demand: object.text('demand'), demandText: object.text('demand_text'),
+    digest: object.hash('digest'), wallNs: object.nanoseconds('wall_ns'), demand: object.text('demand'), demandText: object.text('demand_text'),
     quote: attestationOf(object, 'quote'), certifyCounter: attestationOf(object, 'certify_counter'),
     certifyIndex: attestationOf(object, 'certify_index'),
   };

@@ -1,6 +1,7 @@
 // What an auditor types or chooses beside the bundle -> Policy. Bad input is refused before anything is checked: a pin that is
 // no key must not look like a bundle that is signed by another one.
 import { type Bytes, Malformed, fromHex } from '../bytes.js';
+import { WITNESS_MAX_AGE_S } from './state.js';
 import { pointOf } from './tpm_names.js';
 
 export function parseNonce(text: string): Bytes {
@@ -30,6 +31,14 @@ export function parseExpectedPcrs(text: string): Map<number, Bytes> {
     values.set(pcr, fromHex((match[2] ?? '').toLowerCase()));
   }
   return values;
+}
+
+/** Seconds; empty: the usual. */
+export function parseMaxAge(text: string): number {
+  const seconds = text.trim();
+  if (seconds === '') return WITNESS_MAX_AGE_S;
+  if (!/^[0-9]{1,12}$/.test(seconds)) throw new Malformed('the oldest cosignature is not a number of seconds');
+  return Number(seconds);
 }
 
 /** The note in an earlier receipt: a JSON acknowledgement or status, or a checkpoint as it is. */

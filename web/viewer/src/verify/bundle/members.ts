@@ -14,6 +14,9 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
+/** Byte for byte. */
+export const decodeLatin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
+
 export class Members {
   private constructor(private readonly what: string, private readonly object: Json) {}
 

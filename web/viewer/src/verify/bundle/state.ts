@@ -5,12 +5,13 @@ import type { Entry } from '../entry.js';
 import { type Checkpoint, type VerifierKey, openNote, parseCheckpoint, parseNote } from '../note.js';
 import { type Audit, type BundleInfo, type ProvisioningRecord, type Receipt } from './format.js';
 import { decodeText } from './members.js';
+import type { WitnessPolicy } from '../witness.js';
 
-/** Every check, in the order of docs/format.md: the first that failed gives the verdict. */
+/** Every check, in the order of docs/format.md: the first that failed gives the verdict, what cannot be told after what is wrong. */
 export const CHECK_NAMES = [
   'archive', 'bundle', 'provisioning', 'pin', 'endorsement', 'attestation_key', 'registers', 'checkpoint', 'witnesses', 'quote',
-  'nonce', 'counter', 'index', 'boot', 'receipt', 'anchors', 'pcr_log', 'records', 'marks', 'proofs', 'expected_pcrs', 'since',
-  'manifest'] as const;
+  'nonce', 'counter', 'index', 'boot', 'receipt', 'anchors', 'pcr_log', 'boot_log', 'records', 'marks', 'proofs', 'expected_pcrs',
+  'since', 'manifest'] as const;
 export type CheckName = (typeof CHECK_NAMES)[number];
 
 export type Word =
@@ -25,7 +26,15 @@ export interface Policy {
   pinPem?: string;
   expectedPcrs?: Map<number, Bytes>;
   sinceNote?: string;
+  witnesses?: WitnessPolicy;
+  /** How far a cosignature may lie from the quote's time, either way, in seconds; 0: as far as it likes. */
+  witnessMaxAgeS?: number;
 }
+export const WITNESS_MAX_AGE_S = 24 * 3600;
+
+/** One register, replayed from the firmware's event log. */
+export interface BootRegister { pcr: number; events: number; value: string; quoted: boolean }
+export interface WitnessSeen { name: string; timeS: bigint | undefined; fresh: boolean }
 
 export interface OpenedCheckpoint extends Checkpoint { digest: Bytes }
 
@@ -51,6 +60,11 @@ export interface Facts {
   last: number;
   software: boolean;
   pcrs: [number, string][];
+  bootRegisters: BootRegister[];
+  /** What the witnesses of the auditor's policy signed; size 0: the bundle carries nothing of theirs. */
+  witnessed: { size: number; judged: boolean; quorum: boolean; witnesses: WitnessSeen[] };
+  /** Of the verify.html in the bundle: to compare with a release's. */
+  pageSha256: string;
 }
 
 export class CheckList {
@@ -82,7 +96,8 @@ export class VerifyState {
   readonly members = new Map<string, Bytes>();     // those that come once
   readonly facts: Facts = {
     logId: '', origin: '', createdNs: 0, selectionKind: '', selectionText: '', limited: false, payloads: false, size: 0, logSize: 0,
-    anchor: 0, anchoredSize: 0, records: 0, disclosed: 0, contiguous: false, first: 0, last: 0, software: false, pcrs: [] };
+    anchor: 0, anchoredSize: 0, records: 0, disclosed: 0, contiguous: false, first: 0, last: 0, software: false, pcrs: [],
+    bootRegisters: [], witnessed: { size: 0, judged: false, quorum: false, witnesses: [] }, pageSha256: '' };
 
   // Filled by the check that proved it; absent when that failed.
   info?: BundleInfo;

@@ -2,6 +2,7 @@
 // all anchors and the P-chain of this boot's checkpoints.
 import { type Attest, parseAttest, parseEcdsaSignature, quotedValue, verifyAttestSignature } from '../attest.js';
 import { type Bytes, Malformed, equal, sha256, toHex, utf8 } from '../bytes.js';
+import { replayBootLog } from './boot_log.js';
 import { isCheckpointsCel, parseAnchorsCel, parseEventLog, type AnchorEvent } from './event_log.js';
 import { type Attestation, type Audit, type BundleInfo, type ProvisioningRecord, type Receipt, decodeReceipt } from './format.js';
 import { decodeText } from './members.js';
@@ -310,6 +311,32 @@ async function checkPcrLog(known: Known): Promise<void> {
   state.checks.pass('pcr_log', `${info.pcrEvents} checkpoints give the quoted PCR ${record.pcr}`);
 }
 
+/** The firmware's event log against the quoted registers it speaks of. Nobody signs it: it explains what the TPM signed. */
+async function checkBootLog({ state, record }: Known): Promise<void> {
+  if (!state.members.has('boot.tcg')) {
+    return state.checks.skip('boot_log',
+      record.softwareTpm ? 'a software TPM knows nothing of the firmware' : 'the bundle carries no boot event log');
+  }
+  if (state.quote === undefined) return state.checks.skip('boot_log', 'the quote failed');
+  let replayed;
+  try {
+    replayed = await replayBootLog(state.bytes('boot.tcg'));
+  } catch (error) {
+    return state.checks.fail('boot_log', 'DAMAGED', reason(error), 'boot.tcg');
+  }
+  for (const [pcr, quoted] of state.facts.pcrs) {
+    const one = replayed[pcr];
+    if (one === undefined) continue;
+    const value = toHex(one.value);
+    state.facts.bootRegisters.push({ pcr, events: one.events, value, quoted: value === quoted });
+  }
+  const wrong = state.facts.bootRegisters.filter((one) => !one.quoted).map((one) => one.pcr).join(', ');
+  if (wrong !== '') {
+    return state.checks.fail('boot_log', 'FOREIGN_EXTEND', `the boot event log does not give the quoted PCR ${wrong}`, 'boot.tcg');
+  }
+  state.checks.pass('boot_log', 'the boot event log gives the quoted PCR 0 to 7');
+}
+
 function checkExpectedPcrs({ state }: Known): void {
   const expected = state.policy.expectedPcrs;
   if (expected === undefined || expected.size === 0) return state.checks.skip('expected_pcrs', 'no expected values were given');
@@ -335,5 +362,6 @@ export async function checkTpm(state: VerifyState): Promise<void> {
   checkBoot(known);
   await checkAnchors(known);
   await checkPcrLog(known);
+  await checkBootLog(known);
   checkExpectedPcrs(known);
 }

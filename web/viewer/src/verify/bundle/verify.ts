@@ -9,6 +9,7 @@ import { RecordsCheck } from './records.js';
 import { type BundleCheck, type BundleRecord, type CheckName, type Facts, type Policy, VerifyState, type Word, reason } from './state.js';
 import { checkTpm } from './tpm_checks.js';
 import { type Source, readUstar } from './ustar.js';
+import { checkWitnesses } from './witnesses.js';
 
 export interface Report {
   word: Word;
@@ -57,6 +58,7 @@ class Verifier {
     }
     checks.pass('archive', 'whole, and nothing else in it');
     await this.records?.finish();
+    await checkWitnesses(this.state);
     await checkSince(this.state);
     return this.judge();
   }
@@ -85,7 +87,7 @@ class Verifier {
       case 'proof': this.records?.takeProof(member, content); break;
       case 'chunk': await this.records?.takePart(member, content); break;
       case 'end': await this.records?.takeEnd(content); break;
-      case 'page': break;   // not this page's business: it is in the manifest like the rest
+      case 'page': this.state.facts.pageSha256 = toHex(await sha256(content)); break;
     }
   }
 
@@ -129,7 +131,9 @@ class Verifier {
     const report = (word: Word, detail: string, place = ''): Report =>
       ({ word, good: word === 'OK' || word === 'OK_UNANCHORED_TAIL', qualifiers, detail, place, checks, unchecked, facts });
 
-    const failed = checks.find((check) => check.result === 'failed');
+    const failures = checks.filter((check) => check.result === 'failed');
+    // What cannot be told never stands before what is wrong.
+    const failed = failures.find((check) => check.word !== 'CANNOT_TELL') ?? failures[0];
     if (failed !== undefined) return report(failed.word ?? 'CANNOT_TELL', `${failed.name}: ${failed.detail}`, failed.place);
     const missing = NEEDED.find((name) => !passed(name));
     if (missing !== undefined) return report('CANNOT_TELL', `${missing} could not be checked`);
