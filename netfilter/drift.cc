@@ -15,6 +15,11 @@ namespace {
 
 constexpr std::size_t kMessagesBytes = 65'536;
 
+// As NLMSG_ALIGN and NLA_ALIGN, which are of type int.
+constexpr std::size_t Aligned(std::size_t size_bytes) { return (size_bytes + 3) & ~std::size_t{3}; }
+constexpr std::size_t kMessageHeader = Aligned(sizeof(nlmsghdr));
+constexpr std::size_t kAttributeHeader = Aligned(sizeof(nlattr));
+
 std::uint32_t Number(const char* at) {  // attributes of nf_tables are big-endian
   std::uint32_t value = 0;
   std::memcpy(&value, at, sizeof value);
@@ -24,31 +29,31 @@ std::uint32_t Number(const char* at) {  // attributes of nf_tables are big-endia
 // The attributes behind the nfgenmsg of one NFT_MSG_NEWGEN.
 RulesChange ChangeOf(const char* data, std::size_t size_bytes) {
   RulesChange change;
-  std::size_t at = NLMSG_ALIGN(sizeof(nfgenmsg));
-  while (at + NLA_HDRLEN <= size_bytes) {
+  std::size_t at = Aligned(sizeof(nfgenmsg));
+  while (at + kAttributeHeader <= size_bytes) {
     nlattr attribute{};
     std::memcpy(&attribute, data + at, sizeof attribute);
-    if (attribute.nla_len < NLA_HDRLEN || at + attribute.nla_len > size_bytes) break;
-    const char* value = data + at + NLA_HDRLEN;
-    const std::size_t value_bytes = attribute.nla_len - static_cast<std::size_t>(NLA_HDRLEN);
+    if (attribute.nla_len < kAttributeHeader || at + attribute.nla_len > size_bytes) break;
+    const char* value = data + at + kAttributeHeader;
+    const std::size_t value_bytes = attribute.nla_len - kAttributeHeader;
     if (attribute.nla_type == NFTA_GEN_ID && value_bytes == 4) change.generation = Number(value);
     if (attribute.nla_type == NFTA_GEN_PROC_PID && value_bytes == 4) change.process = Number(value);
     if (attribute.nla_type == NFTA_GEN_PROC_NAME) change.program.assign(value, ::strnlen(value, value_bytes));
-    at += NLA_ALIGN(attribute.nla_len);
+    at += Aligned(attribute.nla_len);
   }
   return change;
 }
 
 void TakeMessages(const char* data, std::size_t size_bytes, std::vector<RulesChange>& out) {
   std::size_t at = 0;
-  while (at + NLMSG_HDRLEN <= size_bytes) {
+  while (at + kMessageHeader <= size_bytes) {
     nlmsghdr header{};
     std::memcpy(&header, data + at, sizeof header);
-    if (header.nlmsg_len < NLMSG_HDRLEN || at + header.nlmsg_len > size_bytes) return;
+    if (header.nlmsg_len < kMessageHeader || at + header.nlmsg_len > size_bytes) return;
     if (header.nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8U | NFT_MSG_NEWGEN)) {
-      out.push_back(ChangeOf(data + at + NLMSG_HDRLEN, header.nlmsg_len - static_cast<std::size_t>(NLMSG_HDRLEN)));
+      out.push_back(ChangeOf(data + at + kMessageHeader, header.nlmsg_len - kMessageHeader));
     }
-    at += NLMSG_ALIGN(header.nlmsg_len);
+    at += Aligned(header.nlmsg_len);
   }
 }
 

@@ -7,11 +7,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <set>
 
 #include "appliance/base/fd.h"
+#include "netfilter/transaction.h"
 
 namespace stele::netfilter {
 namespace {
@@ -54,25 +55,6 @@ std::string FirstError(std::string_view text) {
 
 }  // namespace
 
-std::string TransactionText(const std::optional<Ruleset>& current, const Ruleset& meant, std::string_view text) {
-  const std::string inet = "inet stele";
-  if (!current) return std::string(kTable) + "\ndelete " + kTable + "\n" + std::string(text);
-  std::set<std::pair<std::string, std::string>> kept;
-  for (const auto& [name, chain] : meant.chains) {
-    if (!chain.hook.empty()) kept.emplace(name, chain.hook);
-  }
-  std::string out = "flush " + std::string(kTable) + "\n";  // rules of all chains: nothing is referred to any more but by maps
-  for (const bool maps : {true, false}) {
-    for (const auto& [name, set] : current->sets) {
-      if (set.map == maps) out += (maps ? "delete map " : "delete set ") + inet + " " + name + "\n";
-    }
-  }
-  for (const auto& [name, chain] : current->chains) {
-    if (!kept.contains({name, chain.hook})) out += "delete chain " + inet + " " + name + "\n";
-  }
-  return out + std::string(text);
-}
-
 void Nft::Free::operator()(nft_ctx* context) const { nft_ctx_free(context); }
 
 Result<Nft> Nft::Open() {
@@ -106,14 +88,11 @@ Result<std::string> Nft::List() {
 
 Result<void> Nft::Apply(std::string_view text) {
   STELE_TRY(const Ruleset meant, ParseRuleset(text));
-  auto listing = List();
-  if (!listing && listing.error().code != Code::kNotFound) return tl::unexpected(std::move(listing.error()));
-  std::optional<Ruleset> current;
-  if (listing) {
-    if (auto parsed = ParseRuleset(*listing)) current = std::move(*parsed);
-  }
-  auto done = Run(TransactionText(current, meant, text));
-  if (!done && current) done = Run(TransactionText(std::nullopt, meant, text));  // somebody refers to a part of the old one
+  const auto listing = List();
+  if (!listing && listing.error().code != Code::kNotFound) return tl::unexpected(listing.error());
+  const auto current = listing ? ParseRuleset(*listing) : tl::unexpected(listing.error());
+  auto done = Run(current ? TransactionText(*current, meant) : ReplacementText(meant));
+  if (!done && current) done = Run(ReplacementText(meant));  // somebody else's rules refer to a part of the old ones
   if (!done) return Fail(Code::kUnavailable, "the kernel keeps its old rules: " + done.error().context);
   STELE_TRY(const auto differences, DifferencesFrom(text));
   if (differences.empty()) return {};

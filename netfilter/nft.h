@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,17 +13,12 @@ struct nft_ctx;
 
 namespace stele::netfilter {
 
-// What is put to the kernel in one transaction, so that `text` is the table and no packet passes in between by other rules than the old
-// or the new ones: base chains that are in both keep their hooks. `current`: what is there; nothing when there is no table or one that
-// cannot be read, which is then removed and made anew.
-[[nodiscard]] std::string TransactionText(const std::optional<Ruleset>& current, const Ruleset& meant, std::string_view text);
-
 class Nft {
  public:
   // kDenied without the privilege; kUnavailable when this kernel has no nf_tables.
   [[nodiscard]] static Result<Nft> Open();
 
-  // `text` is what CompilePolicy() made. Replaces table inet stele in one transaction, reads it back and compares. kUnavailable: the
+  // `text` is what CompilePolicy() made. Turns table inet stele into it in one transaction (transaction.h), reads it back and compares. kUnavailable: the
   // kernel refused; the old rules are in place, `context` has its reason. kCorrupt: it took something else than it was given.
   [[nodiscard]] Result<void> Apply(std::string_view text);
 

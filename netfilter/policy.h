@@ -12,6 +12,18 @@
 #include "appliance/base/ip_prefix.h"
 #include "appliance/base/limits.h"
 
+namespace stele::limits {
+
+// Of each source address of a zone, all configurable.
+inline constexpr std::uint32_t kPolicyConnections = 256;  // a receiver takes as many of one address
+inline constexpr std::uint32_t kPolicyConnectionsPerSecond = 50;
+inline constexpr std::uint32_t kPolicySources = 1'024;  // told apart at a time; about 16 octets each even when unused
+inline constexpr std::uint32_t kPolicySourcesMax = 65'536;
+inline constexpr std::size_t kFlowsPerZone = 32;
+inline constexpr std::size_t kFlowPorts = 32;
+
+}  // namespace stele::limits
+
 namespace stele::netfilter {
 
 enum class ZoneKind : std::uint8_t { kIngest, kOperator, kManagement, kArchive, kWitness, kAlert };

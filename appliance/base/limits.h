@@ -45,14 +45,6 @@ inline constexpr std::size_t kZoneAddresses = 4;                // of one zone
 inline constexpr std::size_t kZoneSourcePrefixes = 256;         // allowed_sources of one zone
 inline constexpr std::size_t kZoneListeners = 32;               // addresses times protocols
 
-// Network policy (netfilter/). Of each source address of a zone, all configurable.
-inline constexpr std::uint32_t kPolicyConnections = 256;         // a receiver takes as many of one address
-inline constexpr std::uint32_t kPolicyConnectionsPerSecond = 50;
-inline constexpr std::uint32_t kPolicySources = 1'024;           // told apart at a time; about 16 octets each even when unused
-inline constexpr std::uint32_t kPolicySourcesMax = 65'536;
-inline constexpr std::size_t kFlowsPerZone = 32;
-inline constexpr std::size_t kFlowPorts = 32;
-
 // Ways in.
 inline constexpr std::size_t kConnections = 4'096;
 inline constexpr std::size_t kConnectionsPerAddress = 256;
