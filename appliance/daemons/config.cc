@@ -465,7 +465,7 @@ class ConfigReader {
         return At(member.source(), "more than " + std::to_string(limits::kZones) + " zones");
       zones.push_back(std::move(zone));
     }
-    if (zones.empty()) return At(node.source(), "no zone takes records: each of [[zones]] is of another kind");
+    if (zones.empty()) return At(list->front().source(), "no zone takes records: each of [[zones]] is of another kind");
     config_.zones = std::move(zones);
     config_.zones_listed = true;
     return {};

@@ -36,7 +36,6 @@ std::optional<std::string> ProblemOfZoneName(std::string_view name) {
     return "must have 1 to " + std::to_string(limits::kZoneNameBytes) +
            " letters, digits, points, hyphens and underscores, a letter or digit first";
   }
-  if (name == netfilter::kZoneKinds.front()) return "\"" + std::string(name) + "\" is what such zones are called in all";
   return std::nullopt;
 }
 
