@@ -45,7 +45,7 @@ class Transaction {
   std::string Text() {
     for (const auto& [name, chain] : old_chains_) {
       const auto other = new_chains_.find(name);
-      const std::string_view hook = other == new_chains_.end() ? "" : other->second->hook;
+      const std::string hook = other == new_chains_.end() ? std::string() : other->second->hook;
       if (chain->hook != hook) return ReplacementText(meant_);
     }
     Sets();
