@@ -1,5 +1,5 @@
-// Sets of addresses: what prefixes come to when they are put together, taken apart and compared. IPv4 is ::ffff:a.b.c.d, as
-// everywhere (appliance/base/ip_prefix.h).
+// Sets of addresses: what prefixes come to when they are put together, taken apart and compared. IPv4 is
+// ::ffff:a.b.c.d, as everywhere (appliance/base/ip_prefix.h).
 #pragma once
 
 #include <vector>

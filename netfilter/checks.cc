@@ -18,7 +18,8 @@ constexpr unsigned kWideV6 = 48;
 
 bool IsInterfaceName(std::string_view name) {
   const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+           c == '_';
   };
   return !name.empty() && name.size() <= kInterfaceNameBytes && name != "." && name != ".." &&
          std::all_of(name.begin(), name.end(), plain);
@@ -36,9 +37,8 @@ const std::vector<IpPrefix>& NoHosts() {  // what is never the address of one ho
 }
 
 bool IsNoHost(const IpPrefix& prefix) {
-  return std::any_of(NoHosts().begin(), NoHosts().end(), [&](const IpPrefix& no) {
-    return no.bits <= prefix.bits && no.Contains(prefix.address);
-  });
+  return std::any_of(NoHosts().begin(), NoHosts().end(),
+                     [&](const IpPrefix& no) { return no.bits <= prefix.bits && no.Contains(prefix.address); });
 }
 
 bool CoversV4(const IpPrefix& prefix) {  // "::/0" and its like would take in ::ffff:0:0/96
@@ -67,9 +67,15 @@ class Checker {
   }
 
  private:
-  void Add(Severity severity, std::uint32_t line, std::string text) { findings_.push_back({severity, line, std::move(text)}); }
-  void Wrong(const Zone& zone, const std::string& text) { Add(Severity::kError, zone.line, "zone " + zone.name + ": " + text); }
-  void Warn(const Zone& zone, const std::string& text) { Add(Severity::kWarning, zone.line, "zone " + zone.name + ": " + text); }
+  void Add(Severity severity, std::uint32_t line, std::string text) {
+    findings_.push_back({severity, line, std::move(text)});
+  }
+  void Wrong(const Zone& zone, const std::string& text) {
+    Add(Severity::kError, zone.line, "zone " + zone.name + ": " + text);
+  }
+  void Warn(const Zone& zone, const std::string& text) {
+    Add(Severity::kWarning, zone.line, "zone " + zone.name + ": " + text);
+  }
   void Wrong(const Zone& zone, const Flow& flow, const std::string& text) {
     Add(Severity::kError, flow.line, "zone " + zone.name + ": flow " + flow.name + ": " + text);
   }
@@ -101,14 +107,17 @@ class Checker {
         zone.limits.sources > limits::kPolicySourcesMax) {
       Wrong(zone, "has a limit that lets nothing through");
     }
-    if (!MayHaveFlows(zone.kind) && !zone.flows.empty()) Wrong(zone, "no connection begins here: this kind of zone has no flows");
-    if (zone.router_advertisements && !HasFamily(zone, false)) Warn(zone, "takes router advertisements and has no IPv6 address");
+    if (!MayHaveFlows(zone.kind) && !zone.flows.empty())
+      Wrong(zone, "no connection begins here: this kind of zone has no flows");
+    if (zone.router_advertisements && !HasFamily(zone, false))
+      Warn(zone, "takes router advertisements and has no IPv6 address");
   }
 
   void CheckSources(const Zone& zone) {
     for (const IpPrefix& prefix : zone.sources) {
       if (IsNoHost(prefix)) Wrong(zone, "no host has a source address in " + IpPrefixText(prefix));
-      if (CoversV4(prefix)) Wrong(zone, IpPrefixText(prefix) + " is more than IPv6 hosts have: 2000::/3 is all of the Internet");
+      if (CoversV4(prefix))
+        Wrong(zone, IpPrefixText(prefix) + " is more than IPv6 hosts have: 2000::/3 is all of the Internet");
       if (!HasFamily(zone, IsV4(prefix))) {
         Warn(zone, "hole: " + IpPrefixText(prefix) + " may send and the zone has no address of that family");
       }
@@ -134,13 +143,15 @@ class Checker {
       const auto [at, fresh] = seen.emplace(door.port, door.service);
       if (!fresh) Wrong(zone, PortText(door.port) + " is given twice: " + at->second + " and " + door.service);
     }
-    if (zone.doors.empty() && zone.flows.empty()) Warn(zone, "hole: nothing may be reached from it, and nothing goes to it");
+    if (zone.doors.empty() && zone.flows.empty())
+      Warn(zone, "hole: nothing may be reached from it, and nothing goes to it");
     if (zone.doors.empty()) return;
     if (zone.sources.empty()) Warn(zone, "hole: it listens and nobody is allowed to send");
     for (const IpAddress& address : zone.addresses) {
       const bool reached = std::any_of(zone.sources.begin(), zone.sources.end(),
                                        [&](const IpPrefix& prefix) { return IsV4(prefix) == IsV4(address); });
-      if (!reached && !zone.sources.empty()) Warn(zone, "hole: nobody who is allowed has the family of " + AddressText(address));
+      if (!reached && !zone.sources.empty())
+        Warn(zone, "hole: nobody who is allowed has the family of " + AddressText(address));
     }
   }
 
@@ -161,7 +172,8 @@ class Checker {
       if (!HasFamily(zone, IsV4(prefix))) {
         Wrong(zone, flow, "the zone has no address of the family of " + IpPrefixText(prefix));
       }
-      if (prefix.bits < (IsV4(prefix) ? kWideV4 : kWideV6)) Warn(zone, flow, IpPrefixText(prefix) + " is wide for a way out");
+      if (prefix.bits < (IsV4(prefix) ? kWideV4 : kWideV6))
+        Warn(zone, flow, IpPrefixText(prefix) + " is wide for a way out");
     }
   }
 
@@ -171,7 +183,8 @@ class Checker {
       const auto [at, fresh] = owner.emplace(zone.interface, &zone);
       if (fresh || zone.interface.empty()) continue;
       if (zone.kind == ZoneKind::kIngest || at->second->kind == ZoneKind::kIngest) {
-        Wrong(zone, "shares " + zone.interface + " with zone " + at->second->name + ": an ingest zone has an interface of its own");
+        Wrong(zone, "shares " + zone.interface + " with zone " + at->second->name +
+                        ": an ingest zone has an interface of its own");
       }
     }
   }
@@ -184,13 +197,15 @@ class Checker {
         if (!own.insert(address).second) Wrong(zone, "has " + AddressText(address) + " twice");
         const auto [at, fresh] = owner.emplace(address, &zone);
         if (!fresh && at->second->interface != zone.interface) {
-          Wrong(zone, AddressText(address) + " is an address of zone " + at->second->name + " already, on another interface");
+          Wrong(zone,
+                AddressText(address) + " is an address of zone " + at->second->name + " already, on another interface");
         }
       }
     }
   }
 
-  // Sources of two zones, or a source and an address of ours on another interface: nobody could tell where a packet belongs.
+  // Sources of two zones, or a source and an address of ours on another interface: nobody could tell where a packet
+  // belongs.
   void CheckOverlaps() {
     struct Claim {
       AddressRange range;
@@ -201,7 +216,8 @@ class Checker {
     std::vector<Claim> claims;
     for (const Zone& zone : policy_.zones) {
       for (const IpPrefix& prefix : zone.sources) claims.push_back({RangeOf(prefix), &zone, prefix, false});
-      for (const IpAddress& address : zone.addresses) claims.push_back({{address, address}, &zone, {address, 128}, true});
+      for (const IpAddress& address : zone.addresses)
+        claims.push_back({{address, address}, &zone, {address, 128}, true});
     }
     std::stable_sort(claims.begin(), claims.end(), [](const Claim& a, const Claim& b) {
       return std::tie(a.range.first, b.range.last) < std::tie(b.range.first, a.range.last);
@@ -229,18 +245,21 @@ class Checker {
         if (!names.insert(flow.name).second) Wrong(zone, flow, "is there twice");
         CheckDestinations(zone, flow);
         for (const Port& port : flow.ports) {
-          for (const IpPrefix& prefix : flow.destinations) ways[{zone.interface, port}].emplace_back(RangeOf(prefix), &zone, &flow);
+          for (const IpPrefix& prefix : flow.destinations)
+            ways[{zone.interface, port}].emplace_back(RangeOf(prefix), &zone, &flow);
         }
       }
     }
     for (auto& [key, members] : ways) {
-      std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return std::get<0>(a).first < std::get<0>(b).first; });
+      std::sort(members.begin(), members.end(),
+                [](const auto& a, const auto& b) { return std::get<0>(a).first < std::get<0>(b).first; });
       const auto* last = &members.front();  // the one that reaches farthest so far
       for (std::size_t i = 1; i < members.size(); ++i) {
         const auto& [range, zone, flow] = members[i];
         if (Overlap(range, std::get<0>(*last)) && flow != std::get<2>(*last)) {
-          Wrong(*zone, *flow, "shadowed: " + PortText(key.second) + " to some of its destinations is flow " + std::get<2>(*last)->name +
-                                  " of zone " + std::get<1>(*last)->name);
+          Wrong(*zone, *flow,
+                "shadowed: " + PortText(key.second) + " to some of its destinations is flow " +
+                    std::get<2>(*last)->name + " of zone " + std::get<1>(*last)->name);
         }
         if (range.last > std::get<0>(*last).last) last = &members[i];
       }
@@ -255,7 +274,9 @@ class Checker {
           return Overlap(RangeOf(source), RangeOf(prefix));
         });
         if (inside == other.sources.end()) continue;
-        Wrong(zone, flow, IpPrefixText(prefix) + " is " + IpPrefixText(*inside) + " of zone " + other.name + ", behind another interface");
+        Wrong(zone, flow,
+              IpPrefixText(prefix) + " is " + IpPrefixText(*inside) + " of zone " + other.name +
+                  ", behind another interface");
       }
     }
   }
@@ -272,7 +293,8 @@ std::vector<Finding> CheckInterfaces(const Policy& policy, const std::vector<std
   std::vector<Finding> findings;
   for (const Zone& zone : policy.zones) {
     if (std::find(interfaces.begin(), interfaces.end(), zone.interface) != interfaces.end()) continue;
-    findings.push_back({Severity::kError, zone.line, "zone " + zone.name + ": there is no interface " + zone.interface});
+    findings.push_back(
+        {Severity::kError, zone.line, "zone " + zone.name + ": there is no interface " + zone.interface});
   }
   return findings;
 }
@@ -297,8 +319,9 @@ std::vector<Finding> CheckOperators(const Policy& policy, const std::vector<IpAd
   }
   for (const IpAddress& address : from) {
     if (gets_in(&address)) continue;
-    findings.push_back({Severity::kCutOff, theirs.front()->line,
-                        IpPrefixText({address, 128}) + " would reach nothing of the operator and management zones any more"});
+    findings.push_back(
+        {Severity::kCutOff, theirs.front()->line,
+         IpPrefixText({address, 128}) + " would reach nothing of the operator and management zones any more"});
   }
   return findings;
 }

@@ -19,7 +19,7 @@ using Lines = std::vector<std::string>;
 constexpr const char* kPings = "limit rate 100/second burst 200 packets";
 constexpr const char* kErrors = "limit rate 100/second burst 200 packets";
 constexpr const char* kNeighbours = "limit rate 500/second burst 1000 packets";
-constexpr unsigned kInterfaces = 2'048;       // dynamic sets by interface
+constexpr unsigned kInterfaces = 2'048;      // dynamic sets by interface
 constexpr const char* kRateTimeout = "10s";  // of a source that begins no further connection
 
 struct Family {
@@ -41,12 +41,13 @@ std::string MarkText(std::size_t zone) {
 }
 
 std::string LimitText(std::uint32_t per_s) {
-  return "limit rate " + std::to_string(per_s) + "/second burst " + std::to_string(std::uint64_t{2} * per_s) + " packets";
+  return "limit rate " + std::to_string(per_s) + "/second burst " + std::to_string(std::uint64_t{2} * per_s) +
+         " packets";
 }
 
 std::string Drop(std::string_view zones, DropReason reason) {
-  return "counter log prefix " + Quoted(LogPrefixText(zones, reason)) + " group " + std::to_string(kLogGroup) + " snaplen " +
-         std::to_string(kLogBytes) + " drop";
+  return "counter log prefix " + Quoted(LogPrefixText(zones, reason)) + " group " + std::to_string(kLogGroup) +
+         " snaplen " + std::to_string(kLogBytes) + " drop";
 }
 
 // The interfaces in the order of the policy, each with its zones joined by "+".
@@ -94,7 +95,9 @@ class Compiler {
  private:
   void AddSet(const std::string& name, SetSpec spec) { out_.sets.emplace_back(name, std::move(spec)); }
   void AddChain(const std::string& name, Lines rules) { out_.chains.emplace_back(name, Chain{"", std::move(rules)}); }
-  void AddBase(const std::string& name, const char* hook, Lines rules) { out_.chains.emplace_back(name, Chain{hook, std::move(rules)}); }
+  void AddBase(const std::string& name, const char* hook, Lines rules) {
+    out_.chains.emplace_back(name, Chain{hook, std::move(rules)});
+  }
 
   static SetSpec Spec(bool map, std::string type, std::string flags) {
     SetSpec spec;
@@ -127,7 +130,8 @@ class Compiler {
       for (const Flow& flow : zone.flows) {
         for (const IpPrefix& prefix : PrefixesOf(AddressSet(flow.destinations), family.v4)) {
           for (const Port& port : flow.ports) {
-            flows.elements.push_back(interface + ElementPrefix(prefix) + " . " + PortElement(port) + " : goto " + FlowChain(zone, flow));
+            flows.elements.push_back(interface + ElementPrefix(prefix) + " . " + PortElement(port) + " : goto " +
+                                     FlowChain(zone, flow));
           }
         }
       }
@@ -232,9 +236,10 @@ class Compiler {
       AddChain("connect_" + zone.name, std::move(connect));
     }
     if (tcp || udp) AddChain("door_" + zone.name, std::move(door));
-    AddChain("refused_" + zone.name, {"ct state invalid " + Drop(zone.name, DropReason::kInvalid),
-                                      "meta l4proto icmp " + Drop(zone.name, DropReason::kIcmp),
-                                      "meta l4proto ipv6-icmp " + Drop(zone.name, DropReason::kIcmp), Drop(zone.name, DropReason::kPort)});
+    AddChain("refused_" + zone.name,
+             {"ct state invalid " + Drop(zone.name, DropReason::kInvalid),
+              "meta l4proto icmp " + Drop(zone.name, DropReason::kIcmp),
+              "meta l4proto ipv6-icmp " + Drop(zone.name, DropReason::kIcmp), Drop(zone.name, DropReason::kPort)});
     for (const Flow& flow : zone.flows) AddChain(FlowChain(zone, flow), {"counter accept"});
   }
 
@@ -255,53 +260,49 @@ class Compiler {
               "icmpv6 type nd-router-advert ip6 saddr fe80::/10 ip6 hoplimit 255 iifname @routers " + limited});
     AddChain("neighbours_out",
              {"icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 counter accept",
-              "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 saddr { ::, fe80::/10 } ip6 hoplimit 1 counter accept",
+              "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 saddr { ::, fe80::/10 "
+              "} ip6 hoplimit 1 counter accept",
               "icmpv6 type nd-router-solicit ip6 hoplimit 255 oifname @routers counter accept"});
   }
 
   // What a connection that is allowed must be told: the path is narrower, the host is gone.
   void ErrorChain() {
     const std::string limited = "update @errors { iifname " + std::string(kErrors) + " } counter accept";
-    AddChain("errors_in", {"icmp type { destination-unreachable, time-exceeded, parameter-problem } " + limited,
-                           "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } " + limited});
+    AddChain("errors_in",
+             {"icmp type { destination-unreachable, time-exceeded, parameter-problem } " + limited,
+              "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } " + limited});
   }
 
   void BaseChains() {
     const std::string ping = "update @pings { iifname " + std::string(kPings) + " } counter accept";
-    AddBase("prerouting", "type filter hook prerouting priority raw; policy accept;", {"iifname . udp dport @untracked notrack"});
+    AddBase("prerouting", "type filter hook prerouting priority raw; policy accept;",
+            {"iifname . udp dport @untracked notrack"});
     AddBase("input", "type filter hook input priority filter; policy drop;",
-            {"iifname \"lo\" accept",
-             "meta mark set 0x00000000",
-             "meta mark set iifname . ip saddr map @zones4",
+            {"iifname \"lo\" accept", "meta mark set 0x00000000", "meta mark set iifname . ip saddr map @zones4",
              "meta mark set iifname . ip6 saddr map @zones6",
              "meta l4proto ipv6-icmp iifname @interfaces6 jump neighbours_first",
              "fib saddr . iif oif 0 iifname vmap @spoofed",
-             "meta l4proto ipv6-icmp iifname @interfaces6 jump neighbours_in",
-             "ct state related jump errors_in",
+             "meta l4proto ipv6-icmp iifname @interfaces6 jump neighbours_in", "ct state related jump errors_in",
              "ct state established ct direction reply iifname . ip saddr . meta l4proto . th sport vmap @flows4",
              "ct state established ct direction reply iifname . ip6 saddr . meta l4proto . th sport vmap @flows6",
              "meta mark . ip daddr . meta l4proto . th dport @doors4 meta mark vmap @doors",
              "meta mark . ip6 daddr . meta l4proto . th dport @doors6 meta mark vmap @doors",
              "icmp type echo-request meta mark . ip daddr @addresses4 " + ping,
-             "icmpv6 type echo-request meta mark . ip6 daddr @addresses6 " + ping,
-             "meta mark vmap @refused",
-             "iifname vmap @strangers",
-             Drop("-", DropReason::kInterface)});
+             "icmpv6 type echo-request meta mark . ip6 daddr @addresses6 " + ping, "meta mark vmap @refused",
+             "iifname vmap @strangers", Drop("-", DropReason::kInterface)});
     AddBase("forward", "type filter hook forward priority filter; policy drop;", {Drop("-", DropReason::kForward)});
     AddBase("output", "type filter hook output priority filter; policy drop;",
-            {"oifname \"lo\" accept",
-             "meta mark set 0x00000000",
-             "meta mark set oifname . ip daddr map @zones4",
+            {"oifname \"lo\" accept", "meta mark set 0x00000000", "meta mark set oifname . ip daddr map @zones4",
              "meta mark set oifname . ip6 daddr map @zones6",
-             "meta l4proto ipv6-icmp oifname @interfaces6 jump neighbours_out",
-             "ct state invalid oifname vmap @egress",
-             "ct state established ct direction reply meta mark . ip saddr . meta l4proto . th sport @doors4 counter accept",
-             "ct state established ct direction reply meta mark . ip6 saddr . meta l4proto . th sport @doors6 counter accept",
+             "meta l4proto ipv6-icmp oifname @interfaces6 jump neighbours_out", "ct state invalid oifname vmap @egress",
+             "ct state established ct direction reply meta mark . ip saddr . meta l4proto . th sport @doors4 counter "
+             "accept",
+             "ct state established ct direction reply meta mark . ip6 saddr . meta l4proto . th sport @doors6 counter "
+             "accept",
              "icmp type echo-reply ct state established meta mark . ip saddr @addresses4 counter accept",
              "icmpv6 type echo-reply ct state established meta mark . ip6 saddr @addresses6 counter accept",
              "oifname . ip daddr . meta l4proto . th dport vmap @flows4",
-             "oifname . ip6 daddr . meta l4proto . th dport vmap @flows6",
-             "oifname vmap @egress",
+             "oifname . ip6 daddr . meta l4proto . th dport vmap @flows6", "oifname vmap @egress",
              Drop("-", DropReason::kEgress)});
   }
 

@@ -64,7 +64,8 @@ Result<RulesWatch> RulesWatch::Open() {
   if (!socket.valid()) return FailErrno("netlink socket");
   sockaddr_nl any{};
   any.nl_family = AF_NETLINK;
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0) return FailErrno("bind netlink socket");
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
+    return FailErrno("bind netlink socket");
   const int group = NFNLGRP_NFTABLES;
   if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
     return FailErrno("listen for changes of nftables");

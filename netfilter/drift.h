@@ -1,5 +1,6 @@
-// Hears of every change to the kernel's rules, whoever makes it, and who that was: a subscription to NFNLGRP_NFTABLES. What changed is
-// then found by reading the table back (nft.h). Open it before the table is applied, and nothing is missed in between.
+// Hears of every change to the kernel's rules, whoever makes it, and who that was: a subscription to NFNLGRP_NFTABLES.
+// What changed is then found by reading the table back (nft.h). Open it before the table is applied, and nothing is
+// missed in between.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,8 @@
 // The prefix is written by the compiler of the ruleset and read by whoever watches the group.
 //
 //   prefix := "stele:" zones ":" reason           at most 127 octets (NF_LOG_PREFIXLEN, with its NUL)
-//   zones  := "-" | name ("+" name)*              the zones of the interface, where the packet fits none of them in particular
+//   zones  := "-" | name ("+" name)*              the zones of the interface, where the packet fits none of them in
+//   particular
 #pragma once
 
 #include <array>
@@ -14,7 +15,7 @@
 namespace stele::netfilter {
 
 inline constexpr std::uint16_t kLogGroup = 5;
-inline constexpr unsigned kLogBytes = 128;         // of each packet: every header, little of its content
+inline constexpr unsigned kLogBytes = 128;           // of each packet: every header, little of its content
 inline constexpr std::size_t kLogPrefixBytes = 127;  // DO NOT CHANGE: the kernel's
 
 enum class DropReason : std::uint8_t {
@@ -30,9 +31,9 @@ enum class DropReason : std::uint8_t {
   kForward,      // on its way through the appliance
   kInterface,    // came by an interface of no zone
 };
-inline constexpr std::array<std::string_view, 11> kDropReasons{"spoofed", "source",      "port",      "icmp",
-                                                               "invalid", "rate",        "connections", "datagrams",
-                                                               "egress",  "forward",     "interface"};
+inline constexpr std::array<std::string_view, 11> kDropReasons{"spoofed", "source",  "port",        "icmp",
+                                                               "invalid", "rate",    "connections", "datagrams",
+                                                               "egress",  "forward", "interface"};
 
 struct LogPrefix {
   std::string zones;

@@ -110,8 +110,10 @@ std::string ReachText(const Reach& reach) {
   switch (reach.traffic) {
     case Traffic::kDoor:
       return there + " -> " + here + " " + PortText(reach.port) + " (" + reach.service + ", " + reach.process + ")";
-    case Traffic::kEcho: return there + " -> " + here + " echo requests";
-    case Traffic::kFlow: return reach.process + " -> " + there + " " + PortText(reach.port) + " (" + reach.service + ")";
+    case Traffic::kEcho:
+      return there + " -> " + here + " echo requests";
+    case Traffic::kFlow:
+      return reach.process + " -> " + there + " " + PortText(reach.port) + " (" + reach.service + ")";
   }
   return "";
 }

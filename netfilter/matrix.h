@@ -1,5 +1,5 @@
-// Who can reach what, by protocol and port: computed from the policy alone, without a look at the ruleset, so that either can
-// be held against the other. And what changes between two of them, in plain words.
+// Who can reach what, by protocol and port: computed from the policy alone, without a look at the ruleset, so that
+// either can be held against the other. And what changes between two of them, in plain words.
 #pragma once
 
 #include <optional>

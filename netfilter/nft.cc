@@ -21,10 +21,12 @@ constexpr const char* kTable = "table inet stele";
 constexpr std::size_t kErrorBytes = 600;  // of nft's words: the first error, without the echo of a long line
 constexpr std::size_t kDifferences = 16;
 
-// libnftables ends the process when it finds no netlink, so somebody has to ask before. One question: which generation of rules is it?
+// libnftables ends the process when it finds no netlink, so somebody has to ask before. One question: which generation
+// of rules is it?
 Result<void> AskKernel() {
   const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
-  if (!socket.valid()) return Fail(Code::kUnavailable, "this kernel has no netfilter netlink: " + std::string(std::strerror(errno)));
+  if (!socket.valid())
+    return Fail(Code::kUnavailable, "this kernel has no netfilter netlink: " + std::string(std::strerror(errno)));
   struct {
     nlmsghdr header;
     nfgenmsg body;

@@ -1,5 +1,5 @@
-// The kernel's side of a policy, by way of libnftables: put a ruleset in place whole or not at all, and read back what is there.
-// Needs CAP_NET_ADMIN in the network namespace that it is opened in. Not thread-safe.
+// The kernel's side of a policy, by way of libnftables: put a ruleset in place whole or not at all, and read back what
+// is there. Needs CAP_NET_ADMIN in the network namespace that it is opened in. Not thread-safe.
 #pragma once
 
 #include <memory>
@@ -18,8 +18,9 @@ class Nft {
   // kDenied without the privilege; kUnavailable when this kernel has no nf_tables.
   [[nodiscard]] static Result<Nft> Open();
 
-  // `text` is what CompilePolicy() made. Turns table inet stele into it in one transaction (transaction.h), reads it back and compares. kUnavailable: the
-  // kernel refused; the old rules are in place, `context` has its reason. kCorrupt: it took something else than it was given.
+  // `text` is what CompilePolicy() made. Turns table inet stele into it in one transaction (transaction.h), reads it
+  // back and compares. kUnavailable: the kernel refused; the old rules are in place, `context` has its reason.
+  // kCorrupt: it took something else than it was given.
   [[nodiscard]] Result<void> Apply(std::string_view text);
 
   // The table as nft lists it. kNotFound: there is none.

@@ -8,12 +8,17 @@ namespace stele::netfilter {
 
 std::string_view ProcessOf(ZoneKind kind) {
   switch (kind) {
-    case ZoneKind::kIngest: return "stele-receive";
-    case ZoneKind::kOperator: return "stele-web";
-    case ZoneKind::kManagement: return "system";
-    case ZoneKind::kArchive: return "stele-archive";
+    case ZoneKind::kIngest:
+      return "stele-receive";
+    case ZoneKind::kOperator:
+      return "stele-web";
+    case ZoneKind::kManagement:
+      return "system";
+    case ZoneKind::kArchive:
+      return "stele-archive";
     case ZoneKind::kWitness:
-    case ZoneKind::kAlert: return "stele-courier";
+    case ZoneKind::kAlert:
+      return "stele-courier";
   }
   return "";
 }

@@ -1,6 +1,6 @@
-// Who may reach the appliance and whom it may reach, as data. A zone is a network behind one interface: the addresses the
-// appliance has there, who may send from there, what they may reach, and the flows that may begin here and end there.
-// Everything that is not named is dropped. Read from stele.toml (docs/segmentation.md, docs/configuration.md).
+// Who may reach the appliance and whom it may reach, as data. A zone is a network behind one interface: the addresses
+// the appliance has there, who may send from there, what they may reach, and the flows that may begin here and end
+// there. Everything that is not named is dropped. Read from stele.toml (docs/segmentation.md, docs/configuration.md).
 #pragma once
 
 #include <array>
@@ -27,7 +27,8 @@ inline constexpr std::size_t kFlowPorts = 32;
 namespace stele::netfilter {
 
 enum class ZoneKind : std::uint8_t { kIngest, kOperator, kManagement, kArchive, kWitness, kAlert };
-inline constexpr std::array<std::string_view, 6> kZoneKinds{"ingest", "operator", "management", "archive", "witness", "alert"};
+inline constexpr std::array<std::string_view, 6> kZoneKinds{"ingest",  "operator", "management",
+                                                            "archive", "witness",  "alert"};
 
 // Whose process serves or speaks in a zone of this kind (docs/processes.md); "system": what is not Stele's own.
 [[nodiscard]] std::string_view ProcessOf(ZoneKind kind);
@@ -59,10 +60,10 @@ struct Flow {
 
 // Of each source address in a zone.
 struct SourceLimits {
-  std::uint32_t connections = limits::kPolicyConnections;               // open at a time, TCP
+  std::uint32_t connections = limits::kPolicyConnections;                 // open at a time, TCP
   std::uint32_t connections_per_s = limits::kPolicyConnectionsPerSecond;  // new ones; twice as many at once
-  std::uint32_t datagrams_per_s = 0;                                    // UDP; 0: no limit, twice as many at once
-  std::uint32_t sources = limits::kPolicySources;                       // told apart at a time; a further one waits
+  std::uint32_t datagrams_per_s = 0;                                      // UDP; 0: no limit, twice as many at once
+  std::uint32_t sources = limits::kPolicySources;                         // told apart at a time; a further one waits
   bool operator==(const SourceLimits&) const = default;
 };
 

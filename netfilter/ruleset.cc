@@ -200,7 +200,8 @@ class Comparison {
   std::vector<std::string> Take() { return std::move(out_); }
 
  private:
-  void Unordered(const std::string& where, const std::vector<std::string>& meant, const std::vector<std::string>& found) {
+  void Unordered(const std::string& where, const std::vector<std::string>& meant,
+                 const std::vector<std::string>& found) {
     std::vector<std::string> ours = meant;
     std::vector<std::string> theirs = found;
     std::sort(ours.begin(), ours.end());
@@ -237,9 +238,8 @@ Result<Ruleset> ParseRuleset(std::string_view text) { return Parser(text).Parse(
 
 std::vector<std::string> DifferencesOf(const Ruleset& meant, const Ruleset& found, std::size_t most) {
   Comparison comparison(most);
-  comparison.Named("set", meant.sets, found.sets, [&](const std::string& name, const SetSpec& a, const SetSpec& b) {
-    comparison.Sets(name, a, b);
-  });
+  comparison.Named("set", meant.sets, found.sets,
+                   [&](const std::string& name, const SetSpec& a, const SetSpec& b) { comparison.Sets(name, a, b); });
   comparison.Named("chain", meant.chains, found.chains,
                    [&](const std::string& name, const Chain& a, const Chain& b) { comparison.Chains(name, a, b); });
   return comparison.Take();

@@ -1,5 +1,5 @@
-// A table of nftables as its parts: what the compiler writes, what a listing of the kernel's table is read into, and how the two differ.
-// Only what the compiler writes is understood; anything else in a listing is a difference.
+// A table of nftables as its parts: what the compiler writes, what a listing of the kernel's table is read into, and
+// how the two differ. Only what the compiler writes is understood; anything else in a listing is a difference.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,8 @@ struct Ruleset {
 // Reads RulesetText() and what `nft -s list table inet stele` prints. kInvalid: not of this shape.
 [[nodiscard]] Result<Ruleset> ParseRuleset(std::string_view text);
 
-// What is different in `found`, one clause each, at most `most` of them; order of sets, chains and elements is no difference.
+// What is different in `found`, one clause each, at most `most` of them; order of sets, chains and elements is no
+// difference.
 [[nodiscard]] std::vector<std::string> DifferencesOf(const Ruleset& meant, const Ruleset& found, std::size_t most);
 
 }  // namespace stele::netfilter

@@ -39,7 +39,10 @@ std::vector<std::string> Missing(const std::vector<std::string>& a, const std::v
 class Transaction {
  public:
   Transaction(const Ruleset& current, const Ruleset& meant)
-      : meant_(meant), old_sets_(ByName(current.sets)), new_sets_(ByName(meant.sets)), old_chains_(ByName(current.chains)),
+      : meant_(meant),
+        old_sets_(ByName(current.sets)),
+        new_sets_(ByName(meant.sets)),
+        old_chains_(ByName(current.chains)),
         new_chains_(ByName(meant.chains)) {}
 
   std::string Text() {
@@ -50,11 +53,13 @@ class Transaction {
     }
     Sets();
     Chains();
-    return flush_ + remove_elements_ + remove_sets_ + remove_chains_ + add_sets_ + add_chains_ + add_elements_ + add_rules_;
+    return flush_ + remove_elements_ + remove_sets_ + remove_chains_ + add_sets_ + add_chains_ + add_elements_ +
+           add_rules_;
   }
 
  private:
-  static void Elements(std::string& out, const char* verb, std::string_view set, const std::vector<std::string>& elements) {
+  static void Elements(std::string& out, const char* verb, std::string_view set,
+                       const std::vector<std::string>& elements) {
     if (elements.empty()) return;
     out += std::string(verb) + " element" + kIn + std::string(set) + " { ";
     for (std::size_t i = 0; i < elements.size(); ++i) out += (i == 0 ? "" : ", ") + elements[i];
@@ -109,13 +114,15 @@ class Transaction {
     }
     for (const auto& [name, chain] : meant_.chains) {
       if (old_chains_.contains(name)) continue;
-      add_chains_ += std::string("add chain") + kIn + name + (chain.hook.empty() ? "" : " { " + chain.hook + " }") + "\n";
+      add_chains_ +=
+          std::string("add chain") + kIn + name + (chain.hook.empty() ? "" : " { " + chain.hook + " }") + "\n";
       Rules(name, chain);
     }
   }
 
   void Rules(std::string_view name, const Chain& chain) {
-    for (const std::string& rule : chain.rules) add_rules_ += std::string("add rule") + kIn + std::string(name) + " " + rule + "\n";
+    for (const std::string& rule : chain.rules)
+      add_rules_ += std::string("add rule") + kIn + std::string(name) + " " + rule + "\n";
   }
 
   const Ruleset& meant_;

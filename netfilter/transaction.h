@@ -1,5 +1,5 @@
-// From one table to another in one transaction, with as little as makes the difference: what is the same in both stays as it is, with its
-// counters and with what its dynamic sets have counted, and no packet meets half a ruleset.
+// From one table to another in one transaction, with as little as makes the difference: what is the same in both stays
+// as it is, with its counters and with what its dynamic sets have counted, and no packet meets half a ruleset.
 #pragma once
 
 #include <string>

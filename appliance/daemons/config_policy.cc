@@ -26,9 +26,12 @@ Problem ReadPorts(const toml::node& node, netfilter::Protocol protocol, std::vec
 
 // A name that can stand in names of the ruleset.
 Problem ReadFlowName(const toml::node& node, std::string& out) {
-  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'; };
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+  };
   out = node.value_exact<std::string>().value_or("");
-  if (!out.empty() && out.size() <= limits::kZoneNameBytes && std::all_of(out.begin(), out.end(), plain)) return std::nullopt;
+  if (!out.empty() && out.size() <= limits::kZoneNameBytes && std::all_of(out.begin(), out.end(), plain))
+    return std::nullopt;
   return "must have 1 to " + std::to_string(limits::kZoneNameBytes) + " letters, digits and hyphens";
 }
 
@@ -79,7 +82,8 @@ Problem AddViewer(const Config& config, Zone& zone) {
   if (zone.addresses.empty()) zone.addresses = {viewer};
   const bool reached = std::find(zone.addresses.begin(), zone.addresses.end(), viewer) != zone.addresses.end();
   if (!reached && !IsWildcard(viewer)) {
-    return "zone " + zone.name + ": the viewer listens on " + config.viewer_address + " (viewer.address), which is no address of this zone";
+    return "zone " + zone.name + ": the viewer listens on " + config.viewer_address +
+           " (viewer.address), which is no address of this zone";
   }
   zone.doors.push_back({"viewer", {netfilter::Protocol::kTcp, config.viewer_port}});
   return std::nullopt;
@@ -147,7 +151,8 @@ tl::expected<netfilter::Policy, PolicyProblem> PolicyOf(const Config& config) {
     }
     policy.zones.push_back(std::move(zone));
   }
-  const bool any = std::any_of(policy.zones.begin(), policy.zones.end(), [](const Zone& zone) { return !zone.interface.empty(); });
+  const bool any =
+      std::any_of(policy.zones.begin(), policy.zones.end(), [](const Zone& zone) { return !zone.interface.empty(); });
   if (!any) return tl::unexpected(PolicyProblem{0, "no zone names an interface: there is no network policy"});
   return policy;
 }

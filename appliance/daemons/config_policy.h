@@ -1,14 +1,15 @@
-// The network policy in stele.toml, read from where the rest of the appliance has its zones: no second truth. An ingest zone's doors are the
-// listeners that its receiver has; the operator zone's door is the viewer's. A policy there is as soon as a zone names an interface.
+// The network policy in stele.toml, read from where the rest of the appliance has its zones: no second truth. An ingest
+// zone's doors are the listeners that its receiver has; the operator zone's door is the viewer's. A policy there is as
+// soon as a zone names an interface.
 //
 //   [[zones]]  any ingest zone (config.h), and
 //              interface = "eth1"
-//              connections_per_source = 256   connections_per_source_per_s = 50   datagrams_per_source_per_s = 0 (no limit)
-//              sources_at_a_time = 1024       also in [ingest], for all zones
+//              connections_per_source = 256   connections_per_source_per_s = 50   datagrams_per_source_per_s = 0 (no
+//              limit) sources_at_a_time = 1024       also in [ingest], for all zones
 //   [[zones]]  name = "operator" | "management" | "archive" | "witness" | "alert", and the same four limits
-//              interface = "eth0"             address = "203.0.113.5" or a list; of the operator zone: the viewer's, if not given
-//              allowed_sources = [...]        router_advertisements = false
-//              tcp_ports = [22]               udp_ports = []      of the management zone: what listens there and is not Stele's
+//              interface = "eth0"             address = "203.0.113.5" or a list; of the operator zone: the viewer's, if
+//              not given allowed_sources = [...]        router_advertisements = false tcp_ports = [22] udp_ports = []
+//              of the management zone: what listens there and is not Stele's
 //   [[zones.flows]]  name = "siem"            to = "203.0.113.61" or a list of addresses and prefixes
 //              tcp_ports = [6514]             udp_ports = []      in all but the operator zone
 #pragma once

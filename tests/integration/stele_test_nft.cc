@@ -2,8 +2,8 @@
 //
 //   stele-test-nft apply FILE             the ruleset of `stele policy check --ruleset`, in one transaction, read back
 //   stele-test-nft differs FILE           what the kernel has that is different
-//   stele-test-nft watch FILE [restore]   a line of JSON for every change that somebody else makes, until standard input ends
-//   stele-test-nft bench ZONES PREFIXES   processor seconds to compile and to apply that many, as JSON
+//   stele-test-nft watch FILE [restore]   a line of JSON for every change that somebody else makes, until standard
+//   input ends stele-test-nft bench ZONES PREFIXES   processor seconds to compile and to apply that many, as JSON
 //
 // Exit status: 0 done, nothing differs; 1 no, with the reason on standard error.
 #include <poll.h>
@@ -42,7 +42,8 @@ int Differs(Nft& nft, const std::string& text) {
   return differences->empty() ? 0 : 1;
 }
 
-// Changes of our own are told from others by the number of the process, and looked at all the same: what counts is what is there.
+// Changes of our own are told from others by the number of the process, and looked at all the same: what counts is what
+// is there.
 Result<void> TellChanges(RulesWatch& watch, Nft& nft, const std::string& text, bool restore) {
   STELE_TRY(const auto changes, watch.Read());
   for (const RulesChange& change : changes) {
@@ -51,8 +52,13 @@ Result<void> TellChanges(RulesWatch& watch, Nft& nft, const std::string& text, b
     STELE_TRY(const auto foreign, nft.ForeignTables());
     const bool restored = restore && !differences.empty();
     if (restored) STELE_TRY_VOID(nft.Apply(text));
-    std::printf("%s\n", nlohmann::json{{"program", change.program}, {"process", change.process}, {"differences", differences},
-                                       {"foreign", foreign}, {"restored", restored}}.dump().c_str());
+    std::printf("%s\n", nlohmann::json{{"program", change.program},
+                                       {"process", change.process},
+                                       {"differences", differences},
+                                       {"foreign", foreign},
+                                       {"restored", restored}}
+                            .dump()
+                            .c_str());
     (void)std::fflush(stdout);  // nobody to tell
   }
   return {};
@@ -75,7 +81,9 @@ int Watch(Nft& nft, const std::string& text, bool restore) {
 double CpuSeconds() {
   rusage used{};
   (void)::getrusage(RUSAGE_SELF, &used);  // cannot fail
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
@@ -103,7 +111,9 @@ Policy LargePolicy(std::size_t zones, std::size_t prefixes) {
       const unsigned bits = is_v4 ? 96 + 29 : 64;
       zone.sources.push_back({Masked(at, bits), bits});
     }
-    zone.doors = {{"syslog-udp", {Protocol::kUdp, 514}}, {"syslog-tls", {Protocol::kTcp, 6514}}, {"relp", {Protocol::kTcp, 2514}}};
+    zone.doors = {{"syslog-udp", {Protocol::kUdp, 514}},
+                  {"syslog-tls", {Protocol::kTcp, 6514}},
+                  {"relp", {Protocol::kTcp, 2514}}};
     policy.zones.push_back(std::move(zone));
   }
   return policy;
@@ -145,7 +155,8 @@ int Main(int count, char** values) {
   }
   auto nft = Nft::Open();
   if (!nft) return Complain(nft.error());
-  if (command == "bench" && count == 4) return Bench(*nft, std::strtoul(values[2], nullptr, 10), std::strtoul(values[3], nullptr, 10));
+  if (command == "bench" && count == 4)
+    return Bench(*nft, std::strtoul(values[2], nullptr, 10), std::strtoul(values[3], nullptr, 10));
   const std::string text = FileText(values[2]);
   if (command == "differs") return Differs(*nft, text);
   if (command == "watch") return Watch(*nft, text, count > 3);

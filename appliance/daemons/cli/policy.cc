@@ -1,4 +1,5 @@
-// stele policy check, stele policy diff: files in, words out; the kernel is not asked but for the names of its interfaces.
+// stele policy check, stele policy diff: files in, words out; the kernel is not asked but for the names of its
+// interfaces.
 #include <net/if.h>
 
 #include <algorithm>
@@ -47,24 +48,31 @@ std::optional<NamedPolicy> Load(const std::string& file, int& status) {
 std::vector<std::string> InterfacesHere() {
   std::vector<std::string> out;
   const std::unique_ptr<struct if_nameindex, void (*)(struct if_nameindex*)> all(::if_nameindex(), ::if_freenameindex);
-  for (const struct if_nameindex* one = all.get(); one != nullptr && one->if_name != nullptr; ++one) out.emplace_back(one->if_name);
+  for (const struct if_nameindex* one = all.get(); one != nullptr && one->if_name != nullptr; ++one)
+    out.emplace_back(one->if_name);
   return out;
 }
 
 const char* SeverityText(Severity severity) {
   switch (severity) {
-    case Severity::kError: return "error";
-    case Severity::kCutOff: return "cut_off";
-    case Severity::kWarning: return "warning";
+    case Severity::kError:
+      return "error";
+    case Severity::kCutOff:
+      return "cut_off";
+    case Severity::kWarning:
+      return "warning";
   }
   return "";
 }
 
 const char* TrafficText(Traffic traffic) {
   switch (traffic) {
-    case Traffic::kDoor: return "in";
-    case Traffic::kEcho: return "echo";
-    case Traffic::kFlow: return "out";
+    case Traffic::kDoor:
+      return "in";
+    case Traffic::kEcho:
+      return "echo";
+    case Traffic::kFlow:
+      return "out";
   }
   return "";
 }
@@ -77,8 +85,11 @@ nlohmann::json PeersJson(const Reach& reach) {
 
 // {"direction","zone","interface","peers":[...],"address"?,"protocol","port"?,"service","process"?}
 nlohmann::json ReachJson(const Reach& reach) {
-  nlohmann::json out{{"direction", TrafficText(reach.traffic)}, {"zone", reach.zone}, {"interface", reach.interface},
-                     {"peers", PeersJson(reach)},               {"service", reach.service}};
+  nlohmann::json out{{"direction", TrafficText(reach.traffic)},
+                     {"zone", reach.zone},
+                     {"interface", reach.interface},
+                     {"peers", PeersJson(reach)},
+                     {"service", reach.service}};
   const bool echo = reach.traffic == Traffic::kEcho;
   const bool flow = reach.traffic == Traffic::kFlow;
   out["protocol"] = echo ? (IsV4(reach.address) ? "icmp" : "icmpv6") : std::string(ProtocolText(reach.port.protocol));
@@ -89,17 +100,24 @@ nlohmann::json ReachJson(const Reach& reach) {
 }
 
 nlohmann::json ZoneJson(const Zone& zone) {
-  nlohmann::json out{{"name", zone.name}, {"kind", std::string(kZoneKinds[static_cast<std::size_t>(zone.kind)])},
-                     {"interface", zone.interface}, {"addresses", nlohmann::json::array()}, {"sources", nlohmann::json::array()}};
+  nlohmann::json out{{"name", zone.name},
+                     {"kind", std::string(kZoneKinds[static_cast<std::size_t>(zone.kind)])},
+                     {"interface", zone.interface},
+                     {"addresses", nlohmann::json::array()},
+                     {"sources", nlohmann::json::array()}};
   for (const IpAddress& address : zone.addresses) out["addresses"].push_back(IpPrefixText({address, 128}));
   for (const IpPrefix& prefix : zone.sources) out["sources"].push_back(IpPrefixText(prefix));
   return out;
 }
 
 void PrintReport(const std::vector<Finding>& findings, const Policy& policy, bool ok) {
-  nlohmann::json out{{"ok", ok}, {"findings", nlohmann::json::array()}, {"zones", nlohmann::json::array()}, {"reach", nlohmann::json::array()}};
+  nlohmann::json out{{"ok", ok},
+                     {"findings", nlohmann::json::array()},
+                     {"zones", nlohmann::json::array()},
+                     {"reach", nlohmann::json::array()}};
   for (const Finding& finding : findings) {
-    out["findings"].push_back({{"severity", SeverityText(finding.severity)}, {"line", finding.line}, {"text", finding.text}});
+    out["findings"].push_back(
+        {{"severity", SeverityText(finding.severity)}, {"line", finding.line}, {"text", finding.text}});
   }
   for (const Zone& zone : policy.zones) out["zones"].push_back(ZoneJson(zone));
   for (const Reach& reach : MatrixOf(policy).rows) out["reach"].push_back(ReachJson(reach));
@@ -125,7 +143,8 @@ void PrintTable(const std::vector<std::vector<std::string>>& rows) {
 // A line for each field, then which zone reaches whose doors at a glance.
 void PrintMatrix(const Policy& policy) {
   const Matrix matrix = MatrixOf(policy);
-  std::vector<std::vector<std::string>> rows{{"ZONE", "INTERFACE", "HOSTS", "", "ADDRESS", "PORT", "SERVICE", "PROCESS"}};
+  std::vector<std::vector<std::string>> rows{
+      {"ZONE", "INTERFACE", "HOSTS", "", "ADDRESS", "PORT", "SERVICE", "PROCESS"}};
   for (const Reach& reach : matrix.rows) {
     const bool echo = reach.traffic == Traffic::kEcho;
     const bool flow = reach.traffic == Traffic::kFlow;
@@ -189,13 +208,16 @@ int RunPolicyCheck(const PolicyOptions& options) {
     from.push_back(address->address);
   }
   std::vector<Finding> findings = CheckPolicy(named->policy);
-  const auto add = [&findings](std::vector<Finding> more) { findings.insert(findings.end(), more.begin(), more.end()); };
+  const auto add = [&findings](std::vector<Finding> more) {
+    findings.insert(findings.end(), more.begin(), more.end());
+  };
   if (options.here || !options.interfaces.empty()) {
     add(CheckInterfaces(named->policy, options.here ? InterfacesHere() : options.interfaces));
   }
   add(CheckOperators(named->policy, from));
   const auto any = [&findings](Severity severity) {
-    return std::any_of(findings.begin(), findings.end(), [severity](const Finding& one) { return one.severity == severity; });
+    return std::any_of(findings.begin(), findings.end(),
+                       [severity](const Finding& one) { return one.severity == severity; });
   };
   if (any(Severity::kCutOff) && !options.force) status = kExitNo;
   if (any(Severity::kError)) status = kExitUsage;
@@ -204,7 +226,9 @@ int RunPolicyCheck(const PolicyOptions& options) {
     return status;
   }
   for (const Finding& finding : findings) {
-    const char* word = finding.severity == Severity::kWarning ? "warning: " : finding.severity == Severity::kCutOff ? "refused without --force: " : "";
+    const char* word = finding.severity == Severity::kWarning  ? "warning: "
+                       : finding.severity == Severity::kCutOff ? "refused without --force: "
+                                                               : "";
     Say(stderr, named->file, finding.line, word + finding.text);
   }
   if (any(Severity::kError)) return status;
@@ -228,7 +252,8 @@ int RunPolicyDiff(const PolicyOptions& options) {
     PrintJson(DiffJson(diff));
     return kExitYes;
   }
-  for (const Change& change : diff.changes) Print(Safe((change.opens ? "opens   " : "closes  ") + ReachText(change.reach)) + "\n");
+  for (const Change& change : diff.changes)
+    Print(Safe((change.opens ? "opens   " : "closes  ") + ReachText(change.reach)) + "\n");
   for (const std::string& limit : diff.limits) Print(Safe("limit   " + limit) + "\n");
   if (diff.empty()) Print("nothing opens and nothing closes\n");
   return kExitYes;

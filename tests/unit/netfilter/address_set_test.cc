@@ -1,5 +1,5 @@
-// Goal: sets of addresses add, subtract and come back as prefixes exactly. Method: small cases by hand, and random sets within one
-// octet, where every member can be counted.
+// Goal: sets of addresses add, subtract and come back as prefixes exactly. Method: small cases by hand, and random sets
+// within one octet, where every member can be counted.
 #include "netfilter/address_set.h"
 
 #include <gtest/gtest.h>

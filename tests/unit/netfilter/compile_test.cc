@@ -1,5 +1,5 @@
-// Goal: a policy gives one ruleset, the same bytes every time, and each kind of packet meets the rule that is meant for it. Method:
-// golden files; packets through a small machine that reads the text of the ruleset (ruleset_machine.h).
+// Goal: a policy gives one ruleset, the same bytes every time, and each kind of packet meets the rule that is meant for
+// it. Method: golden files; packets through a small machine that reads the text of the ruleset (ruleset_machine.h).
 #include "netfilter/compile.h"
 
 #include <gtest/gtest.h>
@@ -12,8 +12,8 @@
 namespace stele::netfilter {
 namespace {
 
-MachinePacket From(const std::string& interface, const std::string& source, const std::string& destination, std::uint16_t port,
-                   const std::string& protocol = "tcp") {
+MachinePacket From(const std::string& interface, const std::string& source, const std::string& destination,
+                   std::uint16_t port, const std::string& protocol = "tcp") {
   MachinePacket packet;
   packet.iifname = interface;
   packet.saddr = AddressOf(source);
@@ -23,14 +23,15 @@ MachinePacket From(const std::string& interface, const std::string& source, cons
   return packet;
 }
 
-MachinePacket To(const std::string& interface, const std::string& source, const std::string& destination, std::uint16_t port,
-                 const std::string& protocol = "tcp") {
+MachinePacket To(const std::string& interface, const std::string& source, const std::string& destination,
+                 std::uint16_t port, const std::string& protocol = "tcp") {
   MachinePacket packet = From("", source, destination, port, protocol);
   packet.oifname = interface;
   return packet;
 }
 
-MachinePacket Icmp(const std::string& interface, const std::string& source, const std::string& destination, const std::string& type) {
+MachinePacket Icmp(const std::string& interface, const std::string& source, const std::string& destination,
+                   const std::string& type) {
   const bool v4 = source.find(':') == std::string::npos;
   MachinePacket packet = From(interface, source, destination, 0, v4 ? "icmp" : "ipv6-icmp");
   packet.icmp_type = type;
@@ -75,7 +76,8 @@ TEST(Compile, EveryDropSaysItsZoneAndItsReason) {
   MachinePacket no_syn = From("eth1", "10.20.3.4", "10.20.0.1", 514);
   no_syn.only_syn = false;
   EXPECT_EQ(In(no_syn), "stele:machines:invalid");
-  EXPECT_EQ(RunRuleset(CompilePolicy(PlantPolicy()), "forward", From("eth1", "10.20.3.4", "192.0.2.77", 80)).log_prefix, "stele:-:forward");
+  EXPECT_EQ(RunRuleset(CompilePolicy(PlantPolicy()), "forward", From("eth1", "10.20.3.4", "192.0.2.77", 80)).log_prefix,
+            "stele:-:forward");
 }
 
 TEST(Compile, AnAddressOfAnotherZoneIsOutOfReach) {
@@ -201,7 +203,8 @@ TEST(LogPrefix, ComesBackAsItWasWritten) {
   }
   const std::string longest = LogPrefixText(std::string(limits::kZoneNameBytes, 'z'), DropReason::kConnections);
   EXPECT_LE(longest.size(), kLogPrefixBytes);
-  for (const char* text : {"", "stele:", "stele:a", "stele::port", "stele:a:nothing", "other:a:port", "stele:a:port:b"}) {
+  for (const char* text :
+       {"", "stele:", "stele:a", "stele::port", "stele:a:nothing", "other:a:port", "stele:a:port:b"}) {
     EXPECT_FALSE(ParseLogPrefix(text).has_value()) << text;
   }
 }

@@ -1,5 +1,5 @@
-// Goal: the matrix names every pair that may talk and no other, and a diff says in words what a change opens and closes. Method: the
-// plant's matrix written out; small changes to it.
+// Goal: the matrix names every pair that may talk and no other, and a diff says in words what a change opens and
+// closes. Method: the plant's matrix written out; small changes to it.
 #include "netfilter/matrix.h"
 
 #include <gtest/gtest.h>
@@ -17,26 +17,28 @@ std::string Text(const Matrix& matrix) {
 
 std::string Text(const PolicyDiff& diff) {
   std::string out;
-  for (const Change& change : diff.changes) out += (change.opens ? "opens " : "closes ") + ReachText(change.reach) + "\n";
+  for (const Change& change : diff.changes)
+    out += (change.opens ? "opens " : "closes ") + ReachText(change.reach) + "\n";
   for (const std::string& limit : diff.limits) out += limit + "\n";
   return out;
 }
 
 TEST(Matrix, OfThePlantIsThis) {
-  EXPECT_EQ(Text(MatrixOf(PlantPolicy())),
-            "10.20.0.0/16 on eth1 (zone machines) -> 10.20.0.1 udp/514 (syslog-udp, stele-receive@machines)\n"
-            "10.20.0.0/16 on eth1 (zone machines) -> 10.20.0.1 tcp/514 (syslog-tcp, stele-receive@machines)\n"
-            "10.20.0.0/16 on eth1 (zone machines) -> 10.20.0.1 echo requests\n"
-            "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/6514 (syslog-tls, stele-receive@office)\n"
-            "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/2515 (relp-tls, stele-receive@office)\n"
-            "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/8443 (https-json, stele-receive@office)\n"
-            "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 echo requests\n"
-            "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 tcp/6514 (syslog-tls, stele-receive@office)\n"
-            "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 tcp/2515 (relp-tls, stele-receive@office)\n"
-            "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 tcp/8443 (https-json, stele-receive@office)\n"
-            "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 echo requests\n"
-            "203.0.113.0/27 on eth0 (zone operator) -> 203.0.113.5 tcp/9443 (viewer, stele-web)\n"
-            "203.0.113.0/27 on eth0 (zone operator) -> 203.0.113.5 echo requests\n");
+  EXPECT_EQ(
+      Text(MatrixOf(PlantPolicy())),
+      "10.20.0.0/16 on eth1 (zone machines) -> 10.20.0.1 udp/514 (syslog-udp, stele-receive@machines)\n"
+      "10.20.0.0/16 on eth1 (zone machines) -> 10.20.0.1 tcp/514 (syslog-tcp, stele-receive@machines)\n"
+      "10.20.0.0/16 on eth1 (zone machines) -> 10.20.0.1 echo requests\n"
+      "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/6514 (syslog-tls, stele-receive@office)\n"
+      "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/2515 (relp-tls, stele-receive@office)\n"
+      "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/8443 (https-json, stele-receive@office)\n"
+      "192.0.2.0/24, 198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 echo requests\n"
+      "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 tcp/6514 (syslog-tls, stele-receive@office)\n"
+      "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 tcp/2515 (relp-tls, stele-receive@office)\n"
+      "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 tcp/8443 (https-json, stele-receive@office)\n"
+      "2001:db8:2::/64 on eth2 (zone office) -> 2001:db8:2::10 echo requests\n"
+      "203.0.113.0/27 on eth0 (zone operator) -> 203.0.113.5 tcp/9443 (viewer, stele-web)\n"
+      "203.0.113.0/27 on eth0 (zone operator) -> 203.0.113.5 echo requests\n");
 }
 
 TEST(Matrix, FlowsSayWhoSpeaks) {

@@ -8,8 +8,8 @@ namespace {
 Door Tcp(const std::string& service, std::uint16_t port) { return {service, {Protocol::kTcp, port}}; }
 Door Udp(const std::string& service, std::uint16_t port) { return {service, {Protocol::kUdp, port}}; }
 
-Zone MakeZone(const std::string& name, ZoneKind kind, const std::string& interface, const std::vector<std::string>& addresses,
-              const std::vector<std::string>& sources) {
+Zone MakeZone(const std::string& name, ZoneKind kind, const std::string& interface,
+              const std::vector<std::string>& addresses, const std::vector<std::string>& sources) {
   Zone zone;
   zone.name = name;
   zone.kind = kind;

@@ -12,9 +12,9 @@ namespace stele::netfilter {
 [[nodiscard]] IpAddress AddressOf(const std::string& text);
 [[nodiscard]] IpPrefix PrefixOf(const std::string& text);
 
-[[nodiscard]] Policy PlantPolicy();       // docs/segmentation.md: machines, office, operators
-[[nodiscard]] Policy EveryKindPolicy();   // both families, shared interfaces, flows, router advertisements, limits
-[[nodiscard]] Policy SmallestPolicy();    // one zone, one address, one port
+[[nodiscard]] Policy PlantPolicy();      // docs/segmentation.md: machines, office, operators
+[[nodiscard]] Policy EveryKindPolicy();  // both families, shared interfaces, flows, router advertisements, limits
+[[nodiscard]] Policy SmallestPolicy();   // one zone, one address, one port
 [[nodiscard]] Policy RandomPolicy(std::mt19937_64& random);  // without errors
 
 }  // namespace stele::netfilter

@@ -1,5 +1,6 @@
-// Goal: the matrix, which knows no ruleset, and the ruleset, read by a machine that knows no policy, say the same of every packet.
-// Method: random policies; packets at and beside what the policy names. RapidCheck prints the seed of a failure.
+// Goal: the matrix, which knows no ruleset, and the ruleset, read by a machine that knows no policy, say the same of
+// every packet. Method: random policies; packets at and beside what the policy names. RapidCheck prints the seed of a
+// failure.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -21,10 +22,17 @@ const T& OneOf(const std::vector<T>& all, std::mt19937_64& random) {
 
 IpAddress Beside(IpAddress address, std::mt19937_64& random) {
   switch (random() % 4) {
-    case 0: address[15] ^= std::byte{1}; break;
-    case 1: address[static_cast<std::size_t>(12 + random() % 4)] = static_cast<std::byte>(random() % 256); break;
-    case 2: address[14] ^= static_cast<std::byte>(1U << (random() % 8)); break;
-    default: break;
+    case 0:
+      address[15] ^= std::byte{1};
+      break;
+    case 1:
+      address[static_cast<std::size_t>(12 + random() % 4)] = static_cast<std::byte>(random() % 256);
+      break;
+    case 2:
+      address[14] ^= static_cast<std::byte>(1U << (random() % 8));
+      break;
+    default:
+      break;
   }
   return address;
 }
@@ -38,7 +46,8 @@ Probe SomeProbe(const Policy& policy, std::mt19937_64& random) {
   probe.interface = random() % 16 == 0 ? "net99" : zone.interface;
   probe.own = OneOf(other.addresses, random);
   if (random() % 8 == 0) probe.own = Beside(probe.own, random);
-  const auto& peers = probe.traffic == Traffic::kFlow && !other.flows.empty() ? OneOf(other.flows, random).destinations : other.sources;
+  const auto& peers =
+      probe.traffic == Traffic::kFlow && !other.flows.empty() ? OneOf(other.flows, random).destinations : other.sources;
   probe.peer = Beside(peers.empty() ? OneOf(other.addresses, random) : OneOf(peers, random).address, random);
   if (probe.traffic == Traffic::kEcho) return probe;
   probe.port.protocol = random() % 2 == 0 ? Protocol::kTcp : Protocol::kUdp;
@@ -89,8 +98,8 @@ TEST(PolicyProperty, MatrixAndRulesetAgree) {
       ++(meant ? allowed : refused);
       const bool out = probe.traffic == Traffic::kFlow;
       MachinePacket packet = PacketOf(probe);
-      RC_LOG() << IpPrefixText({packet.saddr, 128}) << " -> " << IpPrefixText({packet.daddr, 128}) << " " << packet.l4proto << "/"
-               << packet.dport << " on " << probe.interface << "\n";
+      RC_LOG() << IpPrefixText({packet.saddr, 128}) << " -> " << IpPrefixText({packet.daddr, 128}) << " "
+               << packet.l4proto << "/" << packet.dport << " on " << probe.interface << "\n";
       RC_ASSERT(RunRuleset(text, out ? "output" : "input", packet).accepted == meant);
       RC_ASSERT(!RunRuleset(text, "forward", packet).accepted);
       packet.state = "established";
@@ -114,7 +123,8 @@ TEST(PolicyProperty, ADiffIsExactlyWhatOpensAndCloses) {
     const Matrix after = MatrixOf(newer);
     Matrix opened;
     Matrix closed;
-    for (const Change& change : DiffOf(older, newer).changes) (change.opens ? opened : closed).rows.push_back(change.reach);
+    for (const Change& change : DiffOf(older, newer).changes)
+      (change.opens ? opened : closed).rows.push_back(change.reach);
     for (int i = 0; i < 300; ++i) {
       const Probe probe = SomeProbe(i % 2 == 0 ? older : newer, random);
       const bool then = Permits(before, probe) != nullptr;

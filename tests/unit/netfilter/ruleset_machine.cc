@@ -62,8 +62,10 @@ Table Load(std::string_view text) {
       if (words[0] == "}") continue;
       kind = words[0];
       name = words[1];
-      if (kind == "chain") table.chains[name];
-      else table.sets[name];
+      if (kind == "chain")
+        table.chains[name];
+      else
+        table.sets[name];
       continue;
     }
     if (!line.starts_with("\t\t")) continue;
@@ -232,7 +234,8 @@ class Machine {
     if (field == "icmp type") return when(packet_.l4proto == "icmp", packet_.icmp_type);
     if (field == "icmpv6 type") return when(packet_.l4proto == "ipv6-icmp", packet_.icmp_type);
     if (field == "ct state") return packet_.state;
-    if (field == "ct direction") return when(packet_.state != "untracked" && packet_.state != "invalid", packet_.direction);
+    if (field == "ct direction")
+      return when(packet_.state != "untracked" && packet_.state != "invalid", packet_.direction);
     Unknown("field " + field);
   }
 

@@ -1,5 +1,5 @@
-// Goal: a table comes back from its listing as it was meant, and every difference is named. Method: the text of a compiled policy, its
-// wrapped form as nft prints it, and one change at a time.
+// Goal: a table comes back from its listing as it was meant, and every difference is named. Method: the text of a
+// compiled policy, its wrapped form as nft prints it, and one change at a time.
 #include "netfilter/ruleset.h"
 
 #include <gtest/gtest.h>
@@ -39,20 +39,29 @@ TEST(Ruleset, EveryChangeByHandIsNamed) {
   using Said = std::vector<std::string>;
   EXPECT_EQ(Differences(meant, meant), Said{});
   EXPECT_EQ(Differences(meant, Replaced(meant, "\t\tiifname vmap @strangers\n", "")),
-            Said{"chain input, rule 16: \"counter log prefix \"stele:-:interface\" group 5 snaplen 128 drop\" instead of \"iifname vmap @strangers\""});
-  EXPECT_EQ(Differences(meant, Replaced(meant, "input priority filter; policy drop;", "input priority filter; policy accept;")),
+            Said{"chain input, rule 16: \"counter log prefix \"stele:-:interface\" group 5 snaplen 128 drop\" instead "
+                 "of \"iifname vmap @strangers\""});
+  EXPECT_EQ(Differences(
+                meant, Replaced(meant, "input priority filter; policy drop;", "input priority filter; policy accept;")),
             Said{"chain input hooks as \"type filter hook input priority filter; policy accept;\""});
-  EXPECT_EQ(Differences(meant, Replaced(meant, "\"eth1\" . 10.20.0.0/16 : 0x00000001", "\"eth1\" . 10.20.0.0/15 : 0x00000001")),
-            (Said{"set zones4: \"eth1\" . 10.20.0.0/16 : 0x00000001 is gone", "set zones4: \"eth1\" . 10.20.0.0/15 : 0x00000001 is new"}));
+  EXPECT_EQ(Differences(
+                meant, Replaced(meant, "\"eth1\" . 10.20.0.0/16 : 0x00000001", "\"eth1\" . 10.20.0.0/15 : 0x00000001")),
+            (Said{"set zones4: \"eth1\" . 10.20.0.0/16 : 0x00000001 is gone",
+                  "set zones4: \"eth1\" . 10.20.0.0/15 : 0x00000001 is new"}));
   EXPECT_EQ(Differences(meant, Replaced(meant, "chain door_office {", "chain door_attic {")),
             (Said{"chain door_office is gone", "chain door_attic is new"}));
-  EXPECT_EQ(Differences(meant, Replaced(meant, "size 1024", "size 1")), Said{"set datagrams4_machines is of another kind"});
+  EXPECT_EQ(Differences(meant, Replaced(meant, "size 1024", "size 1")),
+            Said{"set datagrams4_machines is of another kind"});
 }
 
 TEST(Ruleset, ElementsOfDynamicSetsAreTheKernelsOwn) {
   const std::string meant = CompilePolicy(PlantPolicy());
-  EXPECT_TRUE(Differences(meant, Replaced(meant, "flags dynamic,timeout\n\t\ttimeout 10s\n",
-                                          "flags dynamic,timeout\n\t\ttimeout 10s\n\t\telements = { \"eth1\" limit rate 100/second }\n")).empty());
+  EXPECT_TRUE(
+      Differences(
+          meant,
+          Replaced(meant, "flags dynamic,timeout\n\t\ttimeout 10s\n",
+                   "flags dynamic,timeout\n\t\ttimeout 10s\n\t\telements = { \"eth1\" limit rate 100/second }\n"))
+          .empty());
 }
 
 TEST(Ruleset, WhatIsNoListingIsRefused) {

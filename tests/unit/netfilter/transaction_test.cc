@@ -1,5 +1,6 @@
-// Goal: from one table to another with what makes the difference and no more. Method: the commands for small changes, word by word; that
-// the kernel arrives where it should, from every table to every other one, is tests/integration/policy.sh.
+// Goal: from one table to another with what makes the difference and no more. Method: the commands for small changes,
+// word by word; that the kernel arrives where it should, from every table to every other one, is
+// tests/integration/policy.sh.
 #include "netfilter/transaction.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +29,11 @@ TEST(Transaction, ALimitChangesItsOwnRulesOnly) {
   Policy newer = PlantPolicy();
   newer.zones[1].limits.connections = 3;
   const std::string text = TransactionText(RulesetOf(PlantPolicy()), RulesetOf(newer));
-  EXPECT_EQ(text.rfind("flush chain inet stele connect_office\nadd rule inet stele connect_office add @connections4_office", 0), 0U) << text;
+  EXPECT_EQ(
+      text.rfind("flush chain inet stele connect_office\nadd rule inet stele connect_office add @connections4_office",
+                 0),
+      0U)
+      << text;
   EXPECT_EQ(text.find("door_"), std::string::npos) << text;
 }
 
@@ -36,7 +41,8 @@ TEST(Transaction, ASetThatIsMadeAnewTakesItsRulesAlong) {
   Policy newer = PlantPolicy();
   newer.zones[0].limits.sources = 64;
   const std::string text = TransactionText(RulesetOf(PlantPolicy()), RulesetOf(newer));
-  EXPECT_LT(text.find("flush chain inet stele door_machines\n"), text.find("delete set inet stele rate4_machines\n")) << text;
+  EXPECT_LT(text.find("flush chain inet stele door_machines\n"), text.find("delete set inet stele rate4_machines\n"))
+      << text;
   EXPECT_LT(text.find("delete set inet stele rate4_machines\n"), text.find("\tset rate4_machines {\n")) << text;
   EXPECT_LT(text.find("\tset rate4_machines {\n"), text.find("add rule inet stele door_machines ")) << text;
   EXPECT_EQ(text.find("chain input"), std::string::npos) << text;
