@@ -434,12 +434,12 @@ TEST(Config, TheNetworkPolicyAndTheViewerAgree) {
 
 TEST(Config, WhatANetworkPolicyCannotSayIsTold) {
   const auto with = [](const std::string& line) { return ErrorOf(std::string(kPolicyText) + line); };
-  EXPECT_EQ(with("prots = [1]\n"), "stele.toml:21: zones.flows number 1: unknown key prots");
-  EXPECT_EQ(with("tcp_ports = [0]\n"), "stele.toml:21: zones.flows number 1: tcp_ports must be a list of ports from 1 to 65535");
-  EXPECT_EQ(with("[[zones]]\nname = \"operator\"\n"), "stele.toml:26: zones.name \"operator\" is given twice");
-  EXPECT_EQ(with("[[zones]]\nname = \"alert\"\ntcp_ports = [1]\n"), "stele.toml:27: unknown key zones.tcp_ports");
+  EXPECT_EQ(with("prots = [1]\n"), "stele.toml:22: zones.flows number 1: unknown key prots");
+  EXPECT_EQ(with("tcp_ports = [0]\n"), "stele.toml:22: zones.flows number 1: tcp_ports must be a list of ports from 1 to 65535");
+  EXPECT_EQ(with("[[zones]]\nname = \"operator\"\n"), "stele.toml:27: zones.name \"operator\" is given twice");
+  EXPECT_EQ(with("[[zones]]\nname = \"alert\"\ntcp_ports = [1]\n"), "stele.toml:28: unknown key zones.tcp_ports");
   EXPECT_EQ(with("[[zones.flows]]\nname = \"a b\"\n"),
-            "stele.toml:21: zones.flows number 2: name must have 1 to 32 letters, digits and hyphens");
+            "stele.toml:22: zones.flows number 2: name must have 1 to 32 letters, digits and hyphens");
 }
 
 TEST(Config, ZonesAreToldApartByNameAndAreBounded) {
