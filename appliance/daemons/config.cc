@@ -15,6 +15,7 @@
 #include "appliance/base/hash.h"
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
+#include "appliance/daemons/config_policy.h"
 #include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/config_zones.h"
 #include "appliance/ingest/tls.h"
@@ -205,25 +206,10 @@ Take TakePcr(std::int64_t& out) {
   };
 }
 
-Problem TakeAddresses(const toml::node& node, std::vector<IpPrefix>& out) {
-  std::vector<std::string> texts;
-  if (const auto one = node.value_exact<std::string>()) {
-    texts.push_back(*one);
-  } else if (auto problem = TakeTexts(texts, 1)(node)) {
-    return "must be an address, a prefix, or a list of them";
-  }
-  for (const std::string& text : texts) {
-    const auto prefix = ParseIpPrefix(text);
-    if (!prefix) return EscapeForTerminal(AsBytes(prefix.error().context));
-    out.push_back(*prefix);
-  }
-  return std::nullopt;
-}
-
 Take TakeAllowedSources(std::vector<IpPrefix>& out) {
   return [&out](const toml::node& node) -> Problem {
     std::vector<IpPrefix> prefixes;
-    if (auto problem = TakeAddresses(node, prefixes)) return problem;
+    if (auto problem = ReadPrefixes(node, prefixes)) return problem;
     if (prefixes.size() > limits::kZoneSourcePrefixes) {
       return "must be at most " + std::to_string(limits::kZoneSourcePrefixes) + " prefixes";
     }
@@ -247,7 +233,7 @@ Problem TakeNamedSource(const toml::table& table, channel::NamedSource& out) {
     if (key.str() == "name") {
       problem = TakeText(out.name)(node);
     } else if (key.str() == "address") {
-      problem = TakeAddresses(node, out.addresses);
+      problem = ReadPrefixes(node, out.addresses);
     } else if (key.str() == "identity") {
       problem = TakeText(out.identity)(node);
     } else if (key.str() == "silence_s") {
@@ -301,6 +287,14 @@ Take TakeUnknownSources(channel::SourceRules& out) {
 
 constexpr std::int64_t kDayMs = 86'400'000;
 
+Section SourceLimitsSection(netfilter::SourceLimits& limits) {
+  constexpr std::int64_t kMost = 1'000'000;
+  return {{"connections_per_source", TakeNumberInto(limits.connections, 1, kMost)},
+          {"connections_per_source_per_s", TakeNumberInto(limits.connections_per_s, 1, kMost)},
+          {"datagrams_per_source_per_s", TakeNumberInto(limits.datagrams_per_s, 0, kMost)},
+          {"sources_at_a_time", TakeNumberInto(limits.sources, 1, limits::kPolicySourcesMax)}};
+}
+
 // What [ingest] and each of [[zones]] may say.
 Section ZoneSection(IngestZone& zone) {
   Section section{{"address", TakeListenAddresses(zone.addresses)},
@@ -322,6 +316,26 @@ Section ZoneSection(IngestZone& zone) {
                   {"keys", [&zone](const toml::node& node) { return ReadSourceKeys(node, zone.keys); }},
                   {"syslog_keys", [&zone](const toml::node& node) { return ReadSyslogKeys(node, zone.syslog_keys); }}};
   for (const IngestDoor& door : kIngestDoors) section[door.key] = TakePort(zone.*door.port);
+  section.merge(SourceLimitsSection(zone.source_limits));
+  return section;
+}
+
+// What one of [[zones]] may say that sends no records.
+Section OtherZoneSection(netfilter::Zone& zone, std::vector<std::string>& addresses) {
+  Section section{{"name", TakeText(zone.name)},
+                  {"interface", TakeText(zone.interface)},
+                  {"address", TakeListenAddresses(addresses)},
+                  {"allowed_sources", TakeAllowedSources(zone.sources)},
+                  {"router_advertisements", TakeFlag(zone.router_advertisements)},
+                  {"flows", [&zone](const toml::node& node) { return ReadFlows(node, zone.flows); }}};
+  if (zone.kind == netfilter::ZoneKind::kManagement) {  // what listens there is not Stele's own
+    for (const auto protocol : {netfilter::Protocol::kTcp, netfilter::Protocol::kUdp}) {
+      section[std::string(netfilter::ProtocolText(protocol)) + "_ports"] = [&zone, protocol](const toml::node& node) {
+        return ReadSystemDoors(node, protocol, zone.doors);
+      };
+    }
+  }
+  section.merge(SourceLimitsSection(zone.limits));
   return section;
 }
 
@@ -409,7 +423,7 @@ class ConfigReader {
     }
     const auto clash = FindDoorClash(config_);
     if (!clash) return {};
-    const toml::table* table = zones != nullptr ? (*zones->as_array())[clash->zone].as_table() : ingest;
+    const toml::table* table = zones != nullptr ? TableOf(*zones->as_array(), config_.zones[clash->zone].name) : ingest;
     const std::string full_name = std::string(zones != nullptr ? "zones." : "ingest.") + clash->door->key;
     const toml::node* key = table != nullptr ? table->get(clash->door->key) : nullptr;
     if (key == nullptr) return Fail(Code::kInvalid, name_ + ": " + full_name + " " + clash->text);
@@ -436,17 +450,22 @@ class ConfigReader {
     for (const IngestDoor& door : kIngestDoors) (common.*door.port).reset();
     std::vector<IngestZone> zones;
     for (const toml::node& member : *list) {
-      if (zones.size() == limits::kZones)
-        return At(member.source(), "more than " + std::to_string(limits::kZones) + " zones");
       const toml::table* table = member.as_table();
       if (table == nullptr) return At(member.source(), "zones must be tables: [[zones]]");
+      if (const auto kind = OtherZoneKind(table->get("name"))) {
+        STELE_TRY_VOID(ReadOtherZone(*table, *kind));
+        continue;
+      }
       STELE_TRY(IngestZone zone, ReadZone(*table, common));
       for (const IngestZone& other : zones) {
         if (other.name == zone.name)
           return At(table->get("name")->source(), "zones.name \"" + zone.name + "\" is given twice");
       }
+      if (zones.size() == limits::kZones)
+        return At(member.source(), "more than " + std::to_string(limits::kZones) + " zones");
       zones.push_back(std::move(zone));
     }
+    if (zones.empty()) return At(list->front().source(), "no zone takes records: each of [[zones]] is of another kind");
     config_.zones = std::move(zones);
     config_.zones_listed = true;
     return {};
@@ -455,8 +474,10 @@ class ConfigReader {
   Result<IngestZone> ReadZone(const toml::table& table, const IngestZone& common) const {
     IngestZone zone = common;
     zone.name.clear();
+    zone.line = table.source().begin.line;
     std::pair<const std::string, Section> section("zones", ZoneSection(zone));
     section.second["name"] = TakeZoneName(zone.name);
+    section.second["interface"] = TakeText(zone.interface);
     STELE_TRY_VOID(ReadSection(section, table));
     if (zone.name.empty()) return At(table.source(), "a zone without a name");
     const bool listens = std::any_of(kIngestDoors.begin(), kIngestDoors.end(),
@@ -465,6 +486,27 @@ class ConfigReader {
     if (const Problem problem = ProblemOfTls(zone, "zones.")) return At(table.source(), *problem);
     zone.process += "@" + zone.name;
     return zone;
+  }
+
+  Result<void> ReadOtherZone(const toml::table& table, netfilter::ZoneKind kind) const {
+    netfilter::Zone zone;
+    zone.kind = kind;
+    zone.line = table.source().begin.line;
+    std::vector<std::string> addresses;
+    STELE_TRY_VOID(ReadSection(std::pair<const std::string, Section>("zones", OtherZoneSection(zone, addresses)), table));
+    for (const std::string& text : addresses) zone.addresses.push_back(ParseIpPrefix(text)->address);
+    for (const netfilter::Zone& other : config_.other_zones) {
+      if (other.name == zone.name) return At(table.get("name")->source(), "zones.name \"" + zone.name + "\" is given twice");
+    }
+    config_.other_zones.push_back(std::move(zone));
+    return {};
+  }
+
+  static const toml::table* TableOf(const toml::array& zones, std::string_view name) {
+    for (const toml::node& member : zones) {
+      if ((*member.as_table())["name"].value<std::string_view>() == name) return member.as_table();
+    }
+    return nullptr;
   }
 
   static std::string Printable(std::string_view text) { return EscapeForTerminal(AsBytes(text)); }
@@ -527,8 +569,11 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
   for (const auto& [section, node] : parsed.table()) {  // the reader has accepted only sections and [[zones]]
     if (const toml::table* table = node.as_table()) NoteValues(std::string(section.str()), *table, config.values);
   }
-  for (std::size_t i = 0; config.zones_listed && i < config.zones.size(); ++i) {
-    NoteValues("zones." + config.zones[i].name, *parsed.table()["zones"][i].as_table(), config.values);
+  if (const toml::array* zones = parsed.table()["zones"].as_array()) {
+    for (const toml::node& zone : *zones) {
+      const toml::table& table = *zone.as_table();
+      NoteValues("zones." + table["name"].value<std::string>().value_or(""), table, config.values);
+    }
   }
   return config;
 }

@@ -15,6 +15,9 @@
 //                 tls_client_ca = ["file.pem"]   tls_client_fingerprints = ["sha256:..."]
 //   [[zones]]     name = "plant" and any key of [ingest] but `zone`: one stele-receive each. A zone listens on the
 //                 ports that it names, and has the rest from [ingest], which then names no port and no zone.
+//                 interface = "eth1", connections_per_source = 256, ...: config_policy.h
+//                 name = "operator", "management", "archive", "witness" or "alert": a zone that sends no records, for the
+//                 network policy only: config_policy.h
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
 //   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
 //                 reserve_bytes = a quarter of a segment, 256 KiB to 64 MiB
@@ -47,6 +50,7 @@
 #include "appliance/base/limits.h"
 #include "appliance/channel/source_rules.h"
 #include "appliance/ingest/syslog_keys.h"
+#include "netfilter/policy.h"
 
 namespace stele::daemons {
 
@@ -99,6 +103,9 @@ struct IngestZone {
   std::vector<ingest::SyslogKeyText> syslog_keys;
   std::uint64_t source_records_per_s = 0;
   std::uint64_t source_bytes_per_s = 0;
+  std::string interface;  // for the network policy; empty: there is none
+  netfilter::SourceLimits source_limits;
+  std::uint32_t line = 0;  // of its table in the file
 };
 
 // The listeners a zone may have, on each of its addresses.
@@ -123,6 +130,7 @@ struct Config {
 
   std::vector<IngestZone> zones = {IngestZone()};  // the one of [ingest], or those of [[zones]]
   bool zones_listed = false;                       // by [[zones]]
+  std::vector<netfilter::Zone> other_zones;        // those of [[zones]] that send no records; without doors (config_policy.h)
 
   std::string viewer_address = "127.0.0.1";
   std::uint16_t viewer_port = 9443;

@@ -9,9 +9,6 @@
 namespace stele::daemons {
 namespace {
 
-// Zones that are no way in for records.
-constexpr std::array<std::string_view, 5> kOtherZones{"operator", "management", "archive", "witness", "alert"};
-
 struct Taken {
   IpAddress address{};
   bool datagrams = false;
@@ -38,9 +35,6 @@ std::optional<std::string> ProblemOfZoneName(std::string_view name) {
   if (!good) {
     return "must have 1 to " + std::to_string(limits::kZoneNameBytes) +
            " letters, digits, points, hyphens and underscores, a letter or digit first";
-  }
-  if (std::find(kOtherZones.begin(), kOtherZones.end(), name) != kOtherZones.end()) {
-    return "\"" + std::string(name) + "\" is kept for a zone that sends no records";
   }
   return std::nullopt;
 }

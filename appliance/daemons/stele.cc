@@ -31,6 +31,7 @@ struct Arguments {
   cli::BenchOptions bench;
   cli::ExportOptions exported;
   cli::WitnessOptions witness;
+  cli::PolicyOptions policy;
 };
 
 struct Commands {
@@ -50,6 +51,8 @@ struct Commands {
   CLI::App* witness_sign = nullptr;
   CLI::App* witness_request = nullptr;
   CLI::App* witness_import = nullptr;
+  CLI::App* policy_check = nullptr;
+  CLI::App* policy_diff = nullptr;
 };
 
 CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* description) {
@@ -120,6 +123,23 @@ void DescribeWitness(CLI::App& app, Arguments& arguments, Commands& commands) {
   commands.witness_import->add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
 }
 
+void DescribePolicy(CLI::App& app, cli::PolicyOptions& options, Commands& commands) {
+  CLI::App* policy = app.add_subcommand("policy", "the network policy: who may reach what (docs/segmentation.md)");
+  policy->require_subcommand(1);
+  commands.policy_check = policy->add_subcommand("check", "find what is wrong with it, and print its reachability matrix");
+  commands.policy_check->add_option("FILE", options.file, "stele.toml")->required();
+  CLI::Option* json = commands.policy_check->add_flag("--json", options.json, "findings and matrix as one object");
+  commands.policy_check->add_flag("--ruleset", options.ruleset, "print the nftables ruleset instead of the matrix")->excludes(json);
+  CLI::Option* here = commands.policy_check->add_flag("--here", options.here, "the interfaces must be those of this machine");
+  commands.policy_check->add_option("--interfaces", options.interfaces, "the interfaces there are")->delimiter(',')->excludes(here);
+  commands.policy_check->add_option("--from", options.from, "addresses of operators who must still get in")->delimiter(',');
+  commands.policy_check->add_flag("--force", options.force, "say yes also where the operators would be cut off");
+  commands.policy_diff = policy->add_subcommand("diff", "say what a change of the policy opens and closes");
+  commands.policy_diff->add_option("OLD", options.file, "stele.toml")->required();
+  commands.policy_diff->add_option("NEW", options.other, "stele.toml")->required();
+  commands.policy_diff->add_flag("--json", options.json, "as one object");
+}
+
 Commands Describe(CLI::App& app, Arguments& arguments) {
   Commands commands;
   app.set_version_flag("--version", std::string("stele ") + kVersion);
@@ -180,11 +200,14 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
       ->required();
   commands.exported->add_flag("--no-entries", arguments.exported.no_entries, "hashes only, no entry headers");
   DescribeWitness(app, arguments, commands);
+  DescribePolicy(app, arguments.policy, commands);
   return commands;
 }
 
 int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.audit->parsed()) return cli::RunAudit(arguments.audit);
+  if (commands.policy_check->parsed()) return cli::RunPolicyCheck(arguments.policy);
+  if (commands.policy_diff->parsed()) return cli::RunPolicyDiff(arguments.policy);
   if (commands.witness_init->parsed()) return cli::RunWitnessInit(arguments.witness);
   if (commands.witness_serve->parsed()) return cli::RunWitnessServe(arguments.witness);
   if (commands.witness_sign->parsed()) return cli::RunWitnessSign(arguments.witness);

@@ -40,6 +40,19 @@ struct VerifyOptions {
 };
 int RunVerify(const Home& home, const VerifyOptions& options);
 
+struct PolicyOptions {
+  std::string file;   // stele.toml
+  std::string other;  // of diff: the newer one
+  bool json = false;
+  bool ruleset = false;                 // print what nftables would be told
+  bool force = false;                   // also when it cuts off the operators
+  bool here = false;                    // the interfaces of this machine
+  std::vector<std::string> interfaces;  // those there are
+  std::vector<std::string> from;        // addresses of operators who must still get in
+};
+int RunPolicyCheck(const PolicyOptions& options);
+int RunPolicyDiff(const PolicyOptions& options);
+
 struct ProvisionOptions {
   std::string config;
   bool dry_run = false;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "appliance/base/hash.h"
+#include "appliance/daemons/config_policy.h"
 
 namespace stele::daemons {
 namespace {
@@ -354,11 +355,91 @@ TEST(Config, AZoneThatIsWrongIsRefusedWithItsLine) {
     EXPECT_EQ(zone("name = \"" + std::string(name) + "\"\n").rfind("stele.toml:2: zones.name must have 1 to 32", 0), 0U)
         << name;
   }
-  EXPECT_EQ(zone("name = \"operator\"\n"),
-            "stele.toml:2: zones.name \"operator\" is kept for a zone that sends no records");
+  EXPECT_EQ(zone("name = \"operator\"\n"), "stele.toml:1: no zone takes records: each of [[zones]] is of another kind");
+  EXPECT_EQ(zone("name = \"operator\"\nrelp_port = 0\n"), "stele.toml:3: unknown key zones.relp_port");
   EXPECT_EQ(ErrorOf("[zones]\nname = \"a\"\n"), "stele.toml:1: zones must be tables: [[zones]]");
   EXPECT_EQ(ErrorOf("[ingest]\nrelp_port = 1\n[[zones]]\nname = \"a\"\n"),
             "stele.toml:2: ingest.relp_port has no place beside [[zones]]: each zone names its own");
+}
+
+constexpr const char* kPolicyText = R"([ingest]
+connections_per_source = 7
+[viewer]
+address = "203.0.113.5"
+[[zones]]
+name = "operator"
+interface = "eth0"
+allowed_sources = ["203.0.113.0/27"]
+[[zones]]
+name = "plant"
+interface = "eth1"
+address = "10.20.0.1"
+allowed_sources = ["10.20.0.0/16"]
+syslog_udp_port = 514
+syslog_tls_port = 6514
+sources_at_a_time = 300
+[[zones]]
+name = "management"
+interface = "eth0"
+address = "203.0.113.5"
+tcp_ports = [22]
+[[zones.flows]]
+name = "time"
+to = ["203.0.113.60", "203.0.113.61"]
+udp_ports = [123]
+)";
+
+TEST(Config, TheNetworkPolicyIsReadFromTheZonesThemselves) {
+  const auto config = ParseConfig(kPolicyText, "stele.toml");
+  ASSERT_TRUE(config.has_value()) << config.error().context;
+  ASSERT_EQ(config->zones.size(), 1U) << "only one of them takes records";
+  const auto policy = PolicyOf(*config);
+  ASSERT_TRUE(policy.has_value()) << policy.error().text;
+  ASSERT_EQ(policy->zones.size(), 3U);
+  const netfilter::Zone& plant = policy->zones[0];
+  EXPECT_EQ(plant.interface, "eth1");
+  EXPECT_EQ(plant.line, 9U);
+  ASSERT_EQ(plant.doors.size(), 2U) << "the listeners of its receiver";
+  EXPECT_EQ(netfilter::PortText(plant.doors[0].port), "udp/514");
+  EXPECT_EQ(plant.doors[1].service, "syslog-tls");
+  EXPECT_EQ(plant.limits.connections, 7U) << "from [ingest]";
+  EXPECT_EQ(plant.limits.sources, 300U);
+  const netfilter::Zone& viewers = policy->zones[1];
+  ASSERT_EQ(viewers.doors.size(), 1U);
+  EXPECT_EQ(netfilter::PortText(viewers.doors[0].port), "tcp/9443");
+  EXPECT_EQ(IpPrefixText({viewers.addresses.at(0), 128}), "203.0.113.5") << "where the viewer listens";
+  const netfilter::Zone& management = policy->zones[2];
+  ASSERT_EQ(management.flows.size(), 1U);
+  EXPECT_EQ(management.flows[0].destinations.size(), 2U);
+  EXPECT_EQ(netfilter::PortText(management.flows[0].ports.at(0)), "udp/123");
+  EXPECT_EQ(management.doors.at(0).service, "tcp/22");
+}
+
+TEST(Config, TheNetworkPolicyAndTheViewerAgree) {
+  const auto problem = [](const std::string& viewer) {
+    std::string text = kPolicyText;
+    text.replace(text.find("203.0.113.5"), 11, viewer);
+    text.insert(text.find("allowed_sources"), "address = \"203.0.113.5\"\n");
+    const auto config = ParseConfig(text, "stele.toml");
+    const auto policy = PolicyOf(config.value());
+    return policy ? std::string() : std::to_string(policy.error().line) + " " + policy.error().text;
+  };
+  EXPECT_EQ(problem("203.0.113.5"), "");
+  EXPECT_EQ(problem("0.0.0.0"), "");
+  EXPECT_EQ(problem("127.0.0.1"),
+            "5 zone operator: the viewer listens on 127.0.0.1 (viewer.address), which is no address of this zone");
+  const auto none = ParseConfig("", "stele.toml");
+  EXPECT_EQ(PolicyOf(none.value()).error().text, "no zone names an interface: there is no network policy");
+}
+
+TEST(Config, WhatANetworkPolicyCannotSayIsTold) {
+  const auto with = [](const std::string& line) { return ErrorOf(std::string(kPolicyText) + line); };
+  EXPECT_EQ(with("prots = [1]\n"), "stele.toml:22: zones.flows number 1: unknown key prots");
+  EXPECT_EQ(with("tcp_ports = [0]\n"), "stele.toml:22: zones.flows number 1: tcp_ports must be a list of ports from 1 to 65535");
+  EXPECT_EQ(with("[[zones]]\nname = \"operator\"\n"), "stele.toml:27: zones.name \"operator\" is given twice");
+  EXPECT_EQ(with("[[zones]]\nname = \"alert\"\ntcp_ports = [1]\n"), "stele.toml:28: unknown key zones.tcp_ports");
+  EXPECT_EQ(with("[[zones.flows]]\nname = \"a b\"\n"),
+            "stele.toml:22: zones.flows number 2: name must have 1 to 32 letters, digits and hyphens");
 }
 
 TEST(Config, ZonesAreToldApartByNameAndAreBounded) {
