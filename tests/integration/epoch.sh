@@ -13,7 +13,9 @@ stele_more_toml=$'[anchor]\ninterval_ms = 86400000'
 
 qualifiers() { jq -r '.qualifiers | join(" ")' "$work/verify.json"; }
 has() { [[ " $(qualifiers) " == *" $1 "* ]] || fail "$1 is not among the qualifiers: $(qualifiers)"; pass "the verdict carries $1"; }
-epochs() { jq -r '[.epochs[] | "\(.number):\(.word)"] | join(" ")' "$work/verify.json"; }
+epochs() {  # the words of all epochs; the newest one's may be any good one
+  jq -r '[.epochs[] | "\(.number):\(.word | if . == "OK_UNANCHORED_TAIL" or . == "RECOVERED_CRASH" then "OK" else . end)"] | join(" ")' "$work/verify.json"
+}
 
 # log_some TAG COUNT: a Stele runs, takes records, is stopped in an orderly way (its last anchor is made).
 log_some() {
@@ -57,7 +59,7 @@ extend_index() {
 }
 next_epoch() { succeeds "epoch $1 begins: $2" "$stele" provision --dir "$dir" --epoch --reason "$2"; }
 
-log_some before 300
+log_some wordzero 300
 size=$(jq .store.records "$work/verify.json")
 same 'a log of one epoch has no other words' '0:OK' "$(epochs)"
 cp -a "$dir/store" "$work/store-of-epoch-0"
@@ -76,12 +78,10 @@ verify_says TPM_CLEARED "$dir"
 next_epoch 1 'mainboard sent in'
 verify_says "$good_words" "$dir"
 same 'before its first start it waits' true "$(jq '.epochs[-1].begins_with_next_start' "$work/verify.json")"
-log_some after-clear 200
+log_some wordone 200
 has EPOCH_0_TPM_CLEARED
 same 'both epochs are told' '0:TPM_CLEARED 1:OK' "$(epochs)"
 same 'with the reason' 'mainboard sent in' "$(jq -r '.epochs[0].reason' "$work/verify.json")"
-same 'the entry stands where the log was' epoch \
-  "$(start_stele "$dir" && stele_cli show "$size" --json | jq -r .kind; stop_stele)"
 "$stele" verify --dir "$dir" >"$work/out" || fail 'verify of a log of two epochs'
 grep -q 'epoch 0: TPM_CLEARED after anchor [0-9]*, closed by epoch 1 .*"mainboard sent in") signed by [0-9a-f]' "$work/out" ||
   { cat "$work/out" >&2; fail 'verify does not tell the end of epoch 0'; }
@@ -94,19 +94,15 @@ say '-- evidence across the epochs'
 start_stele "$dir"
 wait_checkpointed
 same 'the status carries it too' true "$(status_json | jq '.verdict.qualifiers | index("EPOCH_0_TPM_CLEARED") != null')"
-found before 300
+found wordzero 300
+found kind:epoch 2
+same 'the entry of the epoch stands where the log ended' "$size" "$(jq '[.rows[].seq] | max' "$work/found.json")"
 succeeds 'a bundle over both epochs' stele_cli bundle --nonce "$nonce" --range "5..$((size + 20))" -o "$work/both.tar"
-for program in stele-audit; do
-  "$stele_bin/$program" --json "$work/both.tar" --nonce "$nonce" --pin "$work/pin.pem" >"$work/verify.json" ||
-    { cat "$work/verify.json" >&2; fail "$program refuses a bundle over two epochs"; }
-done
+"$stele" audit --json "$work/both.tar" --nonce "$nonce" --pin "$work/pin.pem" >"$work/verify.json" ||
+  { cat "$work/verify.json" >&2; fail 'audit refuses a bundle over two epochs'; }
 has EPOCH_0_TPM_CLEARED
 same 'the epochs are checked' passed "$(jq -r '.checks[] | select(.name == "epochs") | .result' "$work/verify.json")"
 stop_stele || fail 'stele up did not stop cleanly'
-mkdir "$work/taken" && tar -xf "$work/both.tar" -C "$work/taken"
-jq -c '.epochs = []' "$work/taken/evidence/provisioning/epochs.json" >"$work/none.json"
-[ -s "$work/none.json" ] || fail 'the bundle has no record of the epochs'
-
 say '-- what is old is still protected'
 cp -a "$dir/store" "$work/whole"
 printf '\xff' | dd of="$dir/store/$(ls "$dir/store" | head -n 1)" bs=1 seek=6000 conv=notrunc status=none
@@ -122,22 +118,22 @@ rm -rf "$dir/tpm"; cp -a "$work/foreign/tpm" "$dir/tpm"
 verify_says 'TPM_REPLACED' "$dir"
 next_epoch 2 'another board'
 [ -d "$dir/tpm-of-epoch-1" ] || fail 'the TPM that was there is not kept'
-log_some after-replace 100
+log_some wordtwo 100
 same 'three epochs are told' '0:TPM_CLEARED 1:TPM_REPLACED 2:OK' "$(epochs)"
 
 say '-- registers removed, and junk in the index'
 on_tpm undefine "$dir/keys/tpm-auths-2.json"
 verify_says ANCHOR_REDEFINED "$dir"
 next_epoch 3 'the counter was removed'
-log_some after-redefine 50
+log_some wordthree 50
 write_policy
 on_tpm extend_index
 verify_says TAMPERED "$dir"
 next_epoch 4 'somebody extended the index'
-log_some after-junk 50
+log_some wordfour 50
 same 'five epochs are told' '0:TPM_CLEARED 1:TPM_REPLACED 2:ANCHOR_REDEFINED 3:TAMPERED 4:OK' "$(epochs)"
 start_stele "$dir"
-for tag in 'before 300' 'after-clear 200' 'after-replace 100' 'after-redefine 50' 'after-junk 50'; do found ${tag% *} "${tag#* }"; done
+for tag in 'wordzero 300' 'wordone 200' 'wordtwo 100' 'wordthree 50' 'wordfour 50'; do found ${tag% *} "${tag#* }"; done
 stop_stele || fail 'stele up did not stop cleanly'
 verify_says "$good_words" "$dir"
 finish_test
