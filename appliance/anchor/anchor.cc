@@ -81,6 +81,13 @@ channel::Verdict Anchor::Recover(const channel::LogState& state) {
     verdict_ = Refusal("TAMPERED", "the store holds another log than the one provisioned with this TPM");
   } else if (!frontier || frontier->Root() != state.root) {
     verdict_ = Refusal("CANNOT_TELL", "the ledger's frontier does not give its root");
+  } else if (state.size < config_.epoch.size) {
+    verdict_ = Refusal("ROLLED_BACK", fmt::format("the log holds {} records; epoch {} began over {}", state.size,
+                                                  config_.epoch.number, config_.epoch.size));
+  } else if (config_.epoch.number > 0 &&
+             !FrontiersAgree(config_.epoch.size, config_.epoch.root, config_.epoch.frontier, state)) {
+    verdict_ = Refusal("TAMPERED", fmt::format("the first {} records are not those that epoch {} began over",
+                                               config_.epoch.size, config_.epoch.number));
   }
   if (verdict_) {
     alarms_.push_back("verdict " + verdict_->word + ": " + verdict_->detail);
@@ -132,6 +139,7 @@ void Anchor::Adopt(const RecoveryDecision& decision) {
     channel::Verdict verdict;
     verdict.word = decision.word;
     verdict.qualifiers = decision.qualifiers;
+    verdict.qualifiers.insert(verdict.qualifiers.end(), config_.earlier.begin(), config_.earlier.end());
     verdict.detail = decision.detail;
     verdict.may_anchor = decision.may_anchor;
     verdict_ = std::move(verdict);
@@ -151,7 +159,7 @@ Result<ledger::CompactRange> Anchor::CheckConsistent(const channel::CheckpointRe
     return Fail(Code::kInvalid,
                 fmt::format("the range begins at {}, the last signed size is {}", request.range_begin, signed_size()));
   }
-  const std::vector<Hash> own = last_signed_ ? last_signed_->frontier : std::vector<Hash>{};
+  const std::vector<Hash>& own = last_signed_ ? last_signed_->frontier : config_.epoch.frontier;
   STELE_TRY(auto frontier, ledger::CompactRange::FromHashes(0, signed_size(), own));
   STELE_TRY(const auto range,
             ledger::CompactRange::FromHashes(request.range_begin, request.size, request.range_hashes));
@@ -206,6 +214,7 @@ Result<channel::Intent> Anchor::Sign(const channel::CheckpointRequest& request) 
   intent.number = boot_number_ + 1;
   intent.pcr_before = boot_pcr_;
   intent.anchor = AnchorDue(request.want_anchor) ? view_.anchors_intended() + 1 : 0;
+  intent.epoch = config_.epoch.number;
   if (request.want_anchor) demand_refusal_ = intent.anchor == 0 ? DemandRefusal() : std::string{};
   STELE_TRY_VOID(PersistSlot(intent, frontier));
   if (intent.anchor != 0) intended_ = {intent.size, asked_wall_ns_};
@@ -376,6 +385,7 @@ Result<void> Anchor::MakeReceipt(const IntentEntry& anchored) {
     return QualifyingData(purpose, config_.log_id, anchored.anchor, anchored.digest, Hash{});
   };
   ReceiptEntry receipt;
+  receipt.epoch = config_.epoch.number;
   receipt.number = anchored.anchor;
   receipt.size = anchored.size;
   receipt.digest = anchored.digest;
@@ -431,6 +441,7 @@ Result<AuditEntry> Anchor::Attest(const channel::AttestRequest& request) {
   AuditEntry audit;
   audit.log_id = config_.log_id;
   audit.origin = config_.origin;
+  audit.epoch = config_.epoch.number;
   audit.nonce = request.nonce;
   audit.anchor = view_.anchors_receipted();
   audit.digest = newest->digest;
@@ -461,7 +472,7 @@ std::optional<std::string> Anchor::HandOutReceipt() {
 void Anchor::CountAnchors(std::uint64_t counter) {
   const std::uint64_t made = counter - std::min(counter, config_.pins.receipt.counter_start);
   for (const std::uint64_t percent : {50U, 80U}) {
-    if (made * 100 >= config_.nv_budget * percent && wear_alarm_percent_ < percent && !config_.pins.software_tpm) {
+    if (made * 100 >= config_.nv_budget * percent && wear_alarm_percent_ < percent && config_.wears) {
       wear_alarm_percent_ = percent;
       alarms_.push_back(fmt::format("{} % of the NV write budget of {} are used", percent, config_.nv_budget));
     }
@@ -503,6 +514,7 @@ std::string Anchor::StatusJson() const {
                        {"pcr", HexOf(registers_.pcr)},
                        {"counter", registers_.counter},
                        {"index", HexOf(registers_.index)},
+                       {"epoch", config_.epoch.number},
                        {"anchor", newest ? newest->number : 0},
                        {"anchored_size", covered.size},
                        {"anchored_wall_ns", covered.wall_ns},

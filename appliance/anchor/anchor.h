@@ -28,6 +28,14 @@
 
 namespace stele::anchor {
 
+// The log as a later epoch found it, under the provisioning key's signature: what a new anchor counts as signed.
+struct EpochStart {
+  std::uint64_t number = 0;
+  std::uint64_t size = 0;
+  Hash root{};
+  std::vector<Hash> frontier;
+};
+
 struct AnchorConfig {
   std::string origin;  // also the note key's name
   Hash log_id{};
@@ -38,10 +46,13 @@ struct AnchorConfig {
   std::string key_policy;    // tpm-sealed: what must hold for it to be unsealed, "PCR 14"
   // NV cells endure 100,000 writes unless the vendor says more; each anchor writes each of the two cells once.
   std::uint64_t nv_budget = 100'000;
+  bool wears = true;  // else the budget is only shown: a software TPM's memory does not wear
   // Anchors on demand (never those due by time or boot) are granted while all anchors together stay within so many a
   // day since provisioning, and a start-up allowance. A software TPM does not wear and is not limited.
   std::uint64_t anchors_per_day = 27;
   std::uint64_t anchors_allowance = 64;
+  EpochStart epoch;
+  std::vector<std::string> earlier;  // how each epoch before ended, as qualifiers: they stay in every verdict
 };
 
 class Anchor {
@@ -83,7 +94,7 @@ class Anchor {
 
   [[nodiscard]] std::string StatusJson() const;
   [[nodiscard]] std::vector<std::string> TakeAlarms();  // texts for alarm entries, oldest first
-  [[nodiscard]] std::uint64_t signed_size() const { return last_signed_ ? last_signed_->size : 0; }
+  [[nodiscard]] std::uint64_t signed_size() const { return last_signed_ ? last_signed_->size : config_.epoch.size; }
   [[nodiscard]] const ledger::VerifyKey& verify_key() const { return keys_.note_key.verify_key(); }
   [[nodiscard]] const std::optional<channel::Verdict>& verdict() const { return verdict_; }
 

@@ -126,7 +126,7 @@ Bytes Wrap(const FirstWriteSignatures& signatures, const Secret& key, Entropy& e
 }  // namespace
 
 std::string EncodeRequest(const EnrolRequest& request) {
-  return Dump({{"stele", "enrol-request"},
+  json object = {{"stele", "enrol-request"},
                {"version", 1},
                {"created_ns", request.created_ns},
                {"pcr", request.pcr},
@@ -146,7 +146,9 @@ std::string EncodeRequest(const EnrolRequest& request) {
                {"manufacturer", request.manufacturer},
                {"vendor", request.vendor},
                {"firmware_version", request.firmware_version},
-               {"software_tpm", request.software_tpm}});
+               {"software_tpm", request.software_tpm}};
+  if (request.epoch) object["epoch"] = EpochJson(*request.epoch);
+  return Dump(object);
 }
 
 Result<EnrolRequest> DecodeRequest(std::string_view text) {
@@ -174,6 +176,10 @@ Result<EnrolRequest> DecodeRequest(std::string_view text) {
     handle.Number("counter", request.handles.counter);
     handle.Number("index", request.handles.index);
     if (!handle.fault().empty()) members.Blame("handles");
+  }
+  if (const json* epoch = members.Find("epoch", false)) {
+    request.epoch = EpochOf(*epoch);
+    if (!request.epoch) members.Blame("epoch");
   }
   STELE_TRY_VOID(NoFault(members, "request"));
   if (!tpm::IsAnchorPcr(request.pcr)) return Fail(Code::kInvalid, "request: member pcr");
@@ -359,6 +365,7 @@ Result<SignedRecord> Enroller::Record(std::string_view request_text, std::string
   record.pcr_baseline = answer.pcr_baseline;
   record.activated = true;
   record.ek_chain_verified = chain_verified;
+  record.epoch = request.epoch;
   return SignRecord(EncodeRecord(record), key_pem_);
 }
 

@@ -3,7 +3,8 @@
 //
 //   request    appliance -> enroller  {"stele":"enrol-request","version":1,"created_ns","pcr","handles":{..},"origin",
 //              "ek_public_b64","ek_certificate_b64","ak_public_b64","genesis_random","counter_nonce","index_nonce"
-//              (hex), "manufacturer","vendor","firmware_version","software_tpm"}
+//              (hex), "manufacturer","vendor","firmware_version","software_tpm","epoch"?}
+//              epoch: what a later epoch of a log claims (provisioning_record.h); the signer copies it into the record
 //   challenge  enroller -> appliance  {"stele":"enrol-challenge","version":1,"request_sha256","blob_b64","secret_b64",
 //              "signatures_b64"}     blob, secret: the credential (tpm/credential.h) that wraps K for this EK and this
 //              AK
@@ -53,6 +54,7 @@ struct EnrolRequest {
   std::string vendor;
   std::uint64_t firmware_version = 0;
   bool software_tpm = false;
+  std::optional<EpochClaim> epoch;
 };
 [[nodiscard]] std::string EncodeRequest(const EnrolRequest& request);
 [[nodiscard]] Result<EnrolRequest> DecodeRequest(std::string_view text);

@@ -64,6 +64,14 @@ std::optional<TpmAttestation> AttestationOf(const json& object, const char* name
   return attestation;
 }
 
+// Absent in epoch 0, so that what was written before there were epochs reads the same.
+void PutEpoch(json& object, std::uint64_t epoch) {
+  if (epoch != 0) object["epoch"] = epoch;
+}
+std::optional<std::uint64_t> EpochIn(const json& object) {
+  return object.contains("epoch") ? NumberOf<std::uint64_t>(object, "epoch") : std::optional<std::uint64_t>(0);
+}
+
 std::string_view PurposeName(Purpose purpose) {
   switch (purpose) {
     case Purpose::kReceiptQuote:
@@ -81,7 +89,7 @@ std::string_view PurposeName(Purpose purpose) {
 }  // namespace
 
 std::string EncodeIntent(const IntentEntry& intent) {
-  const json object = {{"note", intent.note},
+  json object = {{"note", intent.note},
                        {"size", intent.size},
                        {"root", HexOf(intent.root)},
                        {"digest", HexOf(intent.digest)},
@@ -90,6 +98,7 @@ std::string EncodeIntent(const IntentEntry& intent) {
                        {"number", intent.number},
                        {"pcr_before", HexOf(intent.pcr_before)},
                        {"anchor", intent.anchor}};
+  PutEpoch(object, intent.epoch);
   return object.dump();
 }
 
@@ -105,7 +114,9 @@ Result<IntentEntry> DecodeIntent(std::string_view payload, const ledger::VerifyK
   const auto number = NumberOf<std::uint64_t>(object, "number");
   const auto pcr_before = HashOf(object, "pcr_before");
   const auto anchor = NumberOf<std::uint64_t>(object, "anchor");
-  if (!note || !size || !root || !digest || !reset_count || !restart_count || !number || !pcr_before || !anchor) {
+  const auto epoch = EpochIn(object);
+  if (!note || !size || !root || !digest || !reset_count || !restart_count || !number || !pcr_before || !anchor ||
+      !epoch) {
     return Fail(Code::kCorrupt, "intent: a member is missing or of another type");
   }
   const auto opened = ledger::OpenCheckpoint(*note, key);
@@ -114,11 +125,11 @@ Result<IntentEntry> DecodeIntent(std::string_view payload, const ledger::VerifyK
       *number == 0) {
     return Fail(Code::kDenied, "intent: its members do not agree with its signed note");
   }
-  return IntentEntry{*note, *size, *root, *digest, *reset_count, *restart_count, *number, *pcr_before, *anchor};
+  return IntentEntry{*note, *size, *root, *digest, *reset_count, *restart_count, *number, *pcr_before, *anchor, *epoch};
 }
 
 std::string EncodeReceipt(const ReceiptEntry& receipt) {
-  const json object = {{"number", receipt.number},
+  json object = {{"number", receipt.number},
                        {"size", receipt.size},
                        {"digest", HexOf(receipt.digest)},
                        {"pcr", HexOf(receipt.pcr)},
@@ -132,6 +143,7 @@ std::string EncodeReceipt(const ReceiptEntry& receipt) {
                        {"quote", AttestationJson(receipt.quote)},
                        {"certify_counter", AttestationJson(receipt.certify_counter)},
                        {"certify_index", AttestationJson(receipt.certify_index)}};
+  PutEpoch(object, receipt.epoch);
   return object.dump();
 }
 
@@ -152,17 +164,19 @@ Result<ReceiptEntry> DecodeReceipt(std::string_view payload) {
   const auto quote = AttestationOf(object, "quote");
   const auto certify_counter = AttestationOf(object, "certify_counter");
   const auto certify_index = AttestationOf(object, "certify_index");
+  const auto epoch = EpochIn(object);
   if (!number || !size || !digest || !pcr || !index || !counter || late == object.end() || !late->is_boolean() ||
-      !reset_count || !restart_count || !clock_ms || !wall_ns || !quote || !certify_counter || !certify_index) {
+      !reset_count || !restart_count || !clock_ms || !wall_ns || !quote || !certify_counter || !certify_index ||
+      !epoch) {
     return Fail(Code::kCorrupt, "receipt: a member is missing or of another type");
   }
   return ReceiptEntry{*number,      *size,          *digest,   *pcr,     *index, *counter,         late->get<bool>(),
-                      *reset_count, *restart_count, *clock_ms, *wall_ns, *quote, *certify_counter, *certify_index};
+                      *reset_count, *restart_count, *clock_ms, *wall_ns, *quote, *certify_counter, *certify_index, *epoch};
 }
 
 std::string EncodeAudit(const AuditEntry& audit) {
   const Hash qualifying = QualifyingData(Purpose::kAudit, audit.log_id, audit.anchor, audit.digest, audit.nonce);
-  const json object = {{"log_id", HexOf(audit.log_id)},
+  json object = {{"log_id", HexOf(audit.log_id)},
                        {"origin", audit.origin},
                        {"nonce", HexOf(audit.nonce)},
                        {"anchor", audit.anchor},
@@ -181,6 +195,7 @@ std::string EncodeAudit(const AuditEntry& audit) {
                        {"quote", AttestationJson(audit.quote)},
                        {"certify_counter", AttestationJson(audit.certify_counter)},
                        {"certify_index", AttestationJson(audit.certify_index)}};
+  PutEpoch(object, audit.epoch);
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -205,13 +220,14 @@ Result<AuditEntry> DecodeAudit(std::string_view text) {
   const auto quote = AttestationOf(object, "quote");
   const auto certify_counter = AttestationOf(object, "certify_counter");
   const auto certify_index = AttestationOf(object, "certify_index");
+  const auto epoch = EpochIn(object);
   if (!log_id || !origin || !nonce || !anchor || !digest || !note || !pcr || !counter || !index || !reset_count ||
       !restart_count || !clock_ms || !wall_ns || !demand || !demand_text || !quote || !certify_counter ||
-      !certify_index) {
+      !certify_index || !epoch) {
     return Fail(Code::kCorrupt, "attestation: a member is missing or of another type");
   }
   return AuditEntry{*log_id,      *origin,        *nonce,    *anchor,  *digest, *note,        *pcr,   *counter,         *index,
-                    *reset_count, *restart_count, *clock_ms, *wall_ns, *demand, *demand_text, *quote, *certify_counter, *certify_index};
+                    *reset_count, *restart_count, *clock_ms, *wall_ns, *demand, *demand_text, *quote, *certify_counter, *certify_index, *epoch};
 }
 
 Hash QualifyingData(Purpose purpose, const Hash& log_id, std::uint64_t anchor, const Hash& digest, const Hash& nonce) {
@@ -221,6 +237,7 @@ Hash QualifyingData(Purpose purpose, const Hash& log_id, std::uint64_t anchor, c
 }
 
 Result<void> CheckReceipt(const ReceiptEntry& receipt, const ReceiptPins& pins) {
+  if (receipt.epoch != pins.epoch) return Fail(Code::kDenied, "receipt: of another epoch");
   const tpm::Signer signer{pins.ak_public_pem, {}};
   const auto data = [&](Purpose purpose) {
     return QualifyingData(purpose, pins.log_id, receipt.number, receipt.digest, Hash{});

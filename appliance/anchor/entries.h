@@ -29,7 +29,8 @@ struct IntentEntry {
   std::uint32_t restart_count = 0;
   std::uint64_t number = 0;  // j: 1, 2, ... within one boot
   Hash pcr_before{};         // P_(j-1)
-  std::uint64_t anchor = 0;  // 0: PCR only
+  std::uint64_t anchor = 0;  // 0: PCR only; counted within the epoch
+  std::uint64_t epoch = 0;   // written from 1 on
 };
 [[nodiscard]] std::string EncodeIntent(const IntentEntry& intent);
 // kCorrupt: not such a payload. kDenied: well-formed, but the note is not this log's, or the members do not agree with
@@ -51,6 +52,7 @@ struct ReceiptEntry {
   TpmAttestation quote;
   TpmAttestation certify_counter;
   TpmAttestation certify_index;
+  std::uint64_t epoch = 0;  // written from 1 on
 };
 [[nodiscard]] std::string EncodeReceipt(const ReceiptEntry& receipt);
 [[nodiscard]] Result<ReceiptEntry> DecodeReceipt(std::string_view payload);  // kCorrupt
@@ -67,6 +69,7 @@ struct ReceiptPins {
   Bytes counter_name;
   Bytes index_name;
   std::uint64_t counter_start = 0;  // C0
+  std::uint64_t epoch = 0;
 };
 // A receipt for anchor a counts only if the attestation key signed all three structures over this log's qualifying
 // data, the certified C is C0 + a, the certified X is the receipt's, and all name one resetCount. kDenied says which
@@ -94,6 +97,7 @@ struct AuditEntry {
   TpmAttestation quote;
   TpmAttestation certify_counter;
   TpmAttestation certify_index;
+  std::uint64_t epoch = 0;  // written from 1 on
 };
 [[nodiscard]] std::string EncodeAudit(const AuditEntry& audit);
 [[nodiscard]] Result<AuditEntry> DecodeAudit(std::string_view text);  // kCorrupt

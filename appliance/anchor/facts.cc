@@ -34,6 +34,9 @@ std::string FaultOf(const LogView& view, const channel::LogState& state, const P
     const IntentEntry& intent = view.intents[i];
     if (intent.size > state.size)
       return fmt::format("a checkpoint of size {} lies in a log of {}", intent.size, state.size);
+    if (intent.epoch != pins.receipt.epoch) {
+      return fmt::format("a checkpoint of epoch {} stands in epoch {}", intent.epoch, pins.receipt.epoch);
+    }
     if (intent.number == 1 && intent.pcr_before != pins.pcr_baseline)
       return "a boot's first checkpoint is not at the baseline";
     if (i > 0) {
@@ -56,22 +59,10 @@ std::string FaultOf(const LogView& view, const channel::LogState& state, const P
   return {};
 }
 
-// The aligned subtrees that both trees begin with are the same if the larger one continues the smaller: sound, not
-// complete (the next checkpoint request must bring the full proof).
-bool FrontiersAgree(const SlotState& slot, const channel::LogState& state) {
-  const auto mine = ledger::SubtreeLevels(0, slot.size);
-  const auto theirs = ledger::SubtreeLevels(0, state.size);
-  const std::size_t count = std::min({mine.size(), theirs.size(), slot.frontier.size(), state.frontier.size()});
-  for (std::size_t i = 0; i < count && mine[i] == theirs[i]; ++i) {
-    if (slot.frontier[i] != state.frontier[i]) return false;
-  }
-  return slot.size != state.size || slot.root == state.root;
-}
-
 SlotPlace PlaceOf(const std::optional<SlotState>& slot, const channel::LogState& state, const LogView& view) {
   if (!slot || slot->log_id != state.log_id) return SlotPlace::kMissing;
   if (slot->size > state.size) return SlotPlace::kAhead;
-  if (!FrontiersAgree(*slot, state)) return SlotPlace::kContradicts;
+  if (!FrontiersAgree(slot->size, slot->root, slot->frontier, state)) return SlotPlace::kContradicts;
   const IntentEntry* newest = view.newest();
   if (newest == nullptr || slot->size > newest->size) return SlotPlace::kAgrees;
   if (slot->size < newest->size) return SlotPlace::kOlder;
@@ -122,6 +113,17 @@ void TakeAnchorFacts(const LogView& view, const Registers& registers, const Pins
 }
 
 }  // namespace
+
+bool FrontiersAgree(std::uint64_t size, const Hash& root, const std::vector<Hash>& frontier,
+                    const channel::LogState& state) {
+  const auto mine = ledger::SubtreeLevels(0, size);
+  const auto theirs = ledger::SubtreeLevels(0, state.size);
+  const std::size_t count = std::min({mine.size(), theirs.size(), frontier.size(), state.frontier.size()});
+  for (std::size_t i = 0; i < count && mine[i] == theirs[i]; ++i) {
+    if (frontier[i] != state.frontier[i]) return false;
+  }
+  return size != state.size || root == state.root;
+}
 
 const IntentEntry* LogView::anchored() const {
   for (auto it = intents.rbegin(); it != intents.rend(); ++it) {

@@ -51,6 +51,11 @@ struct Registers {
 [[nodiscard]] RecoveryFacts FactsOf(const channel::LogState& state, const LogView& view, const Registers& registers,
                                     const std::optional<SlotState>& slot, const Pins& pins);
 
+// Whether an earlier tree may be the beginning of the log's: the aligned subtrees that both begin with are the same if
+// the larger one continues the smaller. Sound, not complete (the next checkpoint request must bring the full proof).
+[[nodiscard]] bool FrontiersAgree(std::uint64_t size, const Hash& root, const std::vector<Hash>& frontier,
+                                  const channel::LogState& state);
+
 // X after the newest receipted anchor.
 [[nodiscard]] Hash IndexAtReceipt(const LogView& view, const Pins& pins);
 

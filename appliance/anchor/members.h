@@ -83,4 +83,9 @@ class Members {
 [[nodiscard]] nlohmann::json RegistersJson(const tpm::SealPolicy& policy);
 [[nodiscard]] std::optional<tpm::SealPolicy> PolicyOf(const nlohmann::json& registers);
 
+// The member `epoch` of a provisioning record or an enrolment request (provisioning_record.h).
+struct EpochClaim;
+[[nodiscard]] nlohmann::json EpochJson(const EpochClaim& epoch);
+[[nodiscard]] std::optional<EpochClaim> EpochOf(const nlohmann::json& object);
+
 }  // namespace stele::anchor

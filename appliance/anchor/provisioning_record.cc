@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "appliance/anchor/members.h"
+#include "appliance/ledger/merkle.h"
 #include "tpm/signing.h"
 
 namespace stele::anchor {
@@ -11,11 +12,84 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kWordBytesMax = 32;
+constexpr std::size_t kTreeLevels = 64;
+
+bool IsWord(const std::string& text) {
+  return !text.empty() && text.size() <= kWordBytesMax &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; });
+}
+
+// The base64 of a PEM's DER: its body without line breaks (RFC 7468).
+std::string BodyOf(std::string_view pem) {
+  std::string body;
+  while (!pem.empty()) {
+    const std::size_t end = std::min(pem.find('\n'), pem.size());
+    const std::string_view line = pem.substr(0, end);
+    if (line.substr(0, 5) != "-----") body += line;
+    pem.remove_prefix(std::min(end + 1, pem.size()));
+  }
+  return body;
+}
+
 bool AllZero(const Hash& hash) {
   return std::all_of(hash.begin(), hash.end(), [](std::byte b) { return b == std::byte{0}; });
 }
 
 }  // namespace
+
+json EpochJson(const EpochClaim& epoch) {
+  json frontier = json::array();
+  for (const Hash& hash : epoch.log_frontier) frontier.push_back(HexOf(hash));
+  return {{"number", epoch.number},
+          {"log_id", HexOf(epoch.log_id)},
+          {"reason", epoch.reason},
+          {"log_size", epoch.log_size},
+          {"log_root", HexOf(epoch.log_root)},
+          {"log_frontier", std::move(frontier)},
+          {"verdicts", epoch.verdicts},
+          {"detail", epoch.detail},
+          {"anchor", epoch.anchor},
+          {"anchored_size", epoch.anchored_size},
+          {"checkpoint_size", epoch.checkpoint_size}};
+}
+
+std::optional<EpochClaim> EpochOf(const json& object) {
+  Members members(object);
+  EpochClaim epoch;
+  members.Number("number", epoch.number);
+  members.Digest("log_id", true, epoch.log_id);
+  members.Text("reason", true, epoch.reason);
+  members.Number("log_size", epoch.log_size);
+  members.Digest("log_root", true, epoch.log_root);
+  members.Text("detail", true, epoch.detail);
+  members.Number("anchor", epoch.anchor);
+  members.Number("anchored_size", epoch.anchored_size);
+  members.Number("checkpoint_size", epoch.checkpoint_size);
+  const json* hashes = members.Find("log_frontier", true);
+  const json* words = members.Find("verdicts", true);
+  if (!members.fault().empty() || !hashes->is_array() || hashes->size() > kTreeLevels || !words->is_array() ||
+      words->size() > kEpochsMax) {
+    return std::nullopt;
+  }
+  for (const json& one : *hashes) {
+    const auto hash = one.is_string() ? ParseHash(one.get_ref<const std::string&>()) : std::nullopt;
+    if (!hash) return std::nullopt;
+    epoch.log_frontier.push_back(*hash);
+  }
+  for (const json& one : *words) {
+    if (!one.is_string() || !IsWord(one.get_ref<const std::string&>())) return std::nullopt;
+    epoch.verdicts.push_back(one.get<std::string>());
+  }
+  const auto edge = ledger::Frontier::FromHashes(0, epoch.log_size, epoch.log_frontier);
+  const bool consistent = edge && edge->Root() == epoch.log_root && epoch.log_size > 0 &&
+                          epoch.anchored_size <= epoch.checkpoint_size && epoch.checkpoint_size <= epoch.log_size;
+  if (!consistent || epoch.number == 0 || epoch.verdicts.size() != epoch.number || epoch.reason.empty() ||
+      epoch.reason.size() > kReasonBytesMax) {
+    return std::nullopt;
+  }
+  return epoch;
+}
 
 ProvisioningRecord RecordOf(const tpm::ProvisionResult& result, std::int64_t created_ns) {
   ProvisioningRecord record;
@@ -75,6 +149,7 @@ Bytes EncodeRecord(const ProvisioningRecord& record) {
   if (record.locked_down) object["locked_down"] = true;
   if (record.activated) object["activated"] = true;
   if (record.ek_chain_verified) object["ek_chain_verified"] = true;
+  if (record.epoch) object["epoch"] = EpochJson(*record.epoch);
   if (!record.manufacturer.empty()) object["manufacturer"] = record.manufacturer;
   if (!record.vendor.empty()) object["vendor"] = record.vendor;
   return ToBytes(AsBytes(object.dump(-1, ' ', false, json::error_handler_t::replace)));
@@ -129,6 +204,10 @@ Result<ProvisioningRecord> DecodeRecord(ByteView bytes) {
   }
   members.Text("manufacturer", false, record.manufacturer);
   members.Text("vendor", false, record.vendor);
+  if (const json* epoch = members.Find("epoch", false)) {
+    record.epoch = EpochOf(*epoch);
+    if (!record.epoch) members.Blame("epoch");
+  }
   const std::string fault = members.fault() + handle.fault();
   if (!fault.empty()) return Fail(Code::kCorrupt, "provisioning record: member " + fault);
   return record;
@@ -165,36 +244,52 @@ Result<void> VerifySignedRecord(const SignedRecord& record) {
   return tpm::VerifySignature(record.public_key_pem, record.record, record.signature);
 }
 
+std::string FingerprintOf(std::string_view public_key_pem) {
+  const auto der = ParseBase64(BodyOf(public_key_pem), kMemberBytesMax);
+  return der ? HexOf(Sha256Of(*der)) : std::string{};
+}
+
 Hash LogIdOf(ByteView record) { return Sha256Of(record); }
 
 std::string OriginOf(const ProvisioningRecord& record, const Hash& log_id) {
   return record.origin.empty() ? "stele.invalid/log/" + HexOf(log_id).substr(0, 16) : record.origin;
 }
 
-Result<std::string> GenesisPayload(const SignedRecord& record) {
+Hash LogIdOf(const ProvisioningRecord& record, ByteView bytes) {
+  return record.epoch ? record.epoch->log_id : LogIdOf(bytes);
+}
+
+Result<std::string> EpochPayload(const SignedRecord& record) {
   const json parsed = json::parse(AsText(record.record), nullptr, false);
   if (!parsed.is_object()) return Fail(Code::kCorrupt, "provisioning record: not a JSON object");
-  // The body of a PEM is the base64 of the DER, broken into lines (RFC 7468).
-  std::string key;
-  std::string_view rest = record.public_key_pem;
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    if (line.substr(0, 5) != "-----") key += line;
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  const json object = {{"type", "genesis"},
+  const json object = {{"type", parsed.contains("epoch") ? "epoch" : "genesis"},
                        {"record", parsed},
                        {"record_b64", Base64Of(record.record)},
                        {"signature_b64", Base64Of(record.signature)},
-                       {"public_key_b64", key}};
+                       {"public_key_b64", BodyOf(record.public_key_pem)}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<SignedRecord> DecodeEpochPayload(std::string_view payload, std::string_view public_key_pem) {
+  if (payload.size() > 3 * kProvisioningBytesMax) return Fail(Code::kCorrupt, "epoch entry: too long");
+  const json object = json::parse(payload, nullptr, false);
+  Members members(object);
+  SignedRecord record;
+  std::string key;
+  members.Base64("record_b64", true, record.record);
+  members.Base64("signature_b64", true, record.signature);
+  members.Text("public_key_b64", true, key);
+  if (!members.fault().empty()) return Fail(Code::kCorrupt, "epoch entry: member " + members.fault());
+  if (key != BodyOf(public_key_pem)) return Fail(Code::kDenied, "the epoch entry names another provisioning key");
+  record.public_key_pem = std::string(public_key_pem);
+  return record;
 }
 
 Pins PinsOf(const ProvisioningRecord& record, const Hash& log_id) {
   Pins pins;
   pins.identity = record.identity;
   pins.receipt.log_id = log_id;
+  pins.receipt.epoch = record.epoch_number();
   pins.receipt.ak_public_pem = record.ak_public_pem;
   pins.receipt.pcr = record.pcr;
   pins.receipt.counter_name = record.identity.counter_name;

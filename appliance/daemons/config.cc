@@ -368,7 +368,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"pcr", TakePcr(config.pcr)},
         {"tpm", TakeTpm(config.tpm)},
         {"key", TakeWord(config.key, {"auto", "tpm", "file"})},
-        {"nv_budget", TakeNumberInto(config.nv_budget, 1'000, 1'000'000'000)}}},
+        {"nv_budget", TakeNumberInto(config.nv_budget, 10, 1'000'000'000)}}},
       {"sources",
        {{"unknown", TakeUnknownSources(config.sources)},
         {"silence_factor", TakeNumberInto(config.sources.silence_factor, 2, 1'000)},

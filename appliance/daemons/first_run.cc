@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
+#include "appliance/anchor/epoch_files.h"
 #include "appliance/anchor/keys.h"
-#include "appliance/anchor/provisioning_record.h"
 #include "appliance/base/system.h"
 #include "appliance/daemons/listeners.h"
 #include "appliance/query/users.h"
@@ -41,13 +41,6 @@ Result<anchor::SignedRecord> MakeRecord(const Home& home, const Config& config, 
     STELE_TRY(choices.ek_authorities_pem, tpm::SwtpmCaPem(home.Tpm()));
   }
   return ProvisionOnce(home, source, choices, say);
-}
-
-Result<anchor::SignedRecord> LoadRecord(const Home& home) {
-  STELE_TRY(const Bytes text, ReadFile(home.ProvisioningRecord(), anchor::kProvisioningBytesMax));
-  STELE_TRY(anchor::SignedRecord record, anchor::DecodeSignedRecord(AsText(text)));
-  STELE_TRY_VOID(anchor::VerifySignedRecord(record));
-  return record;
 }
 
 // What the record pins cannot be configured differently afterwards.
@@ -123,13 +116,14 @@ void DescribeSignIn(const Home& home, const std::vector<query::FirstUser>& users
 Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmSource& source, const ProvisionChoices& choices,
                                     const SayLine& say) {
   Identity identity;
-  auto signed_record = LoadRecord(home);
-  if (!signed_record && signed_record.error().code == Code::kNotFound) {
+  auto epochs = anchor::LoadEpochs(home.State());
+  if (!epochs && epochs.error().code == Code::kNotFound) {
     identity.fresh = true;
-    signed_record = MakeRecord(home, config, source, choices, say);
+    STELE_TRY(anchor::SignedRecord made, MakeRecord(home, config, source, choices, say));
+    epochs = anchor::EpochChain::Begin(std::move(made));
   }
-  if (!signed_record) return tl::unexpected(std::move(signed_record.error()));
-  STELE_TRY(const auto record, anchor::DecodeRecord(signed_record->record));
+  if (!epochs) return tl::unexpected(std::move(epochs.error()));
+  const anchor::ProvisioningRecord& record = epochs->current().record;
   if (!identity.fresh) STELE_TRY_VOID(CheckAgainstConfig(record, config));
   // Behind a device or a socket there may be either; the anchor compares the pinned key.
   if (!record.software_tpm && source.embedded()) {
@@ -138,19 +132,23 @@ Result<Identity> MakeOrLoadIdentity(const Home& home, const Config& config, TpmS
   if (record.software_tpm && source.kind() == TpmKind::kDevice && config.tpm.kind == TpmKind::kAuto) {
     return Fail(Code::kInvalid, "this log was provisioned with a software TPM that is not here: see anchor.tpm");
   }
-  const Hash log_id = anchor::LogIdOf(signed_record->record);
-  identity.log_id = HexOf(log_id);
-  identity.origin = anchor::OriginOf(record, log_id);
-  identity.provisioning_public_pem = signed_record->public_key_pem;
+  identity.log_id = HexOf(epochs->log_id());
+  identity.origin = epochs->Origin();
+  identity.provisioning_public_pem = epochs->genesis().signed_record.public_key_pem;
+  identity.record = anchor::RecordPath(home.State(), epochs->number());
+  if (record.epoch) {
+    identity.epoch = {record.epoch->number, record.epoch->log_size, record.epoch->log_root, {}};
+    STELE_TRY(identity.epoch.payload, anchor::EpochPayload(epochs->current().signed_record));
+  }
   STELE_TRY(const anchor::Secret seed, LoadSeed(home, record, [&source] { return source.Connect(); }));
   STELE_TRY(const auto key, anchor::VerifyKeyOf(seed, identity.origin));
   if (!record.checkpoint_key.empty() && !SameBytes(record.checkpoint_key, key.public_key)) {
-    return Fail(Code::kCorrupt, (record.key_sealed() ? home.SealedSeedFile() : home.SeedFile()).string() +
+    return Fail(Code::kCorrupt, (record.key_sealed() ? home.SealedSeedFile(record.epoch_number()) : home.SeedFile(record.epoch_number())).string() +
                                     " is not the seed this log was provisioned with");
   }
   STELE_TRY(identity.seed, anchor::SeedMemory::Make(seed));
   identity.verification_key = key.Vkey();
-  STELE_TRY(identity.genesis_payload, anchor::GenesisPayload(*signed_record));
+  STELE_TRY(identity.genesis_payload, anchor::EpochPayload(epochs->genesis().signed_record));
   STELE_TRY(identity.certificates, RenewCertificates(home, config));
   STELE_TRY(const auto users, MakeUsers(home));
   DescribeSignIn(home, users, identity);

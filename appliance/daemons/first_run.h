@@ -2,6 +2,7 @@
 // provisioning record, certificates, users. Nothing that exists is overwritten.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,14 @@ struct Identity {
   std::string origin;               // first line of every checkpoint
   std::string verification_key;     // C2SP vkey of the checkpoint key
   std::string genesis_payload;      // of entry 0
+  std::filesystem::path record;     // of the newest epoch
+  struct Epoch {                    // how that one began; number 0: with the log
+    std::uint64_t number = 0;
+    std::uint64_t size = 0;         // of the log before its entry
+    Hash root{};
+    std::string payload;            // of its entry
+  };
+  Epoch epoch;
   std::string provisioning_public_pem;  // the pin
   anchor::SeedMemory seed;          // for every start of stele-anchor
   Certificates certificates;

@@ -29,7 +29,14 @@ Result<void> MakeFolder(const fs::path& folder) {
 
 fs::path LockFile(const Home& home) { return home.dir / "lock"; }
 
+std::string Suffix(std::uint64_t epoch) { return epoch == 0 ? std::string() : "-" + std::to_string(epoch); }
+
 }  // namespace
+
+fs::path Home::SeedFile(std::uint64_t epoch) const { return Keys() / ("seed" + Suffix(epoch)); }
+fs::path Home::SealedSeedFile(std::uint64_t epoch) const { return Keys() / ("seed" + Suffix(epoch) + ".sealed"); }
+fs::path Home::HierarchyAuths(std::uint64_t epoch) const { return Keys() / ("tpm-auths" + Suffix(epoch) + ".json"); }
+fs::path Home::RetiredTpm(std::uint64_t epoch) const { return dir / ("tpm-of-epoch-" + std::to_string(epoch)); }
 
 Result<fs::path> DefaultDir() {
   if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && data[0] == '/') return fs::path(data) / "stele";

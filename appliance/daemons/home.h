@@ -2,10 +2,11 @@
 //
 //   stele.toml   configuration (optional)         keys/    TLS, client certificates, seed, provisioning key, first password
 //   store/       segments: the log                tpm/     the embedded software TPM, with its own CA
-//   state/       provisioning record, certificates above the EK's, anchor slots, users; courier/: cosignatures
+//   state/       provisioning records, certificates above the EK's, anchor slots, users; courier/: cosignatures
 //   run/         query.sock, ready.json           only while running
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include "appliance/base/fd.h"
@@ -25,9 +26,11 @@ struct Home {
   [[nodiscard]] std::filesystem::path Run() const { return dir / "run"; }
   [[nodiscard]] std::filesystem::path ReadyFile() const { return Run() / "ready.json"; }
   [[nodiscard]] std::filesystem::path QuerySocket() const { return Run() / "query.sock"; }
-  [[nodiscard]] std::filesystem::path SeedFile() const { return Keys() / "seed"; }               // key: file
-  [[nodiscard]] std::filesystem::path SealedSeedFile() const { return Keys() / "seed.sealed"; }  // key: tpm-sealed
-  [[nodiscard]] std::filesystem::path HierarchyAuths() const { return Keys() / "tpm-auths.json"; }
+  // What belongs to one TPM state, from the second epoch on with its number: nothing of an earlier one is overwritten.
+  [[nodiscard]] std::filesystem::path SeedFile(std::uint64_t epoch) const;        // key: file
+  [[nodiscard]] std::filesystem::path SealedSeedFile(std::uint64_t epoch) const;  // key: tpm-sealed
+  [[nodiscard]] std::filesystem::path HierarchyAuths(std::uint64_t epoch) const;
+  [[nodiscard]] std::filesystem::path RetiredTpm(std::uint64_t epoch) const;  // the embedded TPM of a closed epoch
   [[nodiscard]] std::filesystem::path ProvisioningKey() const { return Keys() / "provisioning.pem"; }
   [[nodiscard]] std::filesystem::path EkChain() const { return State() / "ek-chain.pem"; }  // optional
   [[nodiscard]] std::filesystem::path ProvisioningRecord() const { return State() / "provisioning.json"; }

@@ -71,6 +71,7 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   watch(channel::kControlFd, kControlEvent);
   watch(writer_->event_fd(), kWriterEvent);
   if (recovered_.fresh) (void)AppendOwn(Kind::kEpoch, settings_.genesis_payload);
+  if (recovered_.epoch_begins) (void)AppendOwn(Kind::kEpoch, settings_.epoch.payload);
   json started = {{"event", "start"},
                   {"size", recovered_.size},
                   {"verdict", recovered_.verdict.word},

@@ -30,6 +30,13 @@ struct Settings {
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
   std::uint64_t reserve_bytes = 0;  // of the store's room, for access entries and Stele's own (appliance/store/admission.h)
   std::string genesis_payload;
+  // The newest epoch of a log that has been continued on another TPM state (appliance/anchor/epochs.h); size 0: none.
+  struct Epoch {
+    std::uint64_t size = 0;  // of the log before its entry
+    Hash root{};
+    std::string payload;
+  };
+  Epoch epoch;
   std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;
   std::int64_t heartbeat_interval_ms = limits::kHeartbeatIntervalMs;
   std::int64_t commit_window_ms = limits::kCommitWindowMs;
@@ -41,6 +48,7 @@ struct Settings {
 // What start-up learned; the service goes on from here.
 struct Recovered {
   bool fresh = false;
+  bool epoch_begins = false;  // the first start in an epoch: its entry comes before anything else
   Hash log_id{};
   std::uint64_t size = 0;
   std::vector<Hash> frontier;

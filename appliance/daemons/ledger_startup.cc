@@ -23,6 +23,13 @@ Result<AnchorAnswer> Ask(int anchor_fd, const AnchorRequest& request, std::strin
   }
 }
 
+// Blocks up to the place where an epoch begins carry MACs under keys that only the epochs before had. At its first start
+// the signed root stands for them, and a new unit begins; a log that ends before that place is another's business to
+// judge, and nothing of it is given up.
+bool OfEarlierEpoch(const Settings::Epoch& epoch, const store::Tail& tail) {
+  return epoch.size > 0 && !tail.fresh && tail.size() <= epoch.size;
+}
+
 }  // namespace
 
 Result<Hash> LogIdOfGenesis(std::string_view genesis_payload) {
@@ -66,6 +73,9 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
   if (!tail.fresh && tail.superblock.log_id != recovered.log_id) {
     return Fail(Code::kCorrupt, "the store belongs to another log than the provisioning record");
   }
+  tail.closed = OfEarlierEpoch(settings.epoch, tail);
+  recovered.epoch_begins =
+      tail.closed && tail.size() == settings.epoch.size && tail.frontier().Root() == settings.epoch.root;
 
   AnchorRequest keys;
   keys.op = "keys";
@@ -85,6 +95,7 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
   recovered.size = tail.fresh ? 0 : tail.size();
   recovered.frontier = tail.fresh ? std::vector<Hash>() : tail.frontier().Hashes();
   recovered.landmarks = tail.fresh ? ledger::Landmarks() : tail.landmarks();
+  if (recovered.epoch_begins) recovered.landmarks = {.next_source = recovered.landmarks.next_source};
   recovered.quarantined_records = tail.quarantined_records;
   recovered.abandoned_stretches = tail.abandons.size();
   recovered.detail = tail.detail;
@@ -95,7 +106,7 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
   judge.state.bytes_valid = !tail.damaged && tail.quarantined_records == 0;
   const auto newest = judge.state.intents.empty() ? nlohmann::json() : nlohmann::json::parse(judge.state.intents.back(), nullptr, false);
   const bool has_size = newest.is_object() && newest.contains("size") && newest["size"].is_number_unsigned();
-  const std::uint64_t signed_size = has_size ? newest["size"].get<std::uint64_t>() : 0;
+  const std::uint64_t signed_size = std::max(has_size ? newest["size"].get<std::uint64_t>() : 0, settings.epoch.size);
   STELE_TRY(const store::TailSummary unsigned_tail, store::SummarizeFrom(shelf, signed_size, recovered.size));
   judge.state.tail_records = unsigned_tail.records;
   judge.state.tail_since_wall_ns = unsigned_tail.since_wall_ns;

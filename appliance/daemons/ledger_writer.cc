@@ -147,6 +147,8 @@ Result<void> Writer::CommitPart(ledger::Batch part, std::uint64_t& first_sequenc
       if (anchored_intent == i) landmarks.anchor_checkpoint = first_sequence + i;
     } else if (kind == record::Kind::kAnchor) {
       landmarks.anchor = first_sequence + i;
+    } else if (kind == record::Kind::kEpoch) {
+      landmarks = ledger::Landmarks{.next_source = landmarks.next_source};  // checkpoints and anchors are counted anew
     }
   }
   sequenced_ = sequencer_.Sequence(std::move(part));

@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "appliance/anchor/epoch_files.h"
+#include "appliance/anchor/members.h"
 #include "appliance/base/hash.h"
 #include "appliance/base/limits.h"
 #include "appliance/base/system.h"
@@ -53,10 +55,12 @@ class InterruptWatch {
   struct sigaction before_term_ {};
 };
 
-Result<std::string> LoadOrMakeProvisioningKey(const fs::path& path) {
+Result<std::string> ProvisioningKeyOf(const fs::path& path, const ProvisionChoices& choices) {
   auto present = ReadFile(path, kPemBytesMax);
   if (present) return std::string(AsText(*present));
-  if (present.error().code != Code::kNotFound) return tl::unexpected(std::move(present.error()));
+  if (present.error().code != Code::kNotFound || choices.epoch) {
+    return tl::unexpected(std::move(present.error()));
+  }
   STELE_TRY(const std::string made, tpm::MakeSigningKey());
   STELE_TRY_VOID(WriteFileDurably(path, AsBytes(made), 0600));
   return made;
@@ -77,7 +81,7 @@ class LocalSigner final : public Signer {
  public:
   static Result<std::unique_ptr<Signer>> Make(const fs::path& key, const ProvisionChoices& choices,
                                               const fs::path& escrow) {
-    STELE_TRY(std::string private_pem, LoadOrMakeProvisioningKey(key));
+    STELE_TRY(std::string private_pem, ProvisioningKeyOf(key, choices));
     STELE_TRY(std::string public_pem, tpm::PublicPemOf(private_pem));
     return std::unique_ptr<Signer>(new LocalSigner(std::move(private_pem), std::move(public_pem), choices,
                                                    escrow));  // NOLINT: private constructor
@@ -142,13 +146,15 @@ class ExchangeSigner final : public Signer {
   const SayLine& say_;
 };
 
+std::uint64_t EpochOf(const ProvisionChoices& choices) { return choices.epoch ? choices.epoch->number : 0; }
+
 Result<std::unique_ptr<Signer>> SignerFor(const Home& home, const ProvisionChoices& choices, const SayLine& say) {
   if (!choices.exchange.empty()) {
     return std::unique_ptr<Signer>(
         std::make_unique<ExchangeSigner>(choices.exchange, choices.enroller_public_pem, say));
   }
-  return LocalSigner::Make(home.ProvisioningKey(), choices,
-                           choices.escrow.empty() ? home.HierarchyAuths() : choices.escrow);
+  return LocalSigner::Make(choices.key.empty() ? home.ProvisioningKey() : choices.key, choices,
+                           choices.escrow.empty() ? home.HierarchyAuths(EpochOf(choices)) : choices.escrow);
 }
 
 std::string VersionText(std::uint64_t version) {
@@ -229,6 +235,7 @@ Result<std::string> Attempt::MakeRequest() {
   request.vendor = made.vendor;
   request.firmware_version = made.firmware_version;
   request.software_tpm = made.software_tpm;
+  request.epoch = choices_.epoch;
   if (nonces.counter.size() != kHashBytes || nonces.index.size() != kHashBytes) {
     return Fail(Code::kTpm, "the TPM's nonces are not of 32 bytes");
   }
@@ -266,11 +273,11 @@ Result<anchor::SignedRecord> Attempt::Run(const Home& home, const anchor::Secret
     OPENSSL_cleanse(value.data(), value.size());
     STELE_TRY_VOID(sealed);
     answer.sealed = tpm_.result().sealed;
-    STELE_TRY_VOID(WriteFileDurably(home.SealedSeedFile(), AsBytes(anchor::EncodeSealedSeed(*answer.sealed)), 0600));
+    STELE_TRY_VOID(WriteFileDurably(home.SealedSeedFile(EpochOf(choices_)), AsBytes(anchor::EncodeSealedSeed(*answer.sealed)), 0600));
     answer.sealed->private_area.clear();
   } else {
     say_("6/8 the seed stays a file (anchor.key = \"file\")");
-    STELE_TRY_VOID(WriteFileDurably(home.SeedFile(), seed.view(), 0600));
+    STELE_TRY_VOID(WriteFileDurably(home.SeedFile(EpochOf(choices_)), seed.view(), 0600));
   }
   if (choices_.lock_down) {
     say_("7/8 lock-down: authorisations escrowed, TPM2_Clear forbidden");
@@ -314,6 +321,8 @@ Result<tpm::SealPolicy> PolicyNow(TpmSource& source, const ProvisionChoices& cho
 
 // For bundles: an auditor then needs the maker's root alone.
 Result<void> KeepEkChain(const Home& home, const ProvisionChoices& choices, const anchor::SignedRecord& signed_record) {
+  std::error_code ignored;
+  fs::remove(home.EkChain(), ignored);  // of the TPM of an epoch before
   STELE_TRY(const auto record, anchor::DecodeRecord(signed_record.record));
   if (choices.ek_authorities_pem.empty() || record.ek_certificate.empty()) return {};
   STELE_TRY(const std::string pem,
@@ -342,11 +351,20 @@ Result<anchor::SignedRecord> ProvisionLog(const Home& home, TpmSource& source, c
   STELE_TRY(UniqueFd connection, source.Connect());
   STELE_TRY(const auto provisioning, tpm::Provisioning::Open(std::move(connection), plan, entropy));
   STELE_TRY(const anchor::SignedRecord record, Attempt(*provisioning, *signer, choices, say).Run(home, seed, policy));
+  if (choices.epoch) {
+    STELE_TRY(anchor::EpochChain epochs, anchor::LoadEpochs(home.State(), choices.epoch->number - 1));
+    STELE_TRY_VOID(epochs.Continue(record));
+    const auto& claimed = epochs.current().record.epoch;
+    if (anchor::EpochJson(*claimed) != anchor::EpochJson(*choices.epoch)) {
+      return Fail(Code::kDenied, "the record says something else of this epoch than was asked for");
+    }
+  }
   if (const auto kept = KeepEkChain(home, choices, record); !kept) {
     say("    the EK certificate's chain is not kept for bundles: " +
         Describe(kept.error()));  // nothing else depends on it
   }
-  STELE_TRY_VOID(WriteFileDurably(home.ProvisioningRecord(), AsBytes(anchor::EncodeSignedRecord(record)), 0600));
+  const fs::path path = anchor::RecordPath(home.State(), EpochOf(choices));
+  STELE_TRY_VOID(WriteFileDurably(path, AsBytes(anchor::EncodeSignedRecord(record)), 0600));
   return record;
 }
 
@@ -364,16 +382,17 @@ Result<void> DescribeProvisioning(const Home& home, TpmSource& source, const Pro
   say(fmt::format(
       "3/8 counter at NV {:#x}, index at NV {:#x}: written first only with the provisioning key's signature",
       handles.counter, handles.index));
-  say(choices.exchange.empty() ? "4/8 credential activation by a provisioning key in " + home.ProvisioningKey().string()
+  const fs::path key = choices.key.empty() ? home.ProvisioningKey() : choices.key;
+  say(choices.exchange.empty() ? "4/8 credential activation by a provisioning key in " + key.string()
                                : "4/8 credential activation by the enroller, files in " + choices.exchange.string());
   say(choices.ek_authorities_pem.empty() ? "    the EK certificate's chain is NOT verified here (--ek-root)"
                                          : "    the EK certificate's chain is verified to the roots given");
   say(fmt::format("5/8 first writes; PCR {} is the anchor's", choices.pcr));
-  say(choices.seal ? "6/8 the checkpoint key's seed sealed to " + home.SealedSeedFile().string()
+  say(choices.seal ? "6/8 the checkpoint key's seed sealed to " + home.SealedSeedFile(EpochOf(choices)).string()
                    : "6/8 the checkpoint key's seed as a file");
   say(choices.lock_down ? "7/8 lock-down: owner, endorsement and lockout authorisations set, TPM2_Clear forbidden"
                         : "7/8 no lock-down");
-  say("8/8 read back, attest, signed record to " + home.ProvisioningRecord().string());
+  say("8/8 read back, attest, signed record to " + anchor::RecordPath(home.State(), EpochOf(choices)).string());
   if (const std::string obstacle = Obstacle(facts); !obstacle.empty())
     return Fail(Code::kDenied, "it would refuse: " + obstacle);
   return {};
@@ -385,8 +404,8 @@ bool SealedByDefault(const Config& config, bool embedded) {
 
 Result<anchor::Secret> LoadSeed(const Home& home, const anchor::ProvisioningRecord& record,
                                 const std::function<Result<UniqueFd>()>& connect) {
-  if (!record.key_sealed()) return anchor::LoadSeed(home.SeedFile());
-  STELE_TRY(const Bytes text, ReadFile(home.SealedSeedFile(), anchor::kEnrolmentBytesMax));
+  if (!record.key_sealed()) return anchor::LoadSeed(home.SeedFile(record.epoch_number()));
+  STELE_TRY(const Bytes text, ReadFile(home.SealedSeedFile(record.epoch_number()), anchor::kEnrolmentBytesMax));
   STELE_TRY(const tpm::SealedSecret sealed, anchor::DecodeSealedSeed(AsText(text)));
   STELE_TRY(UniqueFd connection, connect());
   Hash value{};

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -27,12 +28,15 @@ struct ProvisionChoices {
   std::filesystem::path escrow;     // by itself: where the authorisations go
   std::filesystem::path exchange;   // not empty: the enroller's files go through this folder
   std::string enroller_public_pem;  // with `exchange`: the pin
+  std::filesystem::path key;        // by itself: the provisioning key's file; empty: keys/provisioning.pem, made where missing
+  std::optional<anchor::EpochClaim> epoch;  // the log goes on with this TPM; absent: it begins
   bool start_over = false;          // removes what an interrupted attempt left in a TPM that is not locked down
 };
 
 // Everything that must be true of a fresh log, in the order that lets nothing be lost: the escrowed authorisations are
 // on disk (or can be made again by the enroller) before the TPM takes them, the sealed seed before the record that pins
-// it, the record last. `source` is connected to anew for each attempt.
+// it, the record last. `source` is connected to anew for each attempt. With choices.epoch the same for the next epoch of
+// the log that is here: its record, signed by the key that signed genesis, is written; its entry is the next start's.
 [[nodiscard]] Result<anchor::SignedRecord> ProvisionLog(const Home& home, TpmSource& source,
                                                         const ProvisionChoices& choices, const SayLine& say);
 

@@ -85,10 +85,14 @@ void DescribeProvision(CLI::App& command, cli::ProvisionOptions& options) {
       ->delimiter(',')
       ->check(CLI::Range(0, 23));
   command.add_flag("--start-over", options.start_over, "remove what an interrupted attempt left in the TPM");
+  CLI::Option* epoch = command.add_flag("--epoch", options.epoch,
+                                        "the log that is here goes on with another TPM, or with this one made anew");
+  CLI::Option* reason = command.add_option("--reason", options.reason, "with --epoch: why; it stays in the log")->needs(epoch);
+  epoch->needs(reason);
   command.add_option("--exchange", options.exchange, "folder for the enroller's files; needs --pin");
   command.add_option("--pin", options.pin, "with --exchange: the enroller's public key (PEM)");
   command.add_option("--enroller", options.enroller, "this is the enroller's machine: answer the newest file in this folder");
-  command.add_option("--key", options.key, "with --enroller: the provisioning key (PEM)");
+  command.add_option("--key", options.key, "with --enroller or --epoch: the provisioning key (PEM)");
   command.add_flag("--no-ek-root", options.no_ek_root, "with --enroller: do not verify the EK certificate's chain");
   command.add_option("--make-key", options.make_key, "make a provisioning key in FILE and its pin in FILE.pub, and stop");
 }

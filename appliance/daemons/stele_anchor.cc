@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "appliance/anchor/epoch_files.h"
 #include "appliance/anchor/provisioning_record.h"
 #include "appliance/anchor/sealed_seed.h"
 #include "appliance/anchor/service.h"
@@ -132,10 +133,11 @@ Result<Parts> OpenParts(const Configuration& configuration, const anchor::Secret
   STELE_TRY(const anchor::SignedRecord signed_record, anchor::DecodeSignedRecord(AsText(file)));
   STELE_TRY_VOID(anchor::VerifySignedRecord(signed_record));
   STELE_TRY(const anchor::ProvisioningRecord record, anchor::DecodeRecord(signed_record.record));
+  // That it continues the log is the supervisor's to check: it alone reads the records of all epochs.
   if (configuration.pcr != 0 && configuration.pcr != record.pcr) {
     return Fail(Code::kInvalid, "configuration: pcr is not the one this log was provisioned with");
   }
-  const Hash log_id = anchor::LogIdOf(signed_record.record);
+  const Hash log_id = anchor::LogIdOf(record, signed_record.record);
   const std::string origin = configuration.origin.empty() ? anchor::OriginOf(record, log_id) : configuration.origin;
   STELE_TRY(anchor::AnchorKeys keys, anchor::DeriveKeys(seed, origin));
   if (!record.checkpoint_key.empty() && !SameBytes(record.checkpoint_key, keys.note_key.verify_key().public_key)) {
@@ -148,6 +150,12 @@ Result<Parts> OpenParts(const Configuration& configuration, const anchor::Secret
   config.anchor_interval_ms = configuration.anchor_interval_ms;
   config.provisioned_wall_ns = record.created_ns;
   if (configuration.nv_budget != 0) config.nv_budget = configuration.nv_budget;
+  // Who sets a budget for a software TPM wants to see it counted.
+  config.wears = !record.software_tpm || config.nv_budget != anchor::AnchorConfig().nv_budget;
+  if (record.epoch) {
+    config.epoch = {record.epoch->number, record.epoch->log_size, record.epoch->log_root, record.epoch->log_frontier};
+    config.earlier = anchor::EarlierVerdicts(record);
+  }
   if (record.key_sealed()) {
     config.key = "tpm-sealed";
     config.key_policy = tpm::TextOf(record.seal_policy);
@@ -243,8 +251,8 @@ Result<void> Main() {
     STELE_TRY(const anchor::Secret seed, TakeSeed(start_up->channels));
     return OpenParts(configuration, seed);
   }());
-  anchor::FileSlot first(configuration.state_dir / "anchor-slot-0");
-  anchor::FileSlot second(configuration.state_dir / "anchor-slot-1");
+  anchor::FileSlot first(anchor::SlotPath(configuration.state_dir, parts.config.epoch.number, 0));
+  anchor::FileSlot second(anchor::SlotPath(configuration.state_dir, parts.config.epoch.number, 1));
   TpmKeeper tpm(std::move(parts.device));
   anchor::Anchor anchor(tpm.current(), clock, first, second, std::move(parts.keys), std::move(parts.config));
   Daemon daemon(anchor, tpm);

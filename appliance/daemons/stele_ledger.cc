@@ -22,6 +22,12 @@ Result<Settings> ParseSettings(const std::string& text) {
     const auto genesis = ParseBase64(object.at("genesis_payload_b64").get<std::string>(), limits::kMiB);
     if (!genesis) return Fail(Code::kInvalid, "configuration: genesis_payload_b64");
     settings.genesis_payload = std::string(AsText(*genesis));
+    if (const json epoch = object.value("epoch", json()); epoch.is_object()) {
+      const auto payload = ParseBase64(epoch.at("payload_b64").get<std::string>(), limits::kMiB);
+      const auto root = ParseHash(epoch.at("root").get<std::string>());
+      if (!payload || !root) return Fail(Code::kInvalid, "configuration: epoch");
+      settings.epoch = {epoch.at("size").get<std::uint64_t>(), *root, std::string(AsText(*payload))};
+    }
     settings.checkpoint_interval_ms = object.value("checkpoint_interval_ms", settings.checkpoint_interval_ms);
     settings.heartbeat_interval_ms = object.value("heartbeat_interval_ms", settings.heartbeat_interval_ms);
     settings.commit_window_ms = object.value("commit_window_ms", settings.commit_window_ms);

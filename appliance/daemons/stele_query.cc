@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "appliance/anchor/epoch_files.h"
 #include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
@@ -34,7 +35,6 @@ constexpr std::size_t kLocalClientsMax = 64;
 constexpr std::size_t kLedgerQueueMax = 4'096;
 constexpr std::size_t kBootLogBytesMax = std::size_t{4} << 20U;
 constexpr std::size_t kEkChainBytesMax = std::size_t{64} << 10U;
-constexpr std::size_t kProvisioningBytesMax = std::size_t{1} << 20U;
 
 struct Configuration {
   std::string store_dir;
@@ -76,15 +76,13 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   configuration.tree.serve = query::ParseTreeServe(take("tree_serve")).value_or(query::TreeServe::kOff);
   configuration.tree.entries = object.value("tree_entries", false);
   configuration.reads.tree_public = configuration.tree.serve == query::TreeServe::kAnyone;
-  const std::string provisioning = take("provisioning_path");
-  if (!provisioning.empty()) {
-    const auto bytes = ReadFile(provisioning, kProvisioningBytesMax);
-    if (bytes) {
-      configuration.reads.provisioning_json = std::string(AsText(*bytes));
-    } else {
-      LogWarning("the provisioning record: " + Describe(bytes.error()));
-    }
+  const auto epochs = anchor::LoadEpochs(configuration.state_dir);
+  if (!epochs) {
+    LogWarning("the provisioning record: " + Describe(epochs.error()));
+    return configuration;
   }
+  configuration.reads.provisioning_json = anchor::EncodeSignedRecord(epochs->genesis().signed_record);
+  for (std::size_t i = 1; i < epochs->all().size(); ++i) configuration.reads.epochs.push_back(epochs->all()[i].signed_record);
   return configuration;
 }
 

@@ -132,8 +132,8 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
     return json{{"certificate_pem", server.certificate_pem}, {"key_pem", server.key_pem}};
   };
   switch (index) {
-    case kLedger:
-      return json{{"store_dir", parts.home.Store().string()},
+    case kLedger: {
+      json configuration{{"store_dir", parts.home.Store().string()},
                   {"segment_bytes", config.segment_bytes},
                   {"reserve_bytes", config.reserve_bytes},
                   {"genesis_payload_b64", Base64Of(AsBytes(identity.genesis_payload))},
@@ -142,11 +142,17 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"commit_window_ms", config.commit_window_ms},
                   {"config_sha256", HexOf(config.sha256)},
                   {"sources", SourcesJson(config)},
-                  {"codec", config.codec}}
-          .dump();
+                  {"codec", config.codec}};
+      if (identity.epoch.number > 0) {
+        configuration["epoch"] = {{"payload_b64", Base64Of(AsBytes(identity.epoch.payload))},
+                                  {"size", identity.epoch.size},
+                                  {"root", HexOf(identity.epoch.root)}};
+      }
+      return configuration.dump();
+    }
     case kAnchor:
       return json{{"state_dir", parts.home.State().string()},
-                  {"provisioning_path", parts.home.ProvisioningRecord().string()},
+                  {"provisioning_path", identity.record.string()},
                   {"pcr", config.pcr},
                   {"anchor_interval_ms", config.anchor_interval_ms},
                   {"nv_budget", config.nv_budget},
@@ -156,7 +162,6 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
       return json{{"store_dir", parts.home.Store().string()},
                   {"state_dir", parts.home.State().string()},
                   {"origin", identity.origin},
-                  {"provisioning_path", parts.home.ProvisioningRecord().string()},
                   {"vkey", identity.verification_key},
                   {"tree_serve", config.tlog_serve},
                   {"tree_entries", config.tlog_entries},

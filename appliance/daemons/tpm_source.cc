@@ -12,7 +12,7 @@
 #include <thread>
 #include <utility>
 
-#include "appliance/anchor/provisioning_record.h"
+#include "appliance/anchor/epoch_files.h"
 #include "appliance/base/system.h"
 #include "tpm/provision.h"
 
@@ -28,10 +28,8 @@ constexpr std::chrono::milliseconds kBetweenAttempts{250};
 
 // A log that was begun on a chip waits for that chip: an embedded TPM would be a stranger to it.
 bool BegunOnChip(const Home& home) {
-  const auto text = ReadFile(home.ProvisioningRecord(), anchor::kProvisioningBytesMax);
-  const auto file = text ? anchor::DecodeSignedRecord(AsText(*text)) : tl::unexpected(text.error());
-  const auto record = file ? anchor::DecodeRecord(file->record) : tl::unexpected(file.error());
-  return record && !record->software_tpm;
+  const auto epochs = anchor::LoadEpochs(home.State());
+  return epochs && !epochs->current().record.software_tpm;
 }
 
 bool FitsUnixAddress(const fs::path& socket) {
@@ -121,6 +119,19 @@ Result<void> TpmSource::MakeAfresh() {
   if (error) return Fail(Code::kIo, "remove " + state_dir_.string(), static_cast<std::uint32_t>(error.value()));
   STELE_TRY_VOID(tpm::MakeSwtpmState(state_dir_));
   return StartEmbedded();
+}
+
+Result<fs::path> TpmSource::Replace(const fs::path& retired) {
+  STELE_CHECK(embedded());
+  Stop();
+  fs::path kept = retired;
+  std::error_code error;
+  for (int again = 2; fs::exists(kept, error); ++again) kept = retired.string() + "." + std::to_string(again);
+  fs::rename(state_dir_, kept, error);
+  if (error) return Fail(Code::kIo, "rename " + state_dir_.string(), static_cast<std::uint32_t>(error.value()));
+  STELE_TRY_VOID(tpm::MakeSwtpmState(state_dir_));
+  STELE_TRY_VOID(StartEmbedded());
+  return kept;
 }
 
 Result<UniqueFd> TpmSource::Connect() const {

@@ -36,6 +36,9 @@ class TpmSource {
   [[nodiscard]] Result<void> StartAgain();                         // after it died: to the log, a power cut of the TPM
   // Throws the embedded TPM away and makes a fresh one: for a first run that was interrupted before anything was pinned.
   [[nodiscard]] Result<void> MakeAfresh();
+  // The same, but the old one is kept in a folder of its own, as evidence: for an epoch that ends (`retired` is given a further
+  // suffix where it exists).
+  [[nodiscard]] Result<std::filesystem::path> Replace(const std::filesystem::path& retired);
   void Stop();                                                     // orderly; all connections are closed before
 
  private:

@@ -27,6 +27,7 @@ constexpr std::array<Row, static_cast<std::size_t>(Part::kProof)> kRows = {{
     {"provisioning/record.json", 256 * kKiB, false},
     {"provisioning/record.sig", 1 * kKiB, false},
     {"provisioning/key.pem", 4 * kKiB, false},
+    {"provisioning/epochs.json", 16 * kMiB, true},
     {"tpm/ak.pem", 4 * kKiB, false},
     {"tpm/ak.tpm2b", 4 * kKiB, false},
     {"tpm/ek.der", 16 * kKiB, true},

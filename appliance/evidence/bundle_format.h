@@ -28,6 +28,7 @@ enum class Part : std::uint8_t {
   kRecord,
   kRecordSignature,
   kProvisioningKey,
+  kEpochs,
   kAkPem,
   kAkPublic,
   kEkCertificate,

@@ -109,13 +109,23 @@ void BundleWriter::Finish(Bytes& out) {
   stele::Append(out, UstarEnd());
 }
 
+std::string EncodeEpochs(const std::vector<anchor::SignedRecord>& epochs) {
+  json list = json::array();
+  for (const anchor::SignedRecord& one : epochs) {
+    list.push_back({{"record_b64", Base64Of(one.record)}, {"signature_b64", Base64Of(one.signature)}});
+  }
+  return json{{"epochs", std::move(list)}}.dump(1) + "\n";
+}
+
 Result<void> WriteHead(const BundleHead& head, BundleWriter& writer, Bytes& out) {
-  STELE_TRY(const anchor::ProvisioningRecord record, anchor::DecodeRecord(head.record.record));
+  const anchor::SignedRecord& newest = head.epochs.empty() ? head.record : head.epochs.back();
+  STELE_TRY(const anchor::ProvisioningRecord record, anchor::DecodeRecord(newest.record));
   writer.Add({Part::kReadme}, AsBytes(Readme(head)), out);
   writer.Add({Part::kBundle}, AsBytes(EncodeBundleInfo(head.info)), out);
   writer.Add({Part::kRecord}, head.record.record, out);
   writer.Add({Part::kRecordSignature}, head.record.signature, out);
   writer.Add({Part::kProvisioningKey}, AsBytes(head.record.public_key_pem), out);
+  if (!head.epochs.empty()) writer.Add({Part::kEpochs}, AsBytes(EncodeEpochs(head.epochs)), out);
   writer.Add({Part::kAkPem}, AsBytes(record.ak_public_pem), out);
   writer.Add({Part::kAkPublic}, record.ak_public, out);
   if (!record.ek_certificate.empty()) writer.Add({Part::kEkCertificate}, record.ek_certificate, out);

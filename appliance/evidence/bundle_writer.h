@@ -39,6 +39,7 @@ class BundleWriter {
 struct BundleHead {
   BundleInfo info;
   anchor::SignedRecord record;
+  std::vector<anchor::SignedRecord> epochs;  // of each later epoch, in order
   std::string ek_chain_pem;
   std::string vkey;
   anchor::AuditEntry audit;
@@ -52,6 +53,8 @@ struct BundleHead {
   bool verify_page = false;    // whether verify.html will come at the end: the README says so
   std::vector<std::pair<std::uint64_t, std::vector<Hash>>> proofs;  // sequence, inclusion proof in the checkpoint
 };
+// provisioning/epochs.json.
+[[nodiscard]] std::string EncodeEpochs(const std::vector<anchor::SignedRecord>& epochs);
 // kCorrupt: the provisioning record or what the TPM said does not parse.
 [[nodiscard]] Result<void> WriteHead(const BundleHead& head, BundleWriter& writer, Bytes& out);
 

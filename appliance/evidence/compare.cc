@@ -79,6 +79,11 @@ Comparison Compare(const Facts& one, const Facts& other) {
   const Facts& later = in_order ? other : one;
   Comparer comparer;
   comparer.Require(earlier.log_id == later.log_id, "same_log", "TAMPERED", "log " + earlier.log_id + " and " + later.log_id);
+  if (earlier.epoch != later.epoch) {  // another TPM state and another key: only the tree says that one continues the other
+    comparer.Require(earlier.epoch < later.epoch, "epoch", "ROLLED_BACK", "epoch: " + Both(earlier.epoch, later.epoch));
+    CompareTrees(earlier, later, comparer);
+    return comparer.Done();
+  }
   comparer.Require(earlier.vkey == later.vkey, "keys", "TAMPERED", "the checkpoint key");
   comparer.Require(earlier.counter <= later.counter, "counter", "ROLLED_BACK", "C: " + Both(earlier.counter, later.counter));
   comparer.Require(earlier.reset_count <= later.reset_count, "boots", "ROLLED_BACK",

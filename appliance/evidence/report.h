@@ -60,6 +60,7 @@ struct Facts {
   std::uint64_t size = 0;       // of the checkpoint
   Hash root{};
   std::uint64_t anchored_size = 0;
+  std::uint64_t epoch = 0;   // counters, clocks and anchors are of this one
   std::uint64_t anchor = 0;
   std::uint64_t counter = 0;
   Hash index{};

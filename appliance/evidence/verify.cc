@@ -55,6 +55,7 @@ std::vector<Check> CheckList::InOrder() const {
                                        : Check{std::string(name), Outcome::kSkipped, "not reached", {}, {}});
   };
   for (const std::string_view name : kCheckNames) add(name);
+  if (done_.find("epochs") != done_.end()) add("epochs");  // only of a log that has more than one
   for (const std::string_view name : kLastCheckNames) add(name);
   return checks;
 }
@@ -193,6 +194,7 @@ Report Verifier::Impl::Finish() {
   if (!state_.checks.Failed("archive")) state_.checks.Pass("archive", "whole, and nothing else in it");
   if (records_) records_->Finish();
   CheckWitnesses(state_);
+  CheckEpochs(state_);
   CheckSince(state_);
 
   Report report;
@@ -200,6 +202,9 @@ Report Verifier::Impl::Finish() {
   if (!state_.checks.Passed("pin")) report.qualifiers.emplace_back("UNPINNED");
   if (state_.facts.software_tpm) report.qualifiers.emplace_back("SOFTWARE_TPM");
   if (state_.gap) report.qualifiers.emplace_back("GAP");
+  if (state_.record) {
+    for (std::string& earlier : anchor::EarlierVerdicts(*state_.record)) report.qualifiers.push_back(std::move(earlier));
+  }
   report.unchecked = state_.unchecked;
   Judge(report);
   report.facts = std::move(state_.facts);

@@ -84,12 +84,15 @@ bool CheckProvisioning(VerifyState& state) {
     state.checks.Fail("provisioning", "TAMPERED", verified.error().context, "provisioning/record.sig");
     return false;
   }
-  auto decoded = anchor::DecodeRecord(record);
-  if (!decoded) {
-    state.checks.Fail("provisioning", "TAMPERED", decoded.error().context, "provisioning/record.json");
+  auto epochs = EpochsOf(state);
+  if (!epochs || epochs->number() != state.audit->epoch) {
+    state.checks.Fail("provisioning", "TAMPERED", epochs ? "the TPM answered in another epoch" : epochs.error().context,
+                      state.Has(Part::kEpochs) ? "provisioning/epochs.json" : "provisioning/record.json");
     return false;
   }
-  state.record = std::move(*decoded);
+  state.record = epochs->current().record;
+  state.facts.epoch = epochs->number();
+  state.epochs = std::move(*epochs);
   state.pins = anchor::PinsOf(*state.record, state.info->log_id);
   state.facts.software_tpm = state.record->software_tpm;
   state.checks.Pass("provisioning", "signed by the key in the bundle; its SHA-256 is the log id");
@@ -209,7 +212,7 @@ void CheckIdentity(VerifyState& state) {
 void CheckSince(VerifyState& state) {
   if (!state.policy.since_note) return state.checks.Skip("since", "no earlier receipt was given");
   if (!state.key || !state.checkpoint) return state.checks.Skip("since", "there is no checkpoint to compare with");
-  const auto earlier = ledger::OpenCheckpoint(*state.policy.since_note, *state.key);
+  const auto earlier = OpenEarlier(state, *state.policy.since_note);
   if (!earlier) {
     return state.checks.Fail("since", "TAMPERED", "the receipt is not signed by this log's key: " + earlier.error().context,
                              "receipt");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "appliance/anchor/entries.h"
+#include "appliance/anchor/epochs.h"
 #include "appliance/anchor/provisioning_record.h"
 #include "appliance/evidence/bundle_format.h"
 #include "appliance/evidence/tree_walk.h"
@@ -42,7 +43,8 @@ struct VerifyState {
   // Filled by the check that proved it; absent when that failed.
   std::optional<BundleInfo> info;
   std::optional<anchor::AuditEntry> audit;
-  std::optional<anchor::ProvisioningRecord> record;
+  std::optional<anchor::EpochChain> epochs;
+  std::optional<anchor::ProvisioningRecord> record;  // of the newest epoch, which made this evidence
   anchor::Pins pins;
   std::optional<ledger::VerifyKey> key;
   std::optional<ledger::OpenedCheckpoint> checkpoint;
@@ -66,6 +68,12 @@ struct VerifyState {
   }
 };
 
+// The log's beginning and the epochs that continue it, from the bundle. kDenied, kCorrupt: which one, and why not.
+[[nodiscard]] Result<anchor::EpochChain> EpochsOf(const VerifyState& state);
+// Every epoch began over a beginning of this log, as the records proved.
+void CheckEpochs(VerifyState& state);
+// A checkpoint that this log signed, in whatever epoch.
+[[nodiscard]] Result<ledger::OpenedCheckpoint> OpenEarlier(const VerifyState& state, std::string_view note);
 // bundle provisioning pin endorsement attestation_key registers checkpoint
 void CheckIdentity(VerifyState& state);
 // quote nonce counter index boot receipt anchors pcr_log boot_log expected_pcrs

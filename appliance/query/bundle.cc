@@ -348,8 +348,13 @@ void BundlePreparer::TakeCosigned() {
 
 Result<void> BundlePreparer::Gather() {
   STELE_TRY(head_.record, anchor::DecodeSignedRecord(config_.provisioning_json));
+  head_.epochs = config_.epochs;
   head_.vkey = config_.vkey;
-  STELE_TRY(const auto record, anchor::DecodeRecord(head_.record.record));
+  STELE_TRY(const auto record, anchor::DecodeRecord((head_.epochs.empty() ? head_.record : head_.epochs.back()).record));
+  for (const anchor::SignedRecord& one : head_.epochs) {
+    STELE_TRY(const auto epoch, anchor::DecodeRecord(one.record));
+    if (epoch.epoch && epoch.epoch->log_size <= size_) marks_.push_back(epoch.epoch->log_size);
+  }
   // A software TPM knows nothing of the firmware; a log of the old form has no digests to replay.
   if (!record.software_tpm && evidence::ReplayBootLog(config_.boot_log)) head_.boot_log = config_.boot_log;
   if (!record.ek_certificate.empty()) head_.ek_chain_pem = config_.ek_chain_pem;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "appliance/anchor/provisioning_record.h"
 #include "appliance/query/identity.h"
 #include "appliance/query/render.h"
 #include "appliance/query/search.h"
@@ -75,7 +76,8 @@ struct Answer {
 struct ReadsConfig {
   std::string origin;
   std::string vkey;
-  std::string provisioning_json;
+  std::string provisioning_json;                 // of genesis
+  std::vector<anchor::SignedRecord> epochs = {};  // of each later epoch
   Bytes boot_log = {};  // the firmware's event log, empty where there is none
   std::string cosigned_path = {};  // the newest checkpoint with a quorum of cosignatures (appliance/witness); empty: none are asked
   std::string witness_policy = {};  // the box's own, rides in bundles

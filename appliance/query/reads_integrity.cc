@@ -115,6 +115,7 @@ Json Reads::AnchorsJson() {
 
 Answer Reads::Integrity(const ReadRequest& request) {
   const auto newest = NewestCheckpoint();
+  const std::string record = config_.epochs.empty() ? config_.provisioning_json : anchor::EncodeSignedRecord(config_.epochs.back());
   Json body = {{"log_id", log_id()},
                {"origin", config_.origin},
                {"vkey", config_.vkey},
@@ -122,7 +123,7 @@ Answer Reads::Integrity(const ReadRequest& request) {
                {"checkpoint", CheckpointJson(newest ? &*newest : nullptr)},
                {"checkpoints", CheckpointsJson()},
                {"anchors", AnchorsJson()},
-               {"provisioning", ProvisioningJson(config_.provisioning_json)}};
+               {"provisioning", ProvisioningJson(record)}};
   const Json status = Json::parse(request.status_json, nullptr, /*allow_exceptions=*/false);
   if (status.is_object()) body.update(Picked(status, {"mvw", "verdict", "tpm"}));
   Answer answer;

@@ -148,7 +148,7 @@ void Authenticate(Tail& tail, const KeyOfSession& key_of_session) {
     }
     return at->second.AdvanceTo(number) ? &at->second : nullptr;
   };
-  if (tail.fresh) return;
+  if (tail.fresh || tail.closed) return;
   const ledger::MacChain* chain = chain_at(tail.superblock.session, tail.superblock.session_block);
   bool good = chain != nullptr && chain->Mac(ledger::kSuperblockMacLabel, tail.superblock_mac_digest) == tail.superblock.mac;
   if (!good) {
@@ -201,7 +201,7 @@ Result<std::unique_ptr<Store>> Store::Open(DeviceShelf& shelf, Clock& clock, con
     return store;
   }
   store->landmarks_ = tail.landmarks();
-  const bool unit_usable = !tail.sealed && tail.next_unit == tail.unit + 1 + tail.spares.size() && !tail.damaged;
+  const bool unit_usable = !tail.sealed && !tail.closed && tail.next_unit == tail.unit + 1 + tail.spares.size() && !tail.damaged;
   if (!unit_usable) {
     STELE_TRY_VOID(store->OpenUnit(tail.size(), tail.head(), tail.frontier().Hashes()));
     return store;

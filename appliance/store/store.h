@@ -35,6 +35,7 @@ struct Tail {
   std::uint64_t end_bytes = 0;    // where the next block of this unit goes
   std::vector<std::uint32_t> spares;      // units behind it that were made and never begun: they come next
   std::vector<ledger::Abandon> abandons;  // to be named by the next block or superblock
+  bool closed = false;            // the last unit is not continued: its sessions are of an earlier epoch, whose keys are gone
   bool damaged = false;           // something is wrong that no crash explains
   std::uint64_t quarantined_records = 0;  // whole blocks that nobody authenticated, now abandoned
   std::string detail;
@@ -51,6 +52,7 @@ struct Tail {
 
 // Checks every block's MAC with its session's key. The first block that fails, and all after it, are quarantined: abandoned,
 // counted in quarantined_records, never adopted.
+// Not for a closed tail: the provisioning key's signature over its root stands for the MACs.
 using KeyOfSession = std::function<std::optional<Hash>(const Hash& session)>;
 void Authenticate(Tail& tail, const KeyOfSession& key_of_session);
 

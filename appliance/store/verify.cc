@@ -111,10 +111,9 @@ BlockCheck CheckBlock(const ScanStep& step) {
   }
   for (std::size_t i = 0; i < block->kinds.size(); ++i) {
     const auto kind = static_cast<record::Kind>(block->kinds[i]);
-    if (kind != record::Kind::kCheckpoint && kind != record::Kind::kAnchor) {
-      ++check.ordinary_records;
-      continue;
-    }
+    if (kind != record::Kind::kCheckpoint && kind != record::Kind::kAnchor) ++check.ordinary_records;
+    const bool epoch = kind == record::Kind::kEpoch && first + i > 0;
+    if (kind != record::Kind::kCheckpoint && kind != record::Kind::kAnchor && !epoch) continue;
     check.landmarks.push_back({kind, first + i, block->wall_ns[i], ToBytes(block->Payload(i))});
   }
   return check;
@@ -122,7 +121,8 @@ BlockCheck CheckBlock(const ScanStep& step) {
 
 class Verifier {
  public:
-  Verifier(DeviceShelf& shelf, const VerifyOptions& options) : shelf_(shelf), options_(options) {}
+  Verifier(DeviceShelf& shelf, const VerifyOptions& options)
+      : shelf_(shelf), options_(options), checkpoint_key_(options.checkpoint_key) {}
 
   Result<VerifyReport> Run() {
     STELE_TRY(const std::vector<std::uint32_t> units, shelf_.List());
@@ -165,11 +165,13 @@ class Verifier {
   bool CheckSuperblock(Device& device, std::uint32_t unit, bool last, ByteView sector);
   bool Take(BlockCheck check);
   bool TakeCheckpoint(const BlockCheck::Landmark& landmark);
+  bool TakeEpoch(const BlockCheck::Landmark& landmark);
   void Finish(bool empty);
   bool Drain(std::size_t leave);
 
   DeviceShelf& shelf_;
   const VerifyOptions& options_;
+  std::optional<ledger::VerifyKey> checkpoint_key_;  // of the epoch
   VerifyReport report_;
   std::uint32_t next_unit_ = 0;
   bool have_log_id_ = false;
@@ -293,6 +295,10 @@ bool Verifier::Take(BlockCheck check) {
   ordinary_records_ += check.ordinary_records;
   borders_[report_.records] = {report_.frontier.Root(), ordinary_records_};
   for (const BlockCheck::Landmark& landmark : check.landmarks) {
+    if (landmark.kind == record::Kind::kEpoch) {
+      if (!TakeEpoch(landmark)) return false;
+      continue;
+    }
     if (landmark.kind == record::Kind::kCheckpoint && !TakeCheckpoint(landmark)) return false;
     if (options_.on_entry) options_.on_entry(landmark.kind, landmark.sequence, landmark.payload);
   }
@@ -305,8 +311,8 @@ bool Verifier::TakeCheckpoint(const BlockCheck::Landmark& landmark) {
   const std::string note = NoteOfIntent(landmark.payload);
   if (note.empty()) return Bad(entry, "checkpoint entry " + std::to_string(landmark.sequence) + " holds no note", true);
   ledger::Checkpoint checkpoint;
-  if (options_.checkpoint_key) {
-    const auto opened = ledger::OpenCheckpoint(note, *options_.checkpoint_key);
+  if (checkpoint_key_) {
+    const auto opened = ledger::OpenCheckpoint(note, *checkpoint_key_);
     if (!opened) {
       return Bad(entry, "checkpoint entry " + std::to_string(landmark.sequence) + ": " + opened.error().context, true);
     }
@@ -331,6 +337,18 @@ bool Verifier::TakeCheckpoint(const BlockCheck::Landmark& landmark) {
   report_.checkpoint_size = checkpoint.size;
   report_.checkpoint_wall_ns = landmark.wall_ns;
   borders_.erase(borders_.begin(), border);
+  return true;
+}
+
+// The entry begins its block, so the tree before it is that of a border.
+bool Verifier::TakeEpoch(const BlockCheck::Landmark& landmark) {
+  if (!options_.on_epoch) return true;
+  const Place entry{"record", last_block_->unit, last_block_->offset_bytes, landmark.sequence, landmark.sequence + 1};
+  const auto border = borders_.find(landmark.sequence);
+  if (border == borders_.end()) return Bad(entry, "an epoch entry within a commit", true);
+  auto key = options_.on_epoch(landmark.sequence, border->second.root, landmark.payload);
+  if (!key) return Bad(entry, key.error().context, true);
+  checkpoint_key_ = std::move(*key);
   return true;
 }
 

@@ -27,6 +27,9 @@ struct Place {
 struct VerifyOptions {
   std::optional<ledger::VerifyKey> checkpoint_key;  // absent: signatures go unchecked, and the report says so
   std::optional<Hash> log_id;                       // absent: taken from unit 0
+  // Called for an `epoch` entry above leaf 0, with the root of the leaves before it: the checkpoint key of that epoch, from
+  // there on; nullopt: none is known. An error: the entry is forged. Absent: such entries are records like others.
+  std::function<Result<std::optional<ledger::VerifyKey>>(std::uint64_t sequence, const Hash& root, ByteView payload)> on_epoch;
   // Called for checkpoint and anchor entries, in order.
   std::function<void(record::Kind, std::uint64_t sequence, ByteView payload)> on_entry;
   std::function<void(std::uint64_t records)> on_progress;

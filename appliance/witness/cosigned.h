@@ -33,6 +33,7 @@ class Cosigned {
   // durable.
   [[nodiscard]] Result<std::vector<std::size_t>> Keep(std::string_view cosigned_note);
 
+  [[nodiscard]] const std::filesystem::path& dir() const { return dir_; }
   [[nodiscard]] const ledger::WitnessPolicy& policy() const { return policy_; }
   [[nodiscard]] const ledger::VerifyKey& log() const { return log_; }
 

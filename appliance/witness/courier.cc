@@ -5,6 +5,7 @@
 
 #include "appliance/base/text.h"
 #include "appliance/ledger/add_checkpoint.h"
+#include "appliance/witness/refusal_file.h"
 
 namespace stele::witness {
 namespace {
@@ -148,7 +149,20 @@ std::vector<CourierAlarm> Courier::NewAlarms() {
                                             std::to_string(quorum_max_age_s_) + " s"});
   }
   quorum_alarmed_ = stale;
+  TakeRefusalFile(alarms);
   return alarms;
+}
+
+// It goes only in the round after its alarm: what dies between alarms again.
+void Courier::TakeRefusalFile(std::vector<CourierAlarm>& alarms) {
+  auto refusal = ReadRefusal(cosigned_.dir());
+  if (refusal && refusal == file_alarmed_) {
+    RemoveRefusal(cosigned_.dir());
+  } else if (refusal) {
+    alarms.push_back({"witness_fork", "an answer brought by file: " + *refusal +
+                                          ". The log was rolled back or forked, or its key is used elsewhere"});
+  }
+  file_alarmed_ = std::move(refusal);
 }
 
 std::string Courier::StatusJson() {

@@ -44,7 +44,7 @@ class Courier {
   // A quorum older than `quorum_max_age_s` is alarmed once.
   Courier(Cosigned cosigned, LogSource& source, PostTo post, Clock& clock, std::int64_t quorum_max_age_s);
 
-  // Alarms are new ones. An error: the log could not be asked; nothing was sent.
+  // Alarms are new ones. An error: the log could not be asked; nothing was sent, and a refusal left by file waits.
   [[nodiscard]] Result<std::vector<CourierAlarm>> Round();
 
   // {"quorum":{"met":bool,"size":N,"time":"..."},"witnesses":[{"name","state","size","time","text"}]}
@@ -61,6 +61,7 @@ class Courier {
   void Take(std::size_t witness, const std::string& note, const HttpAnswer& answer);
   void Set(std::size_t witness, WitnessState state, std::string text);
   [[nodiscard]] std::vector<CourierAlarm> NewAlarms();
+  void TakeRefusalFile(std::vector<CourierAlarm>& alarms);
 
   Cosigned cosigned_;
   LogSource& source_;
@@ -73,6 +74,7 @@ class Courier {
   std::map<std::size_t, std::uint64_t> signed_sizes_;
   std::set<std::size_t> fork_alarmed_;
   bool quorum_alarmed_ = false;
+  std::optional<std::string> file_alarmed_;  // the refusal by file that was alarmed last
 };
 
 }  // namespace stele::witness

@@ -82,6 +82,10 @@ same 'a measurement proposes cadences' true "$(jq '.proposal.checkpoint_interval
 # A log that began with its seed in a file goes on with it.
 printf '[anchor]\nkey = "file"\n' >"$work/file.toml"
 succeeds 'a log with a file' "$stele" provision --dir "$work/f" --config "$work/file.toml"
+# With a budget of ten writes of the TPM's memory, and an anchor a second: alarms at 50 and at 80 %.
+stele_more_toml=$'[checkpoint]\nheartbeat_interval_ms = 1000\n[anchor]\ninterval_ms = 1000\nnv_budget = 10'
 start_stele "$work/f"
 key_is 'goes on with the file' file
+found 'kind:alarm "50 % of the NV write budget of 10"' 1 30
+found 'kind:alarm "80 % of the NV write budget of 10"' 1 30
 finish_test

@@ -147,6 +147,13 @@ exits_with 'which the import explains' 1 "$stele_bin/stele" witness import --dir
 grep -q -- '--old' "$work/out" || fail 'the import does not say what to do'
 sed 's/^status 200/status 409/' "$work/answer" >"$work/broken"
 exits_with 'a broken answer is refused' 2 "$stele_bin/stele" witness import --dir "$stele_dir" "$work/broken"
+# A refusal by file is as much of an alarm as one over the network.
+printf 'stele-witness-answer/v1\nstatus 422\nreason another history\n\n' >"$work/forked"
+exits_with 'an answer that tells of a fork' 1 "$stele_bin/stele" witness import --dir "$stele_dir" "$work/forked"
+found 'kind:alarm witness_fork' 1
+printf 'stele-witness-answer/v1\nstatus 409\n\n99999999\n' >"$work/larger"
+exits_with 'one that knows more of this log than there is' 1 "$stele_bin/stele" witness import --dir "$stele_dir" "$work/larger"
+found 'kind:alarm witness_fork' 2
 serve B "$port_b" --tls-certificate "$work/B/keys/ingest.pem" --tls-key "$work/B/keys/ingest.key"
 await 'back on the network' cosigned state_of b
 
@@ -160,12 +167,12 @@ rm -rf "$work/A"; cp -a "$work/A.copy" "$work/A"
 verify_says "$good_words" "$work/A"; pass 'A by itself sees nothing: disk and TPM were put back together'
 up A; use A
 await 'B refuses the log that went back' forked state_of b
-found 'kind:alarm witness_fork' 1
+found 'kind:alarm witness_fork' 3  # two of them told by file above
 load 3000 grown
 said_422() { grep -c '^.*422 .*does not verify' "$work/wB.log" | sed 's/[1-9][0-9]*/yes/'; }
 await 'nor does it cosign it when it has grown' yes said_422
 same 'which A knows' forked "$(state_of b)"
-same 'the alarm is not repeated' 1 "$(search 'kind:alarm witness_fork' | jq '.rows | length')"
+same 'the alarm is not repeated' 3 "$(search 'kind:alarm witness_fork' | jq '.rows | length')"
 use B; same 'B is as good as before' cosigned "$(state_of a)"
 
 # Fail-closed: without its quorum no checkpoint is served.

@@ -67,6 +67,8 @@ struct ProvisionOptions {
   std::string enroller;  // folder: this is the enroller's machine
   std::string key;       // file: the provisioning key
   std::string make_key;  // file to make
+  bool epoch = false;    // the log that is here goes on with another TPM state
+  std::string reason;    // with `epoch`: why
 };
 // By itself: running it twice changes nothing.
 int RunProvision(const Home& home, const ProvisionOptions& options);

@@ -9,6 +9,7 @@
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
 #include "appliance/daemons/cli/output.h"
+#include "appliance/daemons/cli/provision.h"
 #include "appliance/daemons/config.h"
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/provisioning.h"
@@ -22,11 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPemBytesMax = 64 * limits::kKiB;
 
-void Say(const std::string& line) {
-  Print(Safe(line) + "\n");
-  std::fflush(stdout);
-}
-
 Result<std::string> ReadPem(const std::string& path) {
   STELE_TRY(const Bytes text, ReadFile(path, kPemBytesMax));
   return std::string(AsText(text));
@@ -35,6 +31,13 @@ Result<std::string> ReadPem(const std::string& path) {
 Result<std::string> ReadText(const fs::path& path) {
   STELE_TRY(const Bytes text, ReadFile(path, anchor::kEnrolmentBytesMax));
   return std::string(AsText(text));
+}
+
+}  // namespace
+
+void Say(const std::string& line) {
+  Print(Safe(line) + "\n");
+  std::fflush(stdout);
 }
 
 Result<ProvisionChoices> ChoicesOf(const ProvisionOptions& options, const Config& config) {
@@ -52,8 +55,11 @@ Result<ProvisionChoices> ChoicesOf(const ProvisionOptions& options, const Config
     if (options.pin.empty()) return Fail(Code::kInvalid, "--exchange needs --pin: the enroller's public key");
     STELE_TRY(choices.enroller_public_pem, ReadPem(options.pin));
   }
+  if (options.epoch) choices.key = options.key;
   return choices;
 }
+
+namespace {
 
 Result<int> Provision(const Home& home, const ProvisionOptions& options, const Config& config) {
   STELE_TRY(ProvisionChoices choices, ChoicesOf(options, config));
@@ -87,7 +93,7 @@ Result<int> Provision(const Home& home, const ProvisionOptions& options, const C
   Print("pin         keep this public key outside the box, for `stele verify --pin`:\n" +
         identity.provisioning_public_pem);
   if (options.exchange.empty() && choices.lock_down && identity.fresh) {
-    const fs::path escrow = choices.escrow.empty() ? home.HierarchyAuths() : choices.escrow;
+    const fs::path escrow = choices.escrow.empty() ? home.HierarchyAuths(0) : choices.escrow;
     Say("escrow      " + escrow.string() + " holds the TPM's authorisations: move it off this machine");
     Say("            and " + home.ProvisioningKey().string() + ", the provisioning key, with it");
   }
@@ -101,6 +107,12 @@ void SayRequest(const anchor::EnrolRequest& request) {
   Say("  EK       " + HexOf(tpm::NameOfPublicArea(
                           ByteView(request.ek_public).subspan(std::min<std::size_t>(2, request.ek_public.size())))));
   Say("  origin   " + (request.origin.empty() ? "(from the log id)" : request.origin));
+  if (!request.epoch) return;
+  const anchor::EpochClaim& epoch = *request.epoch;
+  Say("  EPOCH    " + std::to_string(epoch.number) + " of log " + HexOf(epoch.log_id));
+  Say("  reason   " + epoch.reason);
+  Say("  over     " + std::to_string(epoch.log_size) + " records, root " + HexOf(epoch.log_root));
+  Say("  before   " + epoch.verdicts.back() + " after anchor " + std::to_string(epoch.anchor) + ": " + epoch.detail);
 }
 
 // One round: whatever file is next. The two rounds need nothing in common but the key and the request.
@@ -169,7 +181,7 @@ int RunProvision(const Home& home, const ProvisionOptions& options) {
       (void)Complain(config.error());
       return kExitUsage;
     }
-    return Provision(home, options, *config);
+    return options.epoch ? ProvisionEpoch(home, options, *config) : Provision(home, options, *config);
   };
   const auto exit_status = run();
   return exit_status ? *exit_status : Complain(exit_status.error());

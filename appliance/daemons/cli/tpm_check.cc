@@ -8,6 +8,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "appliance/anchor/epoch_files.h"
 #include "appliance/anchor/keys.h"
 #include "appliance/anchor/slots.h"
 #include "appliance/base/limits.h"
@@ -72,23 +73,19 @@ class PrivateTpm {
   tpm::SwtpmProcess process_;
 };
 
-std::optional<anchor::SlotState> NewestSlot(const Home& home, const anchor::Secret& seed, const std::string& origin) {
+std::optional<anchor::SlotState> NewestSlot(const Home& home, const anchor::Secret& seed, const std::string& origin,
+                                            std::uint64_t epoch) {
   const auto keys = anchor::DeriveKeys(seed, origin);
   if (!keys) return std::nullopt;
-  anchor::FileSlot first(home.State() / "anchor-slot-0");
-  anchor::FileSlot second(home.State() / "anchor-slot-1");
+  anchor::FileSlot first(anchor::SlotPath(home.State(), epoch, 0));
+  anchor::FileSlot second(anchor::SlotPath(home.State(), epoch, 1));
   return anchor::SlotPair(first, second, keys->slot_key.view()).Load().newest;
 }
 
 // The public half as the record pins it, else of the seed.
 Result<ledger::VerifyKey> CheckpointKey(const anchor::ProvisioningRecord& record, const std::string& origin,
                                         const Result<anchor::Secret>& seed) {
-  ledger::VerifyKey key;
-  if (record.checkpoint_key.size() == key.public_key.size()) {
-    key.name = origin;
-    std::copy(record.checkpoint_key.begin(), record.checkpoint_key.end(), key.public_key.begin());
-    return key;
-  }
+  if (auto key = anchor::CheckpointKeyOf(record, origin)) return std::move(*key);
   if (!seed) return tl::unexpected(seed.error());
   return anchor::VerifyKeyOf(*seed, origin);
 }
@@ -98,14 +95,14 @@ using Connect = std::function<Result<UniqueFd>()>;
 Result<anchor::RecoveryDecision> Judge(const Home& home, const Connect& connect, const anchor::SignedRecord& signed_record,
                                        const anchor::ProvisioningRecord& record, const channel::LogState& state,
                                        std::vector<std::string>& unchecked) {
-  const Hash log_id = anchor::LogIdOf(signed_record.record);
+  const Hash log_id = anchor::LogIdOf(record, signed_record.record);
   const std::string origin = anchor::OriginOf(record, log_id);
   const anchor::Pins pins = anchor::PinsOf(record, log_id);
   const Result<anchor::Secret> seed = LoadSeed(home, record, connect);
   STELE_TRY(const auto key, CheckpointKey(record, origin, seed));
   std::optional<anchor::SlotState> slot;
   if (seed) {
-    slot = NewestSlot(home, *seed, origin);
+    slot = NewestSlot(home, *seed, origin, record.epoch_number());
   } else {
     unchecked.push_back("the anchor's own slots, whose key comes from the seed: " + seed.error().context);
   }
@@ -117,32 +114,7 @@ Result<anchor::RecoveryDecision> Judge(const Home& home, const Connect& connect,
   return anchor::Decide(anchor::FactsOf(state, view, registers, slot, pins));
 }
 
-// The number of the anchor an intent asks for; 0 when it asks for none or is not one.
-std::uint64_t AnchorOf(std::string_view intent) {
-  const json parsed = json::parse(intent, nullptr, false);
-  if (!parsed.is_object()) return 0;
-  const auto anchor = parsed.find("anchor");
-  return anchor != parsed.end() && anchor->is_number_unsigned() ? anchor->get<std::uint64_t>() : 0;
-}
-
 }  // namespace
-
-void AnchorEntries::Add(record::Kind kind, ByteView payload) {
-  std::string text(AsText(payload));
-  if (kind == record::Kind::kAnchor) {
-    receipt_ = std::move(text);
-  } else if (kind == record::Kind::kCheckpoint) {
-    if (AnchorOf(text) != 0) anchored_ = text;
-    if (newest_.size() == 2) newest_.erase(newest_.begin());
-    newest_.push_back(std::move(text));
-  }
-}
-
-void AnchorEntries::Into(channel::LogState& state) const {
-  state.last_receipt = receipt_;
-  if (anchored_ && std::find(newest_.begin(), newest_.end(), *anchored_) == newest_.end()) state.intents.push_back(*anchored_);
-  state.intents.insert(state.intents.end(), newest_.begin(), newest_.end());
-}
 
 TpmCheck AskRunning(const Home& home) {
   auto client = Client::Connect(home);

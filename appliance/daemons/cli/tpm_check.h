@@ -5,14 +5,12 @@
 //   device    stopped, hardware TPM: its registers are only read
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "appliance/anchor/provisioning_record.h"
 #include "appliance/channel/anchor_messages.h"
 #include "appliance/daemons/home.h"
-#include "appliance/record/entry.h"
 
 namespace stele::daemons::cli {
 
@@ -23,18 +21,6 @@ struct TpmCheck {
   std::vector<std::string> qualifiers;
   std::vector<std::string> warnings;
   std::vector<std::string> unchecked;  // what this way of asking cannot see
-};
-
-// Collects what recovery needs from the checkpoint and anchor entries, in order.
-class AnchorEntries {
- public:
-  void Add(record::Kind kind, ByteView payload);
-  void Into(channel::LogState& state) const;
-
- private:
-  std::optional<std::string> receipt_;
-  std::optional<std::string> anchored_;  // the newest intent with an anchor number
-  std::vector<std::string> newest_;      // the newest two, the older first
 };
 
 // The running Stele's own verdict. An empty word, with the reason in `detail`, when it does not answer.

@@ -12,6 +12,7 @@
 #include "appliance/daemons/courier_member.h"
 #include "appliance/witness/answer_file.h"
 #include "appliance/witness/cosigned.h"
+#include "appliance/witness/refusal_file.h"
 
 namespace stele::daemons::cli {
 namespace {
@@ -40,6 +41,20 @@ Result<std::uint64_t> OldSizeOf(const Home& home, const WitnessOptions& options,
   return Fail(Code::kInvalid, "the policy has no witness " + options.name);
 }
 
+Result<std::uint64_t> NewestSize(const Home& home) {
+  STELE_TRY(TreeReads reads, TreeReads::Open(home));
+  STELE_TRY(const std::string note, reads.Checkpoint(/*newest=*/true));
+  STELE_TRY(const auto opened, ledger::OpenCheckpoint(note, reads.log()));
+  return opened.checkpoint.size;
+}
+
+// A witness that saw another history is an alarm in the log, whichever way its answer came: stele-courier writes it.
+tl::unexpected<Error> Alarmed(const Home& home, const std::string& what) {
+  const auto left = witness::LeaveRefusal(home.Courier(), what);
+  return Fail(Code::kDenied, what + ": it was rolled back or forked" +
+                                 (left ? "; the alarm is on its way" : "; no alarm could be left: " + Describe(left.error())));
+}
+
 }  // namespace
 
 int RunWitnessRequest(const Home& home, const WitnessOptions& options) {
@@ -51,9 +66,8 @@ int RunWitnessRequest(const Home& home, const WitnessOptions& options) {
     STELE_TRY(const auto opened, ledger::OpenCheckpoint(request.note, reads.log()));
     const std::uint64_t size = opened.checkpoint.size;
     if (request.old_size > size)
-      return Fail(Code::kDenied,
-                  fmt::format("the witness has cosigned {} records of this log, which has {}: it was rolled back",
-                              request.old_size, size));
+      return Alarmed(home, fmt::format("the witness has cosigned {} records of this log, which has {}",
+                                       request.old_size, size));
     STELE_TRY(request.proof, reads.Consistency(request.old_size, size));
     STELE_TRY_VOID(WriteFileDurably(options.output, AsBytes(ledger::FormatAddCheckpoint(request)), 0644));
     return fmt::format("a request for {} records, from {} on\n", size, request.old_size);
@@ -67,13 +81,17 @@ int RunWitnessImport(const Home& home, const WitnessOptions& options) {
   const auto imported = [&]() -> Result<std::string> {
     STELE_TRY(const Bytes text, ReadFile(options.input, 1 << 20));
     STELE_TRY(const witness::AnswerFile answer, witness::ParseAnswerFile(AsText(text)));
-    if (answer.status == 409)
+    if (answer.status == 409) {
+      STELE_TRY(const std::uint64_t size, NewestSize(home));
+      if (answer.latest_size > size)
+        return Alarmed(home, fmt::format("the witness has cosigned {} records of this log, which has {}",
+                                         answer.latest_size, size));
       return Fail(Code::kDenied,
-                  fmt::format("the witness has cosigned {} records: make the request with --old {}. If this log "
-                              "has fewer, or the request said so, it was rolled back or forked",
+                  fmt::format("the witness has cosigned {} records: make the request with --old {}. If the request "
+                              "said so, it was rolled back or forked",
                               answer.latest_size, answer.latest_size));
-    if (answer.status == 422)
-      return Fail(Code::kDenied, "the witness has cosigned another history of this log: it was rolled back or forked");
+    }
+    if (answer.status == 422) return Alarmed(home, "the witness has cosigned another history of this log");
     if (answer.status != 200)
       return Fail(Code::kDenied, fmt::format("refused with {}: {}", answer.status, answer.reason));
     STELE_TRY(TreeReads reads, TreeReads::Open(home));

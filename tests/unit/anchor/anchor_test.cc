@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "appliance/anchor/service.h"
@@ -72,6 +73,73 @@ TEST(Anchor, AnchorsByIntervalAndOnDemandOnly) {
   EXPECT_FALSE(rig.Checkpoint()->receipt.has_value());
   rig.tpm.AdvanceClock(10'000);
   EXPECT_TRUE(rig.Checkpoint()->receipt.has_value());
+}
+
+// A rig whose log has been continued by epoch 1 over its first 41 leaves; the 42nd is the epoch's entry.
+void BeginEpoch(Rig& rig) {
+  rig.log.Append(40);
+  const channel::LogState then = rig.log.State();
+  rig.config.epoch = {1, then.size, then.root, then.frontier};
+  rig.config.pins.receipt.epoch = 1;
+  rig.config.earlier = {"EPOCH_0_TPM_CLEARED"};
+  rig.log.Append(1);
+}
+
+TEST(Anchor, LaterEpochBeginsWithTheLogThatItsRecordSigns) {
+  Rig rig;
+  BeginEpoch(rig);
+  const auto verdict = rig.Start();
+  EXPECT_EQ(verdict.word, "OK") << verdict.detail;
+  EXPECT_NE(std::find(verdict.qualifiers.begin(), verdict.qualifiers.end(), "EPOCH_0_TPM_CLEARED"), verdict.qualifiers.end());
+  EXPECT_EQ(rig.anchor->signed_size(), 41U);
+  const auto extended = rig.Checkpoint();
+  ASSERT_TRUE(extended.has_value()) << rig.last_refusal.context;
+  EXPECT_EQ(DecodeIntent(rig.log.intents.front(), rig.anchor->verify_key())->epoch, 1U);
+  EXPECT_EQ(DecodeReceipt(extended->receipt.value())->epoch, 1U);
+  EXPECT_EQ(json::parse(extended->status_json)["epoch"], 1);
+  EXPECT_EQ(rig.Start().word, "OK") << "and every restart is clean";
+  EXPECT_TRUE(rig.Checkpoint(true).has_value());
+}
+
+TEST(Anchor, LaterEpochRefusesALogThatIsSmallerOrAnotherThanItsRecordSigns) {
+  Rig smaller;
+  BeginEpoch(smaller);
+  smaller.log.leaves.resize(40);
+  EXPECT_EQ(smaller.Start().word, "ROLLED_BACK");
+  Rig other;
+  BeginEpoch(other);
+  other.log.leaves[3][0] ^= std::byte{1};
+  const auto verdict = other.Start();
+  EXPECT_EQ(verdict.word, "TAMPERED");
+  EXPECT_FALSE(verdict.may_anchor);
+  Rig exact;  // the same subtrees and another end: the next checkpoint's proof does not fit
+  BeginEpoch(exact);
+  exact.log.leaves[40][0] ^= std::byte{1};
+  (void)exact.Start();
+  EXPECT_FALSE(exact.Checkpoint().has_value());
+}
+
+TEST(Anchor, CheckpointsOfAnEarlierEpochCountForNothing) {
+  Rig rig;
+  Fill(rig);
+  BeginEpoch(rig);
+  EXPECT_EQ(rig.Start().word, "TAMPERED") << "they must not stand behind the epoch's entry";
+}
+
+TEST(Anchor, BudgetOfNvWritesIsAlarmedAtHalfAndAtFourFifths) {
+  Rig rig;
+  rig.config.nv_budget = 10;
+  (void)rig.Start();
+  std::vector<std::string> alarms;
+  for (int anchors = 1; anchors <= 10; ++anchors) {
+    ASSERT_TRUE(rig.Checkpoint(true).has_value());
+    for (std::string& alarm : rig.anchor->TakeAlarms()) alarms.push_back(std::to_string(anchors) + ": " + alarm);
+  }
+  EXPECT_EQ(alarms, (std::vector<std::string>{"5: 50 % of the NV write budget of 10 are used",
+                                              "8: 80 % of the NV write budget of 10 are used"}));
+  rig.config.wears = false;
+  (void)rig.Start();
+  EXPECT_TRUE(rig.anchor->TakeAlarms().empty());
 }
 
 TEST(Anchor, DemandIsLimitedWhereCellsWear) {

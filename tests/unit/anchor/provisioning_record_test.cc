@@ -74,7 +74,7 @@ TEST(ProvisioningRecord, TheSignatureBindsTheBytes) {
     altered.record[i] ^= std::byte{1};
     EXPECT_FALSE(VerifySignedRecord(altered).has_value()) << i;
   }
-  const auto genesis = GenesisPayload(*read);
+  const auto genesis = EpochPayload(*read);
   ASSERT_TRUE(genesis.has_value());
   const json object = json::parse(*genesis);
   EXPECT_EQ(object["type"], "genesis");

@@ -253,6 +253,7 @@ void MadeLog::Checkpoint(bool anchored) {
       return anchor::QualifyingData(purpose, log_id, one.anchor, one.digest, Hash{});
     };
     anchor::ReceiptEntry receipt;
+    receipt.epoch = epochs.size();
     receipt.number = one.anchor;
     receipt.size = one.size;
     receipt.digest = one.digest;
@@ -278,12 +279,46 @@ void MadeLog::Reboot() {
   for (Signed& one : checkpoints) one.this_boot = false;
 }
 
+void MadeLog::BeginEpoch(const std::string& word) {
+  anchor::EpochClaim claim;
+  claim.number = epochs.size() + 1;
+  claim.log_id = log_id;
+  claim.reason = "the TPM died";
+  claim.log_size = log.size();
+  claim.log_root = RootAt(log.size());
+  claim.log_frontier = RangeHashes(0, log.size());
+  if (record.epoch) claim.verdicts = record.epoch->verdicts;
+  claim.verdicts.push_back(word);
+  claim.anchor = receipts.size();
+  for (const Signed& one : checkpoints) {
+    claim.checkpoint_size = one.size;
+    if (one.anchor != 0) claim.anchored_size = one.size;
+  }
+  const std::uint64_t another = seed + 1'000 * claim.number;
+  tpm = MakeTpm(another, provisioning_public_pem);
+  key = std::make_unique<ledger::SigningKey>(
+      ledger::SigningKey::FromSeed(origin, Filled("checkpoint key", another)).value());
+  record.ek_certificate = tpm.ek_certificate;
+  record.identity = tpm.identity;
+  record.ak_public_pem = tpm.ak_public_pem;
+  record.ak_public = tpm.ak_public;
+  record.counter_start = tpm.counter;
+  record.index_start = tpm.index;
+  record.checkpoint_key = ToBytes(key->verify_key().public_key);
+  record.epoch = std::move(claim);
+  epochs.push_back(anchor::SignRecord(anchor::EncodeRecord(record), provisioning_key_pem).value());
+  receipts.clear();
+  checkpoints.clear();
+  Append(1);
+}
+
 anchor::AuditEntry MadeLog::Attest(const Hash& nonce) const {
   anchor::AuditEntry audit;
   audit.log_id = log_id;
   audit.origin = origin;
   audit.nonce = nonce;
   audit.anchor = receipts.size();
+  audit.epoch = epochs.size();
   audit.digest = checkpoints.back().digest;
   audit.note = checkpoints.back().note;
   audit.counter = tpm.counter;
@@ -311,6 +346,7 @@ BundleWish MadeLog::All(const Hash& nonce) const {
 BundleHead MadeLog::Head(const BundleWish& wish) const {
   BundleHead head;
   head.record = signed_record;
+  head.epochs = epochs;
   head.vkey = key->verify_key().Vkey();
   head.audit = Attest(wish.nonce);
   if (!receipts.empty()) head.receipt = receipts.back();
@@ -324,6 +360,9 @@ BundleHead MadeLog::Head(const BundleWish& wish) const {
     if (one.anchor == receipts.size() && one.anchor != 0) behind_anchor = true;
   }
   info.marks.insert(info.marks.end(), wish.since.begin(), wish.since.end());
+  for (const anchor::SignedRecord& one : epochs) {
+    info.marks.push_back(anchor::DecodeRecord(one.record).value().epoch->log_size);
+  }
   std::sort(info.marks.begin(), info.marks.end());
   info.marks.erase(std::unique(info.marks.begin(), info.marks.end()), info.marks.end());
   info.log_id = log_id;

@@ -68,6 +68,8 @@ class MadeLog {
   void Checkpoint(bool anchor);
   void Reboot();
   void Clear() { tpm.clock.reset_count = 0; }
+  // The log goes on with another TPM and another checkpoint key; its next entry is the epoch's. Anchors count anew.
+  void BeginEpoch(const std::string& word);
 
   [[nodiscard]] anchor::AuditEntry Attest(const Hash& nonce) const;
   [[nodiscard]] BundleHead Head(const BundleWish& wish) const;
@@ -94,8 +96,9 @@ class MadeLog {
   std::string provisioning_key_pem;
   std::string provisioning_public_pem;
   MadeTpm tpm;
-  anchor::ProvisioningRecord record;
-  anchor::SignedRecord signed_record;
+  anchor::ProvisioningRecord record;   // of the newest epoch
+  anchor::SignedRecord signed_record;  // of genesis
+  std::vector<anchor::SignedRecord> epochs;
   Hash log_id{};
   std::string origin;
   std::unique_ptr<ledger::SigningKey> key;

@@ -11,6 +11,7 @@
 
 #include "appliance/base/system.h"
 #include "appliance/witness/witness.h"
+#include "appliance/witness/refusal_file.h"
 #include "tests/unit/witness/small_log.h"
 
 namespace stele::witness {
@@ -131,6 +132,19 @@ TEST_F(CourierTest, LostFilesAreLearntAgainFromTheConflict) {
   EXPECT_TRUE(Round(100).empty());
   EXPECT_EQ(StateOf(0), "cosigned");
   EXPECT_EQ(QuorumSize(), 100U);
+}
+
+TEST_F(CourierTest, RefusalThatCameByFileIsAlarmedOnceAndForgotten) {
+  ASSERT_TRUE(LeaveRefusal(dir_.path(), "the witness has cosigned another history of this log").has_value());
+  const auto alarms = Round(64);
+  ASSERT_EQ(alarms.size(), 1U);
+  EXPECT_EQ(alarms[0].name, "witness_fork");
+  EXPECT_NE(alarms[0].text.find("another history"), std::string::npos);
+  EXPECT_TRUE(ReadRefusal(dir_.path()).has_value()) << "not before the alarm is out";
+  EXPECT_TRUE(Round(65).empty());
+  EXPECT_FALSE(ReadRefusal(dir_.path()).has_value());
+  ASSERT_TRUE(LeaveRefusal(dir_.path(), "the witness has cosigned another history of this log").has_value());
+  EXPECT_EQ(Round(66).size(), 1U) << "the same again is news again";
 }
 
 TEST_F(CourierTest, MissingQuorumIsAlarmedOnceAndAgainAfterItWasThere) {

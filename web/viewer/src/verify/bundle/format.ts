@@ -1,6 +1,7 @@
 // The members of a bundle, their order and bounds, and the objects in them (docs/format.md, "Evidence bundle").
 import { type Bytes, Malformed, fromHex } from '../bytes.js';
 import { ENTRY_BYTES } from '../entry.js';
+import { type EpochClaim, decodeClaim } from './epochs.js';
 import { Members } from './members.js';
 
 export const FOLDER = 'evidence/';
@@ -15,7 +16,7 @@ export const PEER_BYTES = 18;
 // Those that come once, in their order: bound, and whether one may be absent.
 const ONCE: [name: string, bytesMax: number, optional?: true][] = [
   ['README', 64 * KIB], ['bundle.json', 64 * KIB], ['provisioning/record.json', 256 * KIB], ['provisioning/record.sig', KIB],
-  ['provisioning/key.pem', 4 * KIB], ['tpm/ak.pem', 4 * KIB], ['tpm/ak.tpm2b', 4 * KIB], ['tpm/ek.der', 16 * KIB, true],
+  ['provisioning/key.pem', 4 * KIB], ['provisioning/epochs.json', 16 * MIB, true], ['tpm/ak.pem', 4 * KIB], ['tpm/ak.tpm2b', 4 * KIB], ['tpm/ek.der', 16 * KIB, true],
   ['tpm/ek-chain.pem', 64 * KIB, true], ['log.vkey', KIB], ['checkpoint', 64 * KIB], ['attest.json', 64 * KIB],
   ['quote.attest', 4 * KIB], ['quote.signature', 4 * KIB], ['quote.der', 4 * KIB], ['quote.pcrs', 4 * KIB],
   ['quote.pcrs.tpm2-tools', 16 * KIB], ['counter.attest', 4 * KIB], ['counter.signature', 4 * KIB], ['counter.der', 4 * KIB],
@@ -128,6 +129,9 @@ function attestationOf(object: Members, name: string): Attestation {
   return { attest, signature, pcrValues };
 }
 
+// Absent in epoch 0.
+const epochIn = (object: Members): number => (object.has('epoch') ? object.number('epoch') : 0);
+
 export interface Audit {
   logId: Bytes;
   origin: string;
@@ -135,6 +139,7 @@ export interface Audit {
   anchor: number;
   digest: Bytes;
   wallNs: number;
+  epoch: number;
   demand: string;
   demandText: string;
   quote: Attestation;
@@ -150,13 +155,14 @@ export function decodeAudit(text: string): Audit {
   object.hash('index');
   return {
     logId: object.hash('log_id'), origin: object.text('origin'), nonce: object.hash('nonce'), anchor: object.number('anchor'),
-    digest: object.hash('digest'), wallNs: object.nanoseconds('wall_ns'), demand: object.text('demand'), demandText: object.text('demand_text'),
+    digest: object.hash('digest'), epoch: epochIn(object), wallNs: object.nanoseconds('wall_ns'), demand: object.text('demand'), demandText: object.text('demand_text'),
     quote: attestationOf(object, 'quote'), certifyCounter: attestationOf(object, 'certify_counter'),
     certifyIndex: attestationOf(object, 'certify_index'),
   };
 }
 
 export interface Receipt {
+  epoch: number;
   number: number;
   size: number;
   digest: Bytes;
@@ -177,7 +183,7 @@ export function decodeReceipt(text: string): Receipt {
   object.nanoseconds('wall_ns');
   return {
     number: object.number('number'), size: object.number('size'), digest: object.hash('digest'), pcr: object.hash('pcr'),
-    index: object.hash('index'), counter: object.number('counter'), resetCount: object.number('reset_count', 0xffffffff),
+    epoch: epochIn(object), index: object.hash('index'), counter: object.number('counter'), resetCount: object.number('reset_count', 0xffffffff),
     quote: attestationOf(object, 'quote'), certifyCounter: attestationOf(object, 'certify_counter'),
     certifyIndex: attestationOf(object, 'certify_index'),
   };
@@ -202,6 +208,8 @@ export interface ProvisioningRecord {
   indexHandle: number;
   checkpointKey: Bytes;
   pcrBaseline: Bytes;
+  origin: string;
+  epoch?: EpochClaim;
 }
 
 export function decodeRecord(text: string): ProvisioningRecord {
@@ -219,5 +227,7 @@ export function decodeRecord(text: string): ProvisioningRecord {
     indexHandle: handles.number('index', 0xffffffff),
     checkpointKey: object.has('checkpoint_key_b64') ? object.base64('checkpoint_key_b64') : new Uint8Array(),
     pcrBaseline: object.has('pcr_baseline') ? object.hash('pcr_baseline') : new Uint8Array(32),
+    origin: object.has('origin') ? object.text('origin') : '',
+    ...(object.has('epoch') ? { epoch: decodeClaim(object.child('epoch')) } : {}),
   };
 }

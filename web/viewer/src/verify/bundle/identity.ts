@@ -4,6 +4,7 @@ import { pemToDer } from '../attest.js';
 import { type Bytes, Malformed, equal, sha256, toHex } from '../bytes.js';
 import { parseVerifierKey } from '../note.js';
 import { ekNameOf } from './endorsement.js';
+import { epochsOf, openEarlier } from './epochs.js';
 import { decodeAudit, decodeBundleInfo, decodeRecord, type BundleInfo, type ProvisioningRecord } from './format.js';
 import { decodeText } from './members.js';
 import { type CheckName, type VerifyState, type Word, openCheckpoint, reason } from './state.js';
@@ -48,7 +49,12 @@ const checkProvisioning = (state: VerifyState, info: BundleInfo): Promise<boolea
     require(equal(await sha256(record), info.logId), "the record's SHA-256 is not the log id");
     require(await verifyWith(state.text('provisioning/key.pem'), record, state.bytes('provisioning/record.sig')),
       'the signature does not verify');
-    state.record = decodeRecord(decodeText(record));
+    const keyPem = state.text('provisioning/key.pem');
+    const epochs = await epochsOf(state, decodeRecord(decodeText(record)), info.logId,
+      (bytes, signature) => verifyWith(keyPem, bytes, signature));
+    require(epochs.length - 1 === state.audit?.epoch, 'the TPM answered in another epoch');
+    state.epochs = epochs;
+    state.record = epochs[epochs.length - 1] as ProvisioningRecord;
     state.facts.software = state.record.softwareTpm;
     return 'signed by the key in the bundle; its SHA-256 is the log id';
   });
@@ -131,7 +137,7 @@ export async function checkSince(state: VerifyState): Promise<void> {
   const fail = (word: Word, detail: string): void => state.checks.fail('since', word, detail, 'receipt');
   let earlier;
   try {
-    earlier = await openCheckpoint(note, state.key);
+    earlier = await openEarlier(state, note, state.key);
   } catch (error) {
     return fail('TAMPERED', `the receipt is not signed by this log's key: ${reason(error)}`);
   }

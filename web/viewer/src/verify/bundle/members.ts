@@ -85,6 +85,12 @@ export class Members {
     const value = this.get(name);
     return Array.isArray(value) && value.length <= max ? value : this.bad(name);
   }
+  hashes(name: string, max: number): Bytes[] {
+    return this.list(name, max).map((value) => (typeof value === 'string' && value.length === 64 ? fromHex(value) : this.bad(name)));
+  }
+  children(name: string, max: number): Members[] {
+    return this.list(name, max).map((value) => (isObject(value) ? new Members(`${this.what}: ${name}`, value) : this.bad(name)));
+  }
   child(name: string): Members {
     const value = this.get(name);
     return isObject(value) ? new Members(`${this.what}: ${name}`, value) : this.bad(name);

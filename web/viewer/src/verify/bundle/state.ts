@@ -11,7 +11,7 @@ import type { WitnessPolicy } from '../witness.js';
 export const CHECK_NAMES = [
   'archive', 'bundle', 'provisioning', 'pin', 'endorsement', 'attestation_key', 'registers', 'checkpoint', 'witnesses', 'quote',
   'nonce', 'counter', 'index', 'boot', 'receipt', 'anchors', 'pcr_log', 'boot_log', 'records', 'marks', 'proofs', 'expected_pcrs',
-  'since', 'manifest'] as const;
+  'epochs', 'since', 'manifest'] as const;
 export type CheckName = (typeof CHECK_NAMES)[number];
 
 export type Word =
@@ -86,7 +86,8 @@ export class CheckList {
     return this.done.get(name)?.result === 'failed';
   }
   inOrder(): BundleCheck[] {
-    return CHECK_NAMES.map((name) => this.done.get(name) ?? { name, result: 'skipped', detail: 'not reached' });
+    const names = CHECK_NAMES.filter((name) => name !== 'epochs' || this.done.has(name));   // only of a log that has more than one
+    return names.map((name) => this.done.get(name) ?? { name, result: 'skipped', detail: 'not reached' });
   }
 }
 
@@ -102,7 +103,8 @@ export class VerifyState {
   // Filled by the check that proved it; absent when that failed.
   info?: BundleInfo;
   audit?: Audit;
-  record?: ProvisioningRecord;
+  epochs: ProvisioningRecord[] = [];
+  record?: ProvisioningRecord;                     // of the newest epoch, which made this evidence
   key?: VerifierKey;
   checkpoint?: OpenedCheckpoint;
   quote?: Attest;

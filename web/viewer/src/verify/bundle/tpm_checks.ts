@@ -132,6 +132,7 @@ const checkIndex = (known: Known): Promise<void> => attempt(known.state, 'index'
 
 /** A receipt over its own qualifying data, the nonce zero; gives its quote. */
 async function openReceipt(record: ProvisioningRecord, logId: Bytes, receipt: Receipt): Promise<Attest> {
+  require(receipt.epoch === (record.epoch?.number ?? 0), 'receipt: of another epoch');
   const over = async (purpose: Purpose): Promise<Omit<Expected, 'type'>> =>
     ({ qualifying: await qualifyingData(purpose, logId, receipt.number, receipt.digest, new Uint8Array(32)) });
   const quote = await openQuote(record, receipt.quote, await over('receipt-quote'));

@@ -3,6 +3,7 @@
 // is not whole and right. Memory: that of one member.
 import { type Bytes, Malformed, sha256, toHex } from '../bytes.js';
 import { FOLDER, type Member, PROOFS_MAX, REQUIRED, comesBefore, parseName } from './format.js';
+import { checkEpochs, earlierVerdicts } from './epochs.js';
 import { checkIdentity, checkSince } from './identity.js';
 import { decodeText } from './members.js';
 import { RecordsCheck } from './records.js';
@@ -59,6 +60,7 @@ class Verifier {
     checks.pass('archive', 'whole, and nothing else in it');
     await this.records?.finish();
     await checkWitnesses(this.state);
+    checkEpochs(this.state);
     await checkSince(this.state);
     return this.judge();
   }
@@ -127,7 +129,8 @@ class Verifier {
     const checks = this.state.checks.inOrder();
     const passed = (name: CheckName): boolean => this.state.checks.passed(name);
     const qualifiers = [
-      ...(passed('pin') ? [] : ['UNPINNED']), ...(facts.software ? ['SOFTWARE_TPM'] : []), ...(this.state.gap ? ['GAP'] : [])];
+      ...(passed('pin') ? [] : ['UNPINNED']), ...(facts.software ? ['SOFTWARE_TPM'] : []), ...(this.state.gap ? ['GAP'] : []),
+      ...earlierVerdicts(this.state)];
     const report = (word: Word, detail: string, place = ''): Report =>
       ({ word, good: word === 'OK' || word === 'OK_UNANCHORED_TAIL', qualifiers, detail, place, checks, unchecked, facts });
 
