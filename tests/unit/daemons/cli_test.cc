@@ -13,8 +13,8 @@
 
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
+#include "appliance/daemons/cli/epoch_history.h"
 #include "appliance/daemons/cli/output.h"
-#include "appliance/daemons/cli/tpm_check.h"
 
 namespace stele::daemons::cli {
 namespace {
@@ -158,20 +158,21 @@ TEST(Cli, ErrorsShowTheReasonEscaped) {
 }
 
 TEST(AnchorEntries, KeepTheNewestReceiptTheNewestAnchoredAndTheNewestTwoIntents) {
-  AnchorEntries entries;
+  AnchorEntries entries(Hash{});
+  const std::string first = R"({"n":1,"anchor":1,"digest":")" + HexOf(Hash{}) + R"("})";
   const auto add = [&entries](record::Kind kind, const std::string& text) { entries.Add(kind, AsBytes(text)); };
-  add(record::Kind::kCheckpoint, R"({"n":1,"anchor":1})");
+  add(record::Kind::kCheckpoint, first);
   add(record::Kind::kAnchor, R"({"number":1})");
   add(record::Kind::kCheckpoint, R"({"n":2,"anchor":0})");
   channel::LogState state;
   entries.Into(state);
-  EXPECT_EQ(state.intents, (std::vector<std::string>{R"({"n":1,"anchor":1})", R"({"n":2,"anchor":0})"}));
+  EXPECT_EQ(state.intents, (std::vector<std::string>{first, R"({"n":2,"anchor":0})"}));
   EXPECT_EQ(state.last_receipt, R"({"number":1})");
   add(record::Kind::kCheckpoint, R"({"n":3,"anchor":0})");
   add(record::Kind::kCheckpoint, "not json");
   channel::LogState later;
   entries.Into(later);
-  EXPECT_EQ(later.intents, (std::vector<std::string>{R"({"n":1,"anchor":1})", R"({"n":3,"anchor":0})", "not json"}));
+  EXPECT_EQ(later.intents, (std::vector<std::string>{first, R"({"n":3,"anchor":0})", "not json"}));
 }
 
 }  // namespace
