@@ -158,6 +158,7 @@ void Courier::TakeRefusalFile(std::vector<CourierAlarm>& alarms) {
   auto refusal = ReadRefusal(cosigned_.dir());
   if (refusal && refusal == file_alarmed_) {
     RemoveRefusal(cosigned_.dir());
+    if (!ReadRefusal(cosigned_.dir())) refusal.reset();  // the same again is news again
   } else if (refusal) {
     alarms.push_back({"witness_fork", "an answer brought by file: " + *refusal +
                                           ". The log was rolled back or forked, or its key is used elsewhere"});

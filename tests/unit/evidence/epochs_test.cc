@@ -29,6 +29,7 @@ MadeLog ThreeEpochs() {
   log.BeginEpoch("TPM_REPLACED");
   log.Append(20);
   log.Checkpoint(true);
+  log.Append(5);
   log.Checkpoint(false);
   return log;
 }
