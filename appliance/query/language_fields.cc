@@ -359,8 +359,11 @@ tl::expected<FieldStart, FieldError> ResolveField(FieldStart start, std::string_
 
 tl::expected<Node, FieldError> MakeTerm(const FieldStart& field, const RawValue& raw) {
   constexpr std::ptrdiff_t kWildcardsMax = 16;
+  std::string_view pattern = raw.text;  // a * at each end is how "found anywhere" is written
+  if (pattern.starts_with('*')) pattern.remove_prefix(1);
+  if (pattern.ends_with('*')) pattern.remove_suffix(1);
   if (raw.form == RawValue::Form::kWord && field.op == Op::kIs &&
-      std::count_if(raw.text.begin(), raw.text.end(), [](char c) { return c == '*' || c == '?'; }) > kWildcardsMax) {
+      std::count_if(pattern.begin(), pattern.end(), [](char c) { return c == '*' || c == '?'; }) > kWildcardsMax) {
     return Error("more than 16 * and ? in one pattern", InQuotes(raw.text));
   }
   if (field.is_ip) return IpTerm(field, raw);
