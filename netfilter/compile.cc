@@ -35,7 +35,7 @@ std::string Quoted(std::string_view text) { return "\"" + std::string(text) + "\
 std::string ElementPrefix(const IpPrefix& prefix) { return IpPrefixText(prefix); }
 
 std::string MarkText(std::size_t zone) {
-  char text[16] = {};
+  char text[24] = {};  // "0x" and up to sixteen digits
   (void)std::snprintf(text, sizeof text, "0x%08zx", zone + 1);  // 0: of no zone
   return text;
 }
