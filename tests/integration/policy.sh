@@ -5,6 +5,7 @@
 [ "$(id -u)" = 0 ] || skip 'network namespaces need root'
 for tool in ip nft python3; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
 unshare --net true 2>/dev/null || skip 'no network namespace can be made here'
+unshare --net nft add table inet probe 2>/dev/null || skip 'this kernel has no nf_tables'
 [ -x "$stele_bin/stele-test-nft" ] || skip "$stele_bin/stele-test-nft is not built"
 begin_test
 stele="$stele_bin/stele"
