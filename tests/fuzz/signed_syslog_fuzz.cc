@@ -2,6 +2,7 @@
 // what the registered key signed is valid. Method: the fields of a block are written out again and must be found in the
 // message; the signed text is the message without SIGN, cut out naively; a block signed here is valid, and with one
 // byte of the input's choice changed it is not. The bytes are also put together as Certificate Blocks in fragments.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -72,7 +73,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     if (size > 4 && size < 4'000) {
       const std::string payload(AsText(input));
-      if (payload.find_first_of("\"\\]") == std::string::npos) {
+      // A value is UTF-8 (RFC 5424 section 6.3.3), also where a fragment is cut: ASCII alone is that everywhere.
+      const bool ascii = std::all_of(payload.begin(), payload.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+      if (ascii && payload.find_first_of("\"\\]") == std::string::npos) {
         for (const std::string& part : source.signer.Certificate({}, payload, 1 + data[0])) {
           const auto fragment = ReadSignedBlock(AsBytes(part));
           STELE_CHECK(fragment.word == Reading::kBlock);
