@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kBatch = Account::kBatch;  // datagrams a call
 constexpr int kCallsPerTurn = 16;             // before other listeners get theirs
 constexpr int kTurnsAtStop = 256;             // what a buffer of any usual size holds
+constexpr std::int64_t kPauseNsMin = 100'000;
 constexpr std::int64_t kPauseNsMax = 4'000'000;
 constexpr std::int64_t kBufferBytesPerPauseUs = 2'000;  // a pause leaves most of the socket's buffer free at any rate that a link can bring
 
@@ -83,15 +84,17 @@ void UdpListener::Wait() {
     link_.FlushSoon();
     Wait();
   };
-  if (pausing_) {
-    // The reactor must not know the socket meanwhile: each datagram would wake the process, waited for or not.
-    if (arrival_.is_open()) (void)arrival_.release();
-    pause_.expires_after(std::chrono::nanoseconds(pause_ns_));
-    pause_.async_wait(read);
-  } else {
-    boost::system::error_code ignored;  // a socket that cannot be watched is read at the stop
-    if (!arrival_.is_open()) arrival_.assign(socket_.get(), ignored);
+  boost::system::error_code ignored;  // a socket that cannot be watched is looked at after each pause
+  if (pausing_ && arrival_.is_open()) {
+    (void)arrival_.release();  // while the reactor knew the socket, each datagram would wake the process, waited for or not
+  } else if (!pausing_ && !arrival_.is_open()) {
+    arrival_.assign(socket_.get(), ignored);
+  }
+  if (arrival_.is_open()) {
     arrival_.async_wait(boost::asio::posix::descriptor_base::wait_read, read);
+  } else {
+    pause_.expires_after(std::chrono::nanoseconds(std::max(pause_ns_, kPauseNsMin)));
+    pause_.async_wait(read);
   }
 }
 

@@ -14,6 +14,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { check, finish } from './checks.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf(`--${name}`);
@@ -33,14 +34,6 @@ if (process.env.NODE_EXTRA_CA_CERTS !== ca) {
 }
 const { chromium } = await import('playwright-core');
 mkdirSync(scratch, { recursive: true });
-
-let failures = 0;
-let count = 0;
-function check(good, what, detail = '') {
-  count++;
-  if (!good) failures++;
-  console.log(`${good ? 'ok' : 'FAILED'} ${count} - ${what}${good || detail === '' ? '' : `: ${detail}`}`);
-}
 
 /* ---- the server, before any browser: its certificate under the CA, its policy ---- */
 function head(path) {
@@ -477,5 +470,4 @@ await section('planted script', async () => {
   await c.close();
 });
 await browser.close();
-console.log(failures === 0 ? `all ${count} checks hold; screenshots in ${scratch}` : `${failures} of ${count} checks FAILED`);
-process.exit(failures === 0 ? 0 : 1);
+finish(`; screenshots in ${scratch}`);

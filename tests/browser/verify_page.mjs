@@ -9,6 +9,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
+import { check, finish } from './checks.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf(`--${name}`);
@@ -20,14 +21,6 @@ const bundle = readFileSync(need('bundle'));
 const nonce = need('nonce');
 const scratch = need('scratch');
 mkdirSync(scratch, { recursive: true });
-
-let failures = 0;
-let count = 0;
-function check(good, what, detail = '') {
-  count++;
-  if (!good) failures++;
-  console.log(`${good ? 'ok' : 'FAILED'} ${count} - ${what}${good || detail === '' ? '' : `: ${detail}`}`);
-}
 
 /* ---- the file, before any browser: its policy names its own script and style, and nothing else ---- */
 const source = readFileSync(file, 'utf8');
@@ -131,5 +124,4 @@ await page.evaluate(() => {
 check(await seen('policy violation') && (await page.evaluate(() => window.__stele_ran)) === undefined,
   'a planted handler does not run, and is seen', problems.join(' | '));
 await browser.close();
-console.log(failures === 0 ? `all ${count} checks hold` : `${failures} of ${count} checks FAILED`);
-process.exit(failures === 0 ? 0 : 1);
+finish();
