@@ -46,11 +46,9 @@ Result<void> ReadMessage(Wire& wire, Parser& parser, std::string& inbox, Deadlin
 }  // namespace
 
 Result<HttpAnswer> Post(Wire& wire, const std::string& authority, const std::string& path, std::string_view body,
-                        std::size_t body_bytes_max, Deadline deadline) {
-  const std::string head =
-      "POST " + path + " HTTP/1.1\r\nHost: " + authority +
-      "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " + std::to_string(body.size()) +
-      "\r\nConnection: close\r\n\r\n";
+                        std::size_t body_bytes_max, Deadline deadline, std::string_view fields) {
+  const std::string head = "POST " + path + " HTTP/1.1\r\nHost: " + authority + "\r\n" + std::string(fields) +
+                           "Content-Length: " + std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n";
   STELE_TRY_VOID(wire.Write(AsBytes(head + std::string(body)), deadline));
   http::response_parser<http::string_body> parser;
   parser.body_limit(body_bytes_max);

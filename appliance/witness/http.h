@@ -11,14 +11,18 @@ namespace stele::witness {
 
 inline constexpr std::size_t kHttpHeadBytesMax = 16 * 1024;
 
+inline constexpr std::string_view kPlainTextFields = "Content-Type: text/plain; charset=utf-8\r\n";
+
 struct HttpAnswer {
   int status = 0;
   std::string content_type;
   std::string body;
 };
-// kInvalid: not an answer, or larger than `body_bytes_max`; kIo, kUnavailable as the wire says.
+// `fields`: further header fields, each with its CRLF. kInvalid: not an answer, or larger than `body_bytes_max`; kIo,
+// kUnavailable as the wire says.
 [[nodiscard]] Result<HttpAnswer> Post(Wire& wire, const std::string& authority, const std::string& path,
-                                      std::string_view body, std::size_t body_bytes_max, Deadline deadline);
+                                      std::string_view body, std::size_t body_bytes_max, Deadline deadline,
+                                      std::string_view fields = kPlainTextFields);
 
 struct HttpRequest {
   std::string method;

@@ -9,6 +9,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -56,6 +57,15 @@ class PlainTcp final : public Wire {
       }
     }
     return {};
+  }
+
+  Result<void> Finish(Deadline deadline) override {
+    if (::shutdown(fd_.get(), SHUT_WR) != 0) return FailErrno("end the connection");
+    std::array<std::byte, 4'096> ignored;
+    for (;;) {
+      STELE_TRY(const std::size_t got, Read(ignored, deadline));
+      if (got == 0) return {};
+    }
   }
 
  private:
@@ -113,6 +123,26 @@ class Tls final : public Wire {
     return {};
   }
 
+  // A close_notify from us, then one from the peer or the end of its connection: it ends in order only when all was
+  // read.
+  Result<void> Finish(Deadline deadline) override {
+    ::ERR_clear_error();
+    if (::SSL_shutdown(session_.get()) < 0) return Fail(Code::kIo, TlsErrorText());
+    std::array<std::byte, 4'096> ignored;
+    for (;;) {
+      ::ERR_clear_error();
+      const int got = ::SSL_read(session_.get(), ignored.data(), static_cast<int>(ignored.size()));
+      if (got > 0) continue;
+      const int error = ::SSL_get_error(session_.get(), got);
+      const bool ended =
+          error == SSL_ERROR_SSL && ERR_GET_REASON(::ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+      if (error == SSL_ERROR_ZERO_RETURN || ended) return {};
+      if (error == SSL_ERROR_SYSCALL) return FailErrno("the connection was cut");
+      if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return Fail(Code::kIo, TlsErrorText());
+      STELE_TRY_VOID(WaitFor(fd_.get(), error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline));
+    }
+  }
+
   [[nodiscard]] long VerifyResult() const { return ::SSL_get_verify_result(session_.get()); }
 
  private:
@@ -153,27 +183,32 @@ Result<TlsContext> TlsContext::ForClient(std::string_view ca_pem) {
   return TlsContext(std::move(context));
 }
 
-Result<TlsContext> TlsContext::ForServer(std::string_view certificate_pem, std::string_view key_pem) {
-  Context context(::SSL_CTX_new(::TLS_server_method()), &::SSL_CTX_free);
-  if (context == nullptr || ::SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) != 1)
-    return Fail(Code::kIo, TlsErrorText());
-  ::SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
+Result<void> TlsContext::UseCertificate(std::string_view certificate_pem, std::string_view key_pem) {
+  SSL_CTX* context = context_.get();
   const Bio chain = Memory(certificate_pem);
   const Certificate own = NextCertificate(chain.get());
-  if (own == nullptr || ::SSL_CTX_use_certificate(context.get(), own.get()) != 1)
+  if (own == nullptr || ::SSL_CTX_use_certificate(context, own.get()) != 1)
     return Fail(Code::kInvalid, "the certificate: " + TlsErrorText());
   while (Certificate next = NextCertificate(chain.get())) {
-    if (::SSL_CTX_add_extra_chain_cert(context.get(), next.get()) != 1) return Fail(Code::kInvalid, TlsErrorText());
+    if (::SSL_CTX_add_extra_chain_cert(context, next.get()) != 1) return Fail(Code::kInvalid, TlsErrorText());
     (void)next.release();  // the context owns it now
   }
   ::ERR_clear_error();
   const Bio key_bio = Memory(key_pem);
   const Key key(::PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr), &::EVP_PKEY_free);
-  if (key == nullptr || ::SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1 ||
-      ::SSL_CTX_check_private_key(context.get()) != 1) {
+  if (key == nullptr || ::SSL_CTX_use_PrivateKey(context, key.get()) != 1 || ::SSL_CTX_check_private_key(context) != 1)
     return Fail(Code::kInvalid, "the key: " + TlsErrorText());
-  }
-  return TlsContext(std::move(context));
+  return {};
+}
+
+Result<TlsContext> TlsContext::ForServer(std::string_view certificate_pem, std::string_view key_pem) {
+  Context context(::SSL_CTX_new(::TLS_server_method()), &::SSL_CTX_free);
+  if (context == nullptr || ::SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) != 1)
+    return Fail(Code::kIo, TlsErrorText());
+  ::SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
+  TlsContext server(std::move(context));
+  STELE_TRY_VOID(server.UseCertificate(certificate_pem, key_pem));
+  return server;
 }
 
 Result<std::unique_ptr<Wire>> TlsContext::Connect(UniqueFd fd, const std::string& host, Deadline deadline) const {

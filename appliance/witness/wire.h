@@ -23,6 +23,9 @@ class Wire {
   // 0: the peer has closed. kUnavailable: the deadline has passed. kIo: anything else.
   [[nodiscard]] virtual Result<std::size_t> Read(MutableBytes out, Deadline deadline) = 0;
   [[nodiscard]] virtual Result<void> Write(ByteView data, Deadline deadline) = 0;
+  // Says that nothing more is written, and reads until the peer has ended too, in order: then everything written was
+  // read there. What it says meanwhile is thrown away. kUnavailable: the deadline has passed. kIo: it was cut off.
+  [[nodiscard]] virtual Result<void> Finish(Deadline deadline) = 0;
 };
 
 class TlsContext {
@@ -32,6 +35,9 @@ class TlsContext {
   // For a server: its chain with its own certificate first, and the key. kInvalid: not that, or they do not belong
   // together.
   [[nodiscard]] static Result<TlsContext> ForServer(std::string_view certificate_pem, std::string_view key_pem);
+
+  // The certificate of a client's own, with its chain behind it. Errors as ForServer.
+  [[nodiscard]] Result<void> UseCertificate(std::string_view certificate_pem, std::string_view key_pem);
 
   // The handshake. A client verifies the chain and that it is for `host`, a name or an address. kDenied: it is not.
   [[nodiscard]] Result<std::unique_ptr<Wire>> Connect(UniqueFd fd, const std::string& host, Deadline deadline) const;
