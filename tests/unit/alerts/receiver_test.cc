@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <thread>
 
 #include "tests/unit/tls_material.h"
@@ -38,6 +39,7 @@ TEST(Destination, NamesASiemOrAWebhookAndNothingElse) {
 class ReceiverTest : public testing::Test {
  protected:
   void SetUp() override {
+    (void)std::signal(SIGPIPE, SIG_IGN);  // as stele-courier does
     listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
