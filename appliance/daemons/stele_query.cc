@@ -73,6 +73,10 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   configuration.reads.ek_chain_pem = TextFile(take("ek_chain_path"), kEkChainBytesMax);
   configuration.reads.cosigned_only = object.value("cosigned_only", false);
   configuration.reads.cosigned_max_age_s = object.value("cosigned_max_age_s", std::int64_t{0});
+  const auto feeds = object.value("feeds", nlohmann::json::object());
+  for (const auto& [name, rules] : feeds.items()) {
+    configuration.reads.feeds[name] = {rules.value("losses", false), rules.value("sources", std::vector<std::string>())};
+  }
   configuration.tree.serve = query::ParseTreeServe(take("tree_serve")).value_or(query::TreeServe::kOff);
   configuration.tree.entries = object.value("tree_entries", false);
   configuration.reads.tree_public = configuration.tree.serve == query::TreeServe::kAnyone;

@@ -82,6 +82,7 @@ Answer Reads::Dispatch(const ReadRequest& request, const std::atomic<bool>& canc
     case Call::kSources: return Sources(request, cancelled);
     case Call::kTreeHead: return TreeHead(request);
     case Call::kTile: return Tile(request);
+    case Call::kFeed: return Feed(request, cancelled);
     case Call::kStatus:
     case Call::kMetrics:
     case Call::kAttest:

@@ -26,6 +26,11 @@ inline constexpr std::size_t kHistogramBucketsMax = 1'000;
 inline constexpr std::size_t kContextRowsMax = 200;
 inline constexpr std::size_t kCheckpointsListed = 50;
 inline constexpr std::size_t kAnchorsListed = 20;
+// One answer of a feed. Time over the pause of who asks bounds what a flow costs while records pour in.
+inline constexpr std::int64_t kFeedTimeBoxNs = 30'000'000;
+inline constexpr std::size_t kFeedRows = 256;
+inline constexpr std::size_t kFeedBytes = 256 * 1024;        // of payloads, the last one apart
+inline constexpr std::size_t kFeedPayloadBytes = 64 * 1024;  // of one payload; what is longer is cut and says its size
 
 enum class Call : std::uint8_t {
   kStatus,
@@ -43,13 +48,15 @@ enum class Call : std::uint8_t {
   kAttest,
   kBundle,
   kTreeHead,  // of the static tree: /log/checkpoint
-  kTile       // and /log/tile/...
+  kTile,      // and /log/tile/...
+  kFeed       // stele-courier's: what a flow of stele.toml carries
 };
 
 struct ReadRequest {
   Call call = Call::kSearch;
   std::uint64_t sequence = 0;  // of /record/SEQ and /proof/SEQ
   ledger::Tile tile;           // of /log/tile/...
+  std::string feed;            // the flow's name
   bool as_signed = false;      // /log/checkpoint for stele-courier: the newest, whoever has cosigned what
   std::map<std::string, std::string> parameters;
   Scope scope;
@@ -72,6 +79,12 @@ struct Answer {
 };
 [[nodiscard]] Answer Refusal(int status, std::string_view code, std::string_view message);
 
+// What a flow may carry beside alarms.
+struct FeedRules {
+  bool losses = false;
+  std::vector<std::string> sources;  // the operator's names of sources, all of whose records go
+};
+
 // What a worker is told at its start.
 struct ReadsConfig {
   std::string origin;
@@ -84,6 +97,7 @@ struct ReadsConfig {
   std::string ek_chain_pem = {};    // certificates above the EK's, ride in bundles
   bool cosigned_only = false;    // without it no checkpoint is served (witness.quorum_missing = "closed")
   std::int64_t cosigned_max_age_s = 0;  // open: when the cosigned one is older, the newest is served bare
+  std::map<std::string, FeedRules> feeds = {};  // by the flow's name
   bool tree_public = false;      // who may fetch tiles decides whether caches between may keep them
 };
 
@@ -150,6 +164,10 @@ class Reads {
   [[nodiscard]] Answer TreeHead(const ReadRequest& request);
   [[nodiscard]] std::optional<std::string> CosignedHead();
   [[nodiscard]] Answer Tile(const ReadRequest& request);
+
+  // reads_feed.cc
+  [[nodiscard]] Answer Feed(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] std::uint64_t FeedStart();
 
   // reads_integrity.cc
   [[nodiscard]] Answer Integrity(const ReadRequest& request);

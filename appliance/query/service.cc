@@ -17,6 +17,7 @@ using Json = nlohmann::json;
 constexpr std::string_view kPrefix = "/api/v1/";
 constexpr std::string_view kTreePrefix = "/log/";
 constexpr std::string_view kMetricsPath = "/metrics";
+constexpr std::string_view kFeedPrefix = "/api/v1/feed/";  // stele-courier's alone
 constexpr std::size_t kBodyPartBytes = 60 * limits::kKiB;
 constexpr std::size_t kObjectBytesMax = 512;
 constexpr std::uint64_t kSequenceMax = (std::uint64_t{1} << 53U) - 1;
@@ -232,12 +233,23 @@ void Service::OnRequest(const Front& front, channel::ApiRequest request) {
 }
 
 // stele-courier needs the newest checkpoint and consistency proofs for the witnesses: hashes, which leave the box anyway.
+// And what the flows of stele.toml carry: an answer with records of sources is a read like any other (Complete); Stele's
+// own words go unrecorded, for an alarm about a full disk must still leave.
 void Service::StartCourier(const Key& key, const channel::ApiRequest& request) {
   Request open;
   open.number = next_number_++;
   open.unrecorded = true;
   open.read.as_signed = true;
   open.cancelled = std::make_shared<std::atomic<bool>>(false);
+  if (request.method == "GET" && request.path.starts_with(kFeedPrefix)) {
+    open.object = request.path.substr(0, kObjectBytesMax);
+    open.action = "feed";
+    open.caller = Caller{Identity{"stele-courier", Role::kViewer, "flow", {}}, "-", std::nullopt, {}};
+    open.read.call = Call::kFeed;
+    open.read.feed = request.path.substr(kFeedPrefix.size());
+    open.read.parameters = request.query;
+    return StartRead(key, std::move(open));
+  }
   auto nothing = Route(request, open);
   if (!nothing && open.read.call != Call::kTreeHead && open.read.call != Call::kConsistency) {
     nothing = Refusal(403, "forbidden", "not for stele-courier");
@@ -291,6 +303,7 @@ void Service::Complete(const Key& key, Answer answer) {
       at->second.unrecorded = true;  // its minute has an entry
     }
   }
+  if (at->second.read.call == Call::kFeed && answer.rows > 0) at->second.unrecorded = false;
   if (at->second.unrecorded) {
     const bool head = at->second.head;
     requests_.erase(at);

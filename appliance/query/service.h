@@ -111,7 +111,7 @@ class Service {
     bool head = false;
     bool heavy = false;
     bool recording = false;   // its access entry is on the way
-    bool unrecorded = false;  // nobody reads any record: stele-courier's, and the metrics
+    bool unrecorded = false;  // nobody reads any record: stele-courier's hashes and alarms, and the metrics
     ReadRequest read;
     std::shared_ptr<std::atomic<bool>> cancelled;
   };

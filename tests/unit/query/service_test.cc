@@ -193,6 +193,45 @@ TEST_F(ServiceTest, WhatCannotBeRecordedIsNotShown) {
   refused([] {});  // there is no ledger
 }
 
+TEST_F(ServiceTest, OnlyTheCourierHasFeedsAndRecordsThatLeaveAreOnTheRecordFirst) {
+  log_.config.feeds = {{"alarms", {}}, {"records", {false, {"core-switch"}}}};
+  log_.Add(record::Kind::kPolicy, "{}");
+  log_.Add(record::Kind::kAlarm, R"({"alarm":"clock_step"})");
+  log_.Checkpoint();
+  Start();
+  EXPECT_EQ(Call(Request("feed/alarms")).response->status, 404);
+  neighbours_.entries.clear();
+
+  const Front courier{2, std::nullopt, true};
+  const auto ask = [&](const std::string& flow) {
+    const channel::ApiRequest request = Request("feed/" + flow);
+    service_->OnRequest(courier, request);
+    return std::pair<FrontId, std::uint64_t>{2, request.id};
+  };
+  const auto alarms = ask("alarms");
+  Pump([&] { return neighbours_.answers[alarms].ended; });
+  EXPECT_EQ(Json::parse(neighbours_.answers[alarms].body)["rows"].size(), 1U);
+  EXPECT_TRUE(neighbours_.entries.empty()) << "an alarm leaves also when nothing can be recorded";
+
+  log_.Add(record::Kind::kSource, R"({"source":1,"zone":"dmz","listener":"syslog-udp","peer":"192.0.2.7","name":"core-switch"})", 1);
+  log_.Syslog("<13>Nov 21 03:00:00 h app: secret");
+  log_.Commit();
+  Announce();
+  const auto records = ask("records");
+  Pump([&] { return !neighbours_.frames.empty(); });
+  EXPECT_FALSE(neighbours_.answers[records].response.has_value());
+  EXPECT_EQ(neighbours_.entries.at(0)["user"], "stele-courier");
+  EXPECT_EQ(neighbours_.entries.at(0)["action"], "feed");
+  EXPECT_EQ(neighbours_.entries.at(0)["object"], "/api/v1/feed/records");
+  EXPECT_EQ(neighbours_.entries.at(0)["rows"], 1);
+  CommitFrames();
+  EXPECT_EQ(Json::parse(neighbours_.answers[records].body)["rows"].size(), 2U);
+
+  const channel::ApiRequest search = Request("search", {{"q", "secret"}});
+  service_->OnRequest(courier, search);
+  EXPECT_EQ((neighbours_.answers[{2, search.id}].response->status), 403);
+}
+
 TEST_F(ServiceTest, OnlyTheOwnersUidIsTheLocalOperator) {
   Start();
   service_->OnRequest(Front{2, kOwner + 1}, Request("search"));
