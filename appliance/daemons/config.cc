@@ -15,6 +15,7 @@
 #include "appliance/base/hash.h"
 #include "appliance/base/system.h"
 #include "appliance/base/text.h"
+#include "appliance/daemons/config_alerts.h"
 #include "appliance/daemons/config_policy.h"
 #include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/config_zones.h"
@@ -382,6 +383,11 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"interval_s", TakeNumberInto(config.witness_interval_s, 1, 86'400)},
         {"quorum_missing", TakeWord(config.witness_quorum_missing, {"open", "closed"})},
         {"tls_ca", TakeText(config.witness_tls_ca)}}},
+      {"alerts",
+       {{"alarm_after_s", TakeNumberInto(config.alerts_alarm_after_s, 1, 30 * 86'400)},
+        {"retry_max_s", TakeNumberInto(config.alerts_retry_max_s, 1, 3'600)},
+        {"viewer_url", [&config](const toml::node& node) { return ReadViewerUrl(node, config.alerts_viewer_url); }},
+        {"flows", [&config](const toml::node& node) { return ReadAlertFlows(node, config.alert_flows); }}}},
       {"processes",
        {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)},
         {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off"})}}},

@@ -29,6 +29,9 @@
 //   [witness]     policy = ""                    interval_s = 5                    quorum_missing = "open" | "closed"
 //                 tls_ca = ""
 //
+//   [alerts]      alarm_after_s = 300            retry_max_s = 60                 viewer_url = ""
+//                 [[alerts.flows]]: config_alerts.h
+//
 //   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off"
 //
 //   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
@@ -125,6 +128,19 @@ inline constexpr std::array kIngestDoors{
     IngestDoor{"relp-tls", "relp-tls", "relp_tls_port", &IngestZone::relp_tls_port}};
 static_assert(kIngestDoors.size() * limits::kZoneAddresses <= limits::kZoneListeners);
 
+// Where alarms go out to (config_alerts.h).
+struct AlertFlowConfig {
+  std::string name;
+  std::string to;              // syslog-tls://host[:port] or https://host[:port]/path
+  std::string ca;              // file, relative to the directory; empty: the system's
+  std::string server_name;     // that the receiver's certificate must name; empty: the host of `to`
+  std::string certificate;     // files; empty: none
+  std::string key;
+  bool losses = false;         // loss entries too
+  bool receipts = false;       // the newest checkpoint rides along
+  std::vector<std::string> sources;  // names of sources all of whose records go too
+};
+
 struct Config {
   std::string origin;
 
@@ -157,6 +173,11 @@ struct Config {
   std::int64_t witness_interval_s = 5;
   std::string witness_quorum_missing = "open";  // or "closed": no checkpoint without its quorum is served
   std::string witness_tls_ca;                   // file; empty: the system's
+
+  std::int64_t alerts_alarm_after_s = 300;
+  std::int64_t alerts_retry_max_s = 60;
+  std::string alerts_viewer_url;  // in proof URLs; empty: the viewer's address
+  std::vector<AlertFlowConfig> alert_flows;
 
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off"

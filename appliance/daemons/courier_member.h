@@ -1,8 +1,11 @@
-// stele-courier as a member of the family: only where the configuration names a witness policy. It stays in the host's
-// network: reaching the witnesses is what it is for (its sandbox allows nothing else).
+// stele-courier as a member of the family: only where the configuration names a witness policy or flows of alerts. It
+// stays in the host's network: reaching the witnesses and receivers is what it is for (its sandbox allows nothing
+// else).
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 
 #include "appliance/daemons/config.h"
 #include "appliance/daemons/family.h"
@@ -12,9 +15,21 @@ namespace stele::daemons {
 
 inline constexpr const char* kCourierName = "stele-courier";
 
-// kInvalid: the policy or an address in it is wrong; kIo, kNotFound: a file cannot be read. `vkey` is the log's.
+// What the courier says about the log.
+struct LogNames {
+  std::string log_id;
+  std::string origin;
+  std::string vkey;
+  std::string viewer_url;  // where alerts.viewer_url names none
+};
+
+// kInvalid: the policy, a flow or an address is wrong; kIo, kNotFound: a file cannot be read. Where there are flows,
+// the key that signs alerts is made if it is not there.
 [[nodiscard]] Result<std::optional<MemberSpec>> CourierMember(const Home& home, const Config& config,
-                                                              const std::string& vkey);
+                                                              const LogNames& log);
+
+// For stele-query: what each flow may carry.
+[[nodiscard]] nlohmann::json FeedsJson(const Config& config);
 
 // The policy's text: the configured file, relative to the directory of this Stele.
 [[nodiscard]] Result<std::string> ReadWitnessPolicy(const Home& home, const Config& config);

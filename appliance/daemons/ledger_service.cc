@@ -227,6 +227,10 @@ void Service::HandleNotice(ByteView body) {
     witnesses_ = notice.value("detail", json());
     return;
   }
+  if (notice.is_object() && notice.value("event", json()) == "alerts") {
+    alerts_ = notice.value("detail", json());
+    return;
+  }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
   processes_[notice["process"].get<std::string>()] = notice;
   if (notice.value("event", "") == "died") {

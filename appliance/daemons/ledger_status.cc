@@ -123,6 +123,7 @@ std::string Service::StatusJson() {
   }
   status["processes"] = processes;
   if (witnesses_.is_object()) status["witnesses"] = witnesses_;
+  if (alerts_.is_object()) status["alerts"] = alerts_;
   status["network"] = network;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

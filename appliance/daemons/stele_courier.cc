@@ -1,6 +1,7 @@
-// stele-courier: takes the log's checkpoints to its witnesses and keeps what they sign. Its promise: it reaches the
-// witnesses of its policy and nothing else; it has no store and no TPM. This file is its loop; what a round does is in
-// appliance/witness.
+// stele-courier: takes the log's checkpoints to its witnesses and keeps what they sign, and takes alarms out by the
+// flows of stele.toml. Its promise: it reaches the witnesses of its policy and the receivers of its flows, and nothing
+// else; it has no store and no TPM. This file is its loop; what a round does is in appliance/witness, what a flow does
+// in appliance/alerts.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -9,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -17,6 +19,7 @@
 #include "appliance/base/system.h"
 #include "appliance/channel/api_client.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/courier_alerts.h"
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
 #include "appliance/witness/courier.h"
@@ -32,15 +35,17 @@ constexpr std::int64_t kPostMs = 5'000;        // a whole request and its answer
 constexpr int kAskSeconds = 10;                // stele-query's answer
 constexpr std::chrono::seconds kAloneMax{60};  // without stele-query: then a fresh start, with a fresh channel
 constexpr std::size_t kAnswerBytesMax = ledger::kNoteBytesMax;
-constexpr std::size_t kLogAnswerBytesMax = 1 * limits::kMiB;
+constexpr std::size_t kLogAnswerBytesMax = 2 * limits::kMiB;  // a feed's answer, in base64, and a checkpoint
+constexpr std::chrono::milliseconds kStatusPoll{1'000};
 
 struct Configuration {
   std::string dir;
   std::string vkey;
-  std::string policy;
+  std::string policy;  // empty: no witnesses
   std::string ca_path;
   std::int64_t interval_ms = 0;
   std::int64_t quorum_max_age_s = 0;
+  json alerts;  // null: no flows
 };
 
 Result<Configuration> ParseConfiguration(const std::string& text) {
@@ -53,6 +58,7 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   configuration.ca_path = object.value("ca_path", "");
   configuration.interval_ms = object.value("interval_ms", std::int64_t{0});
   configuration.quorum_max_age_s = object.value("quorum_max_age_s", std::int64_t{0});
+  configuration.alerts = object.value("alerts", json());
   if (configuration.dir.empty() || configuration.interval_ms <= 0)
     return Fail(Code::kInvalid, "the configuration needs dir and interval_ms");
   return configuration;
@@ -118,7 +124,7 @@ class Witnesses {
   std::optional<witness::TlsContext> tls_;
 };
 
-// stele-query, over the channel of the moment.
+// stele-query, over the channel of the moment. Thread safety: any thread; one question at a time.
 class QuerySource final : public witness::LogSource {
  public:
   Result<void> Use(UniqueFd fd) {
@@ -126,11 +132,22 @@ class QuerySource final : public witness::LogSource {
     if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0)
       return FailErrno("limit the wait for stele-query");
     STELE_TRY_VOID(channel::SetBlocking(fd.get(), true));
+    const std::lock_guard lock(mutex_);
     STELE_TRY(client_, channel::ApiClient::Greet(std::move(fd), channel::Role::kCli));
     return {};
   }
 
-  [[nodiscard]] bool connected() const { return client_.has_value(); }
+  [[nodiscard]] bool connected() const {
+    const std::lock_guard lock(mutex_);
+    return client_.has_value();
+  }
+
+  Result<alerts::FeedSlice> Feed(const std::string& flow, std::optional<std::uint64_t> from) {
+    std::map<std::string, std::string> query;
+    if (from) query["from"] = std::to_string(*from);
+    STELE_TRY(const std::string body, Get("/api/v1/feed/" + flow, query));
+    return alerts::ParseFeed(body);
+  }
 
   Result<std::string> NewestCheckpoint() override { return Get("/log/checkpoint", {}); }
 
@@ -152,6 +169,7 @@ class QuerySource final : public witness::LogSource {
 
  private:
   Result<std::string> Get(const std::string& path, const std::map<std::string, std::string>& query) {
+    const std::lock_guard lock(mutex_);
     if (!client_) return Fail(Code::kUnavailable, "stele-query is not there");
     std::string body;
     auto answer = client_->Get(path, query, [&body](ByteView part) {
@@ -168,19 +186,33 @@ class QuerySource final : public witness::LogSource {
     return body;
   }
 
+  mutable std::mutex mutex_;
   std::optional<channel::ApiClient> client_;
 };
 
+// A notice to the supervisor. Any thread: a frame is sent whole.
+void Say(int control, const json& notice) {
+  const std::string text = notice.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (const auto sent = channel::Send(control, channel::Type::kNotice, AsBytes(text)); !sent)
+    LogWarning("the supervisor does not hear: " + text);
+}
+
+void SayAlarm(int control, const std::string& name, const std::string& text) {
+  Say(control, {{"event", "alarm"}, {"alarm", {{"alarm", name}, {"text", text}}}});
+}
+
 class Loop {
  public:
-  Loop(UniqueFd control, witness::Courier& courier, QuerySource& source, std::int64_t interval_ms)
-      : control_(std::move(control)), courier_(courier), source_(source), interval_ms_(interval_ms) {}
+  // Without witnesses `courier` is null, without flows `alerts` is.
+  Loop(UniqueFd control, witness::Courier* courier, const courier::AlertFlows* alerts, QuerySource& source,
+       std::int64_t interval_ms)
+      : control_(std::move(control)), courier_(courier), alerts_(alerts), source_(source), interval_ms_(interval_ms) {}
 
   // A round, then the supervisor's words until the next.
   Result<void> Run() {
     auto connected = std::chrono::steady_clock::now();
     for (;;) {
-      OneRound();
+      if (courier_ != nullptr) OneRound();
       if (source_.connected()) connected = std::chrono::steady_clock::now();
       if (std::chrono::steady_clock::now() - connected > kAloneMax)
         return Fail(Code::kUnavailable, "stele-query does not answer");
@@ -188,31 +220,32 @@ class Loop {
       for (;;) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - std::chrono::steady_clock::now()).count();
         if (left <= 0) break;
+        if (alerts_ != nullptr) TellAlerts();
         pollfd polled{control_.get(), POLLIN, 0};
-        if (::poll(&polled, 1, static_cast<int>(left)) > 0 && !ReadControl()) return {};
+        const auto wait = alerts_ != nullptr ? std::min<std::int64_t>(left, kStatusPoll.count()) : left;
+        if (::poll(&polled, 1, static_cast<int>(wait)) > 0 && !ReadControl()) return {};
       }
     }
   }
 
  private:
   void OneRound() {
-    const auto alarms = courier_.Round();
+    const auto alarms = courier_->Round();
     if (!alarms && alarms.error().code != Code::kUnavailable) LogWarning(Describe(alarms.error()));
     if (alarms) {
-      for (const witness::CourierAlarm& alarm : *alarms)
-        Say({{"event", "alarm"}, {"alarm", {{"alarm", alarm.name}, {"text", alarm.text}}}});
+      for (const witness::CourierAlarm& alarm : *alarms) SayAlarm(control_.get(), alarm.name, alarm.text);
     }
-    std::string status = courier_.StatusJson();
+    std::string status = courier_->StatusJson();
     if (status == said_) return;
-    Say({{"event", "witnesses"}, {"detail", json::parse(status, nullptr, false)}});
+    Say(control_.get(), {{"event", "witnesses"}, {"detail", json::parse(status, nullptr, false)}});
     said_ = std::move(status);
   }
 
-  void Say(const json& notice) {
-    const std::string text = notice.dump(-1, ' ', false, json::error_handler_t::replace);
-    if (const auto sent = channel::Send(control_.get(), channel::Type::kNotice, AsBytes(text)); !sent) {
-      LogWarning("the supervisor does not hear: " + text);
-    }
+  void TellAlerts() {
+    json status = alerts_->Status();
+    if (status == said_alerts_) return;
+    Say(control_.get(), {{"event", "alerts"}, {"detail", status}});
+    said_alerts_ = std::move(status);
   }
 
   bool ReadControl() {
@@ -227,10 +260,12 @@ class Loop {
   }
 
   UniqueFd control_;
-  witness::Courier& courier_;
+  witness::Courier* courier_;
+  const courier::AlertFlows* alerts_;
   QuerySource& source_;
   std::int64_t interval_ms_;
   std::string said_;
+  json said_alerts_;
 };
 
 Result<void> Serve() {
@@ -240,15 +275,25 @@ Result<void> Serve() {
   if (!start_up) return tl::unexpected(start_up.error());
   STELE_TRY(const Configuration configuration, ParseConfiguration(start_up->configuration_json));
   STELE_TRY(const ledger::VerifyKey log, ledger::ParseVkey(configuration.vkey));
-  STELE_TRY(const ledger::WitnessPolicy policy, witness::ParsePolicyFor(configuration.policy, log));
+  const bool witnessed = !configuration.policy.empty();
+  ledger::WitnessPolicy policy;
+  if (witnessed) {
+    STELE_TRY(policy, witness::ParsePolicyFor(configuration.policy, log));
+  }
   STELE_TRY(const Witnesses witnesses, Witnesses::LookUp(policy, configuration.ca_path));
+  std::vector<std::uint16_t> ports = witnesses.Ports();
+  std::unique_ptr<courier::AlertFlows> flows;
+  if (configuration.alerts.is_object()) {
+    STELE_TRY(flows, courier::AlertFlows::Open(configuration.alerts, configuration.dir));
+    for (const std::uint16_t port : flows->Ports()) ports.push_back(port);
+  }
   QuerySource source;
   for (channel::GivenChannel& given : start_up->channels) {
     if (given.what.role == "query") STELE_TRY_VOID(source.Use(std::move(given.descriptor)));
   }
   STELE_TRY_VOID(channel::SetBlocking(control.get(), false));
   STELE_TRY(const sandbox::Report report,
-            sandbox::LockDown(sandbox::CourierProfile(configuration.dir, witnesses.Ports())));
+            sandbox::LockDown(sandbox::CourierProfile(configuration.dir, std::move(ports))));
   SystemClock clock;
   witness::Courier courier(
       witness::Cosigned(configuration.dir, policy, log), source,
@@ -259,7 +304,19 @@ Result<void> Serve() {
       },
       clock, configuration.quorum_max_age_s);
   STELE_TRY_VOID(channel::SendReady(control.get(), report.ToJson()));
-  return Loop(std::move(control), courier, source, configuration.interval_ms).Run();
+  const int control_fd = control.get();
+  if (flows != nullptr) {
+    flows->Start(
+        clock,
+        [&source](const std::string& flow, std::optional<std::uint64_t> from) { return source.Feed(flow, from); },
+        [control_fd](const alerts::FlowAlarm& alarm) { SayAlarm(control_fd, alarm.name, alarm.text); });
+  }
+  const auto ran =
+      Loop(std::move(control), witnessed ? &courier : nullptr, flows.get(), source, configuration.interval_ms).Run();
+  if (flows == nullptr) return ran;
+  // The threads of the flows still use what this function holds.
+  if (!ran) LogError(Describe(ran.error()));
+  std::_Exit(ran ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 }  // namespace

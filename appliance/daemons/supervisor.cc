@@ -168,6 +168,7 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"cosigned_path", config.witness_policy.empty() ? std::string() : (parts.home.Courier() / witness::kCosignedFile).string()},
                   {"witness_policy_path", config.witness_policy.empty() ? std::string() : (parts.home.dir / config.witness_policy).string()},
                   {"ek_chain_path", parts.home.EkChain().string()},
+                  {"feeds", FeedsJson(config)},
                   {"cosigned_only", config.witness_quorum_missing == "closed"},
                   {"cosigned_max_age_s", QuorumMaxAgeS(config)}}
           .dump();
@@ -222,7 +223,9 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   members[kAnchor].own.push_back(DuplicateOf({"seed", "seed", ""}, parts.identity.seed.fd()));
   members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
-  STELE_TRY(auto courier, CourierMember(parts.home, parts.config, parts.identity.verification_key));
+  STELE_TRY(auto courier, CourierMember(parts.home, parts.config,
+                                        {parts.identity.log_id, parts.identity.origin, parts.identity.verification_key,
+                                         UrlOf(parts.viewer)}));
   if (courier) members.push_back(std::move(*courier));
   return members;
 }
@@ -302,8 +305,8 @@ class Appliance {
       tpm_wanted_ = true;
     } else if (event.member.name == kCourierName && what == "alarm") {
       RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
-    } else if (event.member.name == kCourierName && what == "witnesses") {
-      last_notice_["witnesses"] = event.text;
+    } else if (event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) {
+      last_notice_[what] = event.text;
       if (ledger_hears_) (void)family_.Tell(kLedger, channel::Type::kNotice, event.text);  // best effort: for the status
     } else {
       LogInfo(event.member.name + ": " + event.text);

@@ -44,10 +44,10 @@ namespace stele::sandbox {
 // No file (the viewer is compiled in), no new socket.
 [[nodiscard]] Profile WebProfile();
 
-// stele-courier: takes checkpoints to the witnesses and brings cosignatures back.
+// stele-courier: takes checkpoints to the witnesses, brings cosignatures back, takes alarms to their receivers.
 //   core, stream, events
 //   connect  TCP, to `ports`
-//   replace  the cosignatures below state_dir, written whole or not at all
+//   replace  cosignatures and cursors below state_dir, written whole or not at all
 // No store, no TPM, no listener, no other kind of socket; names were looked up before.
 [[nodiscard]] Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports);
 

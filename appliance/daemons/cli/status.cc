@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <sstream>
 
 #include "appliance/base/text.h"
 #include "appliance/daemons/cli/client.h"
@@ -149,6 +150,23 @@ void PrintWitnesses(const json& witnesses) {
   }
 }
 
+void PrintAlertFlows(const json& alerts) {
+  if (alerts.empty()) return;
+  Print("\nalerts out\n");
+  const json flows = alerts.value("flows", json::array());
+  for (const auto& flow : flows) {
+    const std::string last = TextOf(flow, "last_seq");
+    const std::string since = TextOf(flow, "failing_since");
+    const std::string text = TextOf(flow, "text");
+    Print(fmt::format("  {:<15} {:<10} {} delivered since the start{}{}{}, to {}\n", TextOf(flow, "name"),
+                      TextOf(flow, "state"), NumberOf(flow, "delivered"), last.empty() ? "" : ", the last is entry " + last,
+                      since.empty() ? "" : ", failing since " + since, text.empty() ? "" : ": " + text, TextOf(flow, "to")));
+  }
+  Print("  webhooks are signed with this key (keys/alerts.pub.pem):\n");
+  std::istringstream pem(alerts.value("public_key_pem", std::string()));
+  for (std::string line; std::getline(pem, line);) Print("    " + Safe(line) + "\n");
+}
+
 void PrintAlarms(const json& alarms) {
   if (!alarms.is_array() || alarms.empty()) return;
   Print("\nalarms\n");
@@ -187,6 +205,7 @@ void PrintStatus(const json& status) {
   PrintSilent(ObjectOf(status, "sources"));
   PrintProcesses(status.value("processes", json()));
   PrintWitnesses(ObjectOf(status, "witnesses"));
+  PrintAlertFlows(ObjectOf(status, "alerts"));
   PrintAlarms(status.value("alarms", json()));
 }
 

@@ -204,6 +204,49 @@ TEST(Config, TheReserveIsAQuarterOfASegmentWithinBounds) {
   EXPECT_EQ(ParseConfig("[store]\nsegment_bytes = 1073741824\n", "stele.toml")->reserve_bytes, 64 * limits::kMiB);
 }
 
+TEST(Config, FlowsOfAlertsAreReadAndCheckedOneByOne) {
+  const auto config = ParseConfig(R"(
+[alerts]
+alarm_after_s = 60
+retry_max_s = 5
+viewer_url = "https://stele.example.org:9443/"
+[[alerts.flows]]
+name = "soc"
+to = "syslog-tls://siem.example.org"
+ca = "keys/siem-ca.pem"
+certificate = "keys/courier.pem"
+key = "keys/courier.key"
+losses = true
+sources = ["core-switch"]
+[[alerts.flows]]
+name = "hook"
+to = "https://alerts.example.org/stele"
+receipts = true
+)",
+                                  "stele.toml");
+  ASSERT_TRUE(config) << config.error().context;
+  EXPECT_EQ(config->alerts_alarm_after_s, 60);
+  EXPECT_EQ(config->alerts_retry_max_s, 5);
+  EXPECT_EQ(config->alerts_viewer_url, "https://stele.example.org:9443");
+  ASSERT_EQ(config->alert_flows.size(), 2U);
+  EXPECT_EQ(config->alert_flows[0].sources, std::vector<std::string>{"core-switch"});
+  EXPECT_TRUE(config->alert_flows[0].losses);
+  EXPECT_FALSE(config->alert_flows[0].receipts);
+  EXPECT_TRUE(config->alert_flows[1].receipts);
+  const auto flow = [](const std::string& text) { return ErrorOf("[[alerts.flows]]\n" + text); };
+  const std::string good = "name = \"a\"\nto = \"syslog-tls://siem\"\n";
+  EXPECT_EQ(flow(good), "(accepted)");
+  EXPECT_NE(flow(good + "cb = \"x\"\n").find("entry 1 has the unknown key cb"), std::string::npos);
+  EXPECT_NE(flow(good + "losses = 1\n").find("losses must be true or false"), std::string::npos);
+  EXPECT_NE(flow(good + "key = \"x\"\n").find("certificate and key go together"), std::string::npos);
+  EXPECT_NE(flow(good + "[[alerts.flows]]\n" + good).find("entry 2 has the name of an entry before it"), std::string::npos);
+  EXPECT_NE(flow("name = \"../a\"\nto = \"syslog-tls://siem\"\n").find("needs a name"), std::string::npos);
+  EXPECT_NE(flow("name = \"a\"\nto = \"http://siem\"\n").find("to must be syslog-tls://"), std::string::npos);
+  EXPECT_NE(flow("name = \"a\"\nto = \"https://h/\"\nsources = [\"b\"]\n").find("sources go to a SIEM"), std::string::npos);
+  EXPECT_NE(ErrorOf("[alerts]\nviewer_url = \"http://h\"\n").find("must be https://host[:port]"), std::string::npos);
+  EXPECT_NE(ErrorOf("[alerts]\nflow = 1\n").find("unknown key alerts.flow"), std::string::npos);
+}
+
 TEST(Config, UnknownKeysAndSectionsNameTheLine) {
   EXPECT_EQ(ErrorOf("[ingest]\nadress = \"127.0.0.1\"\n"), "stele.toml:2: unknown key ingest.adress");
   EXPECT_EQ(ErrorOf("\n\n[igest]\n"), "stele.toml:3: unknown section [igest]");
