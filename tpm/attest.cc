@@ -11,9 +11,12 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0xff544347;  // TPM_GENERATED_VALUE: a TPM signs a caller's bytes only without it
 constexpr std::uint16_t kAlgEcdsa = 0x0018;
+constexpr std::uint32_t kNvRead = 0x0000014e;    // TPM_CC_NV_Read
 constexpr std::size_t kNameBytesMax = 2 + 64;    // TPM2B_NAME with the largest hash
 constexpr std::size_t kDataBytesMax = 64;        // TPM2B_DATA holds at most a digest
 constexpr std::size_t kContentsBytesMax = 2048;  // MAX_NV_BUFFER_SIZE of the TPMs known to us
+
+tl::unexpected<Error> OtherKind() { return Fail(Code::kDenied, "attestation: another kind than expected"); }
 
 tl::unexpected<Error> Malformed(const char* what) { return Fail(Code::kInvalid, std::string("attestation: ") + what); }
 
@@ -51,23 +54,52 @@ Result<void> ParseNvBody(BigReader& in, Attested& out) {
   return {};
 }
 
+Result<void> ParseAuditBody(BigReader& in, Attested& out) {
+  const auto exclusive = in.Int<std::uint8_t>();
+  const ByteView digest = in.Sized();
+  if (!in.ok() || exclusive > 1 || digest.size() != kHashBytes) {
+    return Malformed("the session digest is not a SHA-256 digest");
+  }
+  out.exclusive = exclusive == 1;
+  std::memcpy(out.session_digest.data(), digest.data(), digest.size());
+  return {};
+}
+
 // Signature, signer and qualifying data: what every kind of attestation shares.
-Result<Attested> VerifyCommon(const TpmAttestation& attestation, const Signer& signer, const Hash& qualifying_data,
-                              AttestType type) {
+Result<Attested> VerifyCommon(const TpmAttestation& attestation, const Signer& signer, const Hash& qualifying_data) {
   STELE_TRY(const EcSignature signature, ParseSignature(attestation.signature));
   STELE_TRY_VOID(VerifyRaw(signer.public_pem, attestation.attest, signature));
   STELE_TRY(Attested attested, ParseAttest(attestation.attest));
-  if (attested.type != type) return Fail(Code::kDenied, "attestation: another kind than expected");
-  if (!SameBytes(attested.extra_data, qualifying_data)) return Fail(Code::kDenied, "attestation: other qualifying data");
+  if (!SameBytes(attested.extra_data, qualifying_data))
+    return Fail(Code::kDenied, "attestation: other qualifying data");
   if (!signer.qualified_signer.empty() && !SameBytes(attested.qualified_signer, signer.qualified_signer)) {
     return Fail(Code::kDenied, "attestation: signed by another key than the pinned child of the pinned EK");
   }
   return attested;
 }
 
+Result<Attested> VerifyAuditedRead(Attested attested, ByteView contents, ByteView index_name, std::size_t size_bytes) {
+  if (contents.size() != size_bytes) return Fail(Code::kDenied, "attestation: not the whole NV index");
+  if (index_name.empty() || attested.session_digest != AuditedReadDigest(index_name, contents)) {
+    return Fail(Code::kDenied,
+                "attestation: the audited session was not a read of this value from the pinned NV index");
+  }
+  if (!attested.exclusive) {
+    return Fail(Code::kDenied,
+                "attestation: other commands ran since the audited read, so the value may be an old one");
+  }
+  attested.index_name = ToBytes(index_name);
+  attested.contents = ToBytes(contents);
+  return attested;
+}
+
 Result<Attested> VerifyNv(const TpmAttestation& certificate, const Signer& signer, const Hash& qualifying_data,
                           ByteView index_name, std::size_t size_bytes) {
-  STELE_TRY(Attested attested, VerifyCommon(certificate, signer, qualifying_data, AttestType::kNvCertify));
+  STELE_TRY(Attested attested, VerifyCommon(certificate, signer, qualifying_data));
+  if (attested.type == AttestType::kSessionAudit) {
+    return VerifyAuditedRead(std::move(attested), certificate.contents, index_name, size_bytes);
+  }
+  if (attested.type != AttestType::kNvCertify || !certificate.contents.empty()) return OtherKind();
   if (index_name.empty() || !SameBytes(attested.index_name, index_name)) {
     return Fail(Code::kDenied, "attestation: another NV index than the pinned one");
   }
@@ -101,8 +133,11 @@ Result<Attested> ParseAttest(ByteView attest) {
   } else if (type == static_cast<std::uint16_t>(AttestType::kNvCertify)) {
     out.type = AttestType::kNvCertify;
     STELE_TRY_VOID(ParseNvBody(in, out));
+  } else if (type == static_cast<std::uint16_t>(AttestType::kSessionAudit)) {
+    out.type = AttestType::kSessionAudit;
+    STELE_TRY_VOID(ParseAuditBody(in, out));
   } else {
-    return Malformed("neither a quote nor an NV certificate");
+    return Malformed("neither a quote nor an NV certificate nor a session audit");
   }
   if (!in.AtEnd()) return Malformed("bytes left over");
   return out;
@@ -126,6 +161,9 @@ Bytes SerialiseAttest(const Attested& attested) {
     writer.Int(static_cast<std::uint8_t>(attested.selection.size()));
     writer.Raw(std::as_bytes(std::span(attested.selection)));
     writer.Sized(attested.pcr_digest);
+  } else if (attested.type == AttestType::kSessionAudit) {
+    writer.Int(static_cast<std::uint8_t>(attested.exclusive ? 1 : 0));
+    writer.Sized(attested.session_digest);
   } else {
     writer.Sized(attested.index_name);
     writer.Int(attested.offset);
@@ -152,7 +190,8 @@ Result<EcSignature> ParseSignature(ByteView signature) {
 
 Result<Attested> VerifyQuote(const TpmAttestation& quote, const Signer& signer, const Hash& qualifying_data,
                              std::uint32_t anchor_pcr) {
-  STELE_TRY(Attested attested, VerifyCommon(quote, signer, qualifying_data, AttestType::kQuote));
+  STELE_TRY(Attested attested, VerifyCommon(quote, signer, qualifying_data));
+  if (attested.type != AttestType::kQuote) return OtherKind();
   if (!IsAnchorPcr(anchor_pcr) || attested.selection != QuoteSelection(anchor_pcr)) {
     return Fail(Code::kDenied, "attestation: a quote over other registers than expected");
   }
@@ -202,6 +241,22 @@ Bytes ToolPcrBlob(const PcrSelection& selection, const std::vector<Hash>& values
   return out;
 }
 
+Hash AuditedReadDigest(ByteView index_name, ByteView contents) {
+  Bytes command;  // code || Name of whose authorisation || Name of the index || size || offset
+  BigWriter asked(command);
+  asked.Int(kNvRead);
+  asked.Raw(index_name);
+  asked.Raw(index_name);
+  asked.Int(static_cast<std::uint16_t>(contents.size()));
+  asked.Int(std::uint16_t{0});
+  Bytes response;  // TPM_RC_SUCCESS || code || parameters
+  BigWriter answered(response);
+  answered.Int(std::uint32_t{0});
+  answered.Int(kNvRead);
+  answered.Sized(contents);
+  return Sha256Of({Hash{}, Sha256Of(ByteView(command)), Sha256Of(ByteView(response))});
+}
+
 Result<CertifiedCounter> VerifyCounter(const TpmAttestation& certificate, const Signer& signer,
                                        const Hash& qualifying_data, ByteView counter_name) {
   STELE_TRY(Attested attested, VerifyNv(certificate, signer, qualifying_data, counter_name, sizeof(std::uint64_t)));
@@ -211,8 +266,8 @@ Result<CertifiedCounter> VerifyCounter(const TpmAttestation& certificate, const 
   return out;
 }
 
-Result<CertifiedIndex> VerifyIndex(const TpmAttestation& certificate, const Signer& signer,
-                                   const Hash& qualifying_data, ByteView index_name) {
+Result<CertifiedIndex> VerifyIndex(const TpmAttestation& certificate, const Signer& signer, const Hash& qualifying_data,
+                                   ByteView index_name) {
   STELE_TRY(Attested attested, VerifyNv(certificate, signer, qualifying_data, index_name, kHashBytes));
   CertifiedIndex out;
   std::memcpy(out.value.data(), attested.contents.data(), kHashBytes);

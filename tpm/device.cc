@@ -14,6 +14,7 @@
 namespace stele::tpm {
 namespace {
 
+constexpr int kAuditAttempts = 5;  // another user of the TPM may come between the read and the digest
 constexpr int kQuoteAttempts = 3;  // a register may change between the quote and the read of its values
 
 TPML_PCR_SELECTION SelectionOf(const PcrSelection& registers) {
@@ -70,6 +71,7 @@ class AnchorDevice::Impl {
   Result<void> ExtendIndex(const Hash& digest);
   Result<TpmAttestation> Quote(const Hash& qualifying_data);
   Result<TpmAttestation> Certify(std::uint32_t handle, std::uint16_t size_bytes, const Hash& qualifying_data);
+  Result<TpmAttestation> AuditedRead(std::uint32_t handle, std::uint16_t size_bytes, const Hash& qualifying_data);
 
   // After any refusal nothing is assumed about the sessions or about what lies behind a handle: they are made anew.
   template <typename T>
@@ -97,6 +99,7 @@ class AnchorDevice::Impl {
   std::unique_ptr<Connection> connection_;  // outlives the handles below
   AnchorConfig config_;
   std::optional<WritePolicy> policy_;
+  bool nv_certify_ = true;
   Bytes ek_name_;
   Handle ek_;
   Handle ak_;
@@ -114,6 +117,7 @@ Result<void> AnchorDevice::Impl::Start() {
     STELE_TRY(policy_, WritePolicyOf(config_.provisioning_public_pem));
   }
   STELE_TRY_VOID(CheckBank(*connection_, config_.pcr));
+  STELE_TRY(nv_certify_, HasCommand(*connection_, TPM2_CC_NV_Certify));
   auto ek = OpenHandle(*connection_, config_.handles.ek);
   if (!ek && ek.error().code != Code::kNotFound) return tl::unexpected(ek.error());
   if (ek) {
@@ -342,6 +346,7 @@ Result<TpmAttestation> AnchorDevice::Impl::Quote(const Hash& qualifying_data) {
 
 Result<TpmAttestation> AnchorDevice::Impl::Certify(std::uint32_t handle, std::uint16_t size_bytes,
                                                    const Hash& qualifying_data) {
+  if (!nv_certify_) return AuditedRead(handle, size_bytes, qualifying_data);
   STELE_TRY(const ESYS_TR ak, AttestationKey());
   STELE_TRY(const ESYS_TR index, Index(handle));
   const TPM2B_DATA data = QualifyingData(qualifying_data);
@@ -352,6 +357,49 @@ Result<TpmAttestation> AnchorDevice::Impl::Certify(std::uint32_t handle, std::ui
   const TSS2_RC rc = Esys_NV_Certify(connection_->esys(), ak, index, index, ESYS_TR_PASSWORD, ESYS_TR_PASSWORD,
                                      ESYS_TR_NONE, &data, &scheme, size_bytes, 0, &attest, &signature);
   return AttestationOf(*connection_, rc, attest, signature, "certify an NV index");
+}
+
+// The policy session is ready before the read: any command between the read and the digest, and the session is no
+// longer exclusive, which the verifier refuses. The device's other sessions give way: chips hold three.
+Result<TpmAttestation> AnchorDevice::Impl::AuditedRead(std::uint32_t handle, std::uint16_t size_bytes,
+                                                       const Hash& qualifying_data) {
+  STELE_TRY(const ESYS_TR ak, AttestationKey());
+  STELE_TRY(const ESYS_TR index, Index(handle));
+  STELE_TRY(const Bytes name, NameOf(*connection_, IndexSlot(handle)));
+  hmac_session_.reset();
+  policy_session_.reset();
+  ESYS_CONTEXT* esys = connection_->esys();
+  const TPM2B_DATA data = QualifyingData(qualifying_data);
+  TPMT_SIG_SCHEME scheme{};
+  scheme.scheme = TPM2_ALG_NULL;
+  for (int attempt = 0; attempt < kAuditAttempts; ++attempt) {
+    STELE_TRY(const Handle allowed, StartSession(*connection_, TPM2_SE_POLICY, ESYS_TR_NONE));
+    STELE_TRY_VOID(connection_->Check(Esys_PolicyCommandCode(esys, allowed.get(), ESYS_TR_NONE, ESYS_TR_NONE,
+                                                             ESYS_TR_NONE, TPM2_CC_GetSessionAuditDigest),
+                                      "satisfy the policy of audited reads"));
+    STELE_TRY(const Handle audit, StartSession(*connection_, TPM2_SE_HMAC, ESYS_TR_NONE));
+    STELE_TRY_VOID(connection_->Check(
+        Esys_TRSess_SetAttributes(esys, audit.get(), TPMA_SESSION_AUDIT | TPMA_SESSION_CONTINUESESSION,
+                                  TPMA_SESSION_AUDIT | TPMA_SESSION_CONTINUESESSION),
+        "prepare a TPM session"));
+    TPM2B_MAX_NV_BUFFER* raw = nullptr;
+    const TSS2_RC read_rc =
+        Esys_NV_Read(esys, index, index, ESYS_TR_PASSWORD, audit.get(), ESYS_TR_NONE, size_bytes, 0, &raw);
+    const EsysPtr<TPM2B_MAX_NV_BUFFER> contents(raw);
+    STELE_TRY_VOID(connection_->Check(read_rc, "read an NV index, audited"));
+    TPM2B_ATTEST* attest = nullptr;
+    TPMT_SIGNATURE* signature = nullptr;
+    const TSS2_RC rc = Esys_GetSessionAuditDigest(esys, ESYS_TR_RH_ENDORSEMENT, ak, audit.get(), allowed.get(),
+                                                  ESYS_TR_PASSWORD, ESYS_TR_NONE, &data, &scheme, &attest, &signature);
+    STELE_TRY(TpmAttestation out, AttestationOf(*connection_, rc, attest, signature, "attest an audited read"));
+    out.contents = ToBytes(ViewOf(contents->buffer, contents->size));
+    STELE_TRY(const Attested attested, ParseAttest(out.attest));
+    if (attested.session_digest != AuditedReadDigest(name, out.contents)) {
+      return Fail(Code::kTpm, "attest an audited read: the TPM attests another session");
+    }
+    if (attested.exclusive) return out;
+  }
+  return Fail(Code::kUnavailable, "attest an audited read: somebody keeps using the TPM meanwhile");
 }
 
 AnchorDevice::AnchorDevice(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

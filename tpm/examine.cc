@@ -20,6 +20,10 @@ constexpr NamedCommand kNeeded[] = {{TPM2_CC_NV_Extend, "NV_Extend"},
                                     {TPM2_CC_ActivateCredential, "ActivateCredential"},
                                     {TPM2_CC_Unseal, "Unseal"},
                                     {TPM2_CC_Quote, "Quote"}};
+// For audited reads, where NV_Certify is missing.
+constexpr NamedCommand kNeededForAudit[] = {{TPM2_CC_GetSessionAuditDigest, "GetSessionAuditDigest"},
+                                            {TPM2_CC_SetPrimaryPolicy, "SetPrimaryPolicy"},
+                                            {TPM2_CC_PolicyCommandCode, "PolicyCommandCode"}};
 
 std::string TrimmedText(std::string text) {
   text.erase(std::remove_if(text.begin(), text.end(), [](char c) { return c < 0x20 || c == 0x7f; }), text.end());
@@ -53,12 +57,6 @@ Result<std::uint32_t> Property(Connection& connection, std::uint32_t property) {
             Capability(connection, TPM2_CAP_TPM_PROPERTIES, property, 1, "ask the TPM what it is"));
   const TPML_TAGGED_TPM_PROPERTY& list = data->data.tpmProperties;
   return list.count == 1 && list.tpmProperty[0].property == property ? list.tpmProperty[0].value : 0;
-}
-
-Result<bool> HasCommand(Connection& connection, std::uint32_t code) {
-  STELE_TRY(const CapabilityPtr data, Capability(connection, TPM2_CAP_COMMANDS, code, 1, "ask the TPM what it can do"));
-  const TPML_CCA& list = data->data.command;
-  return list.count == 1 && (list.commandAttributes[0] & kCommandIndexMask) == code;
 }
 
 Result<bool> HasHandle(Connection& connection, std::uint32_t handle) {
@@ -107,6 +105,12 @@ std::string WithHandle(const char* what, std::uint32_t handle) {
 
 }  // namespace
 
+Result<bool> HasCommand(Connection& connection, std::uint32_t code) {
+  STELE_TRY(const CapabilityPtr data, Capability(connection, TPM2_CAP_COMMANDS, code, 1, "ask the TPM what it can do"));
+  const TPML_CCA& list = data->data.command;
+  return list.count == 1 && (list.commandAttributes[0] & kCommandIndexMask) == code;
+}
+
 Result<void> CheckBank(Connection& connection, std::uint32_t anchor_pcr) {
   STELE_TRY(const CapabilityPtr data, Capability(connection, TPM2_CAP_PCRS, 0, 1, "list the PCR banks"));
   const TPML_PCR_SELECTION& banks = data->data.assignedPCR;
@@ -129,7 +133,9 @@ Result<TpmFacts> Examine(Connection& connection, const Handles& handles, std::ui
   STELE_TRY_VOID(Describe(connection, out));
   STELE_TRY_VOID(ReadState(connection, out));
   STELE_TRY(out.nv_certify, HasCommand(connection, TPM2_CC_NV_Certify));
-  for (const NamedCommand& command : kNeeded) {
+  std::vector<NamedCommand> needed(std::begin(kNeeded), std::end(kNeeded));
+  if (!out.nv_certify) needed.insert(needed.end(), std::begin(kNeededForAudit), std::end(kNeededForAudit));
+  for (const NamedCommand& command : needed) {
     STELE_TRY(const bool has, HasCommand(connection, command.code));
     if (!has) out.missing_commands.emplace_back(command.name);
   }

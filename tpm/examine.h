@@ -17,7 +17,7 @@ struct TpmFacts {
   std::uint32_t nv_counters_max = 0;  // 0: no limit but memory
   std::uint32_t sessions_loaded_min = 0;
   std::uint32_t transients_min = 0;
-  bool nv_certify = false;  // TPM2_NV_Certify is optional on some chips
+  bool nv_certify = false;  // TPM2_NV_Certify is optional on some chips: without it, audited reads (tpm/attest.h)
 
   // TPMA_PERMANENT and TPMA_STARTUP_CLEAR (TPM 2.0 Library, Part 2, sections 8.6 and 8.7).
   bool owner_auth_set = false;
@@ -39,6 +39,7 @@ struct TpmFacts {
 // kDenied when the sha256 bank does not hold the registers a quote covers: extending a disabled bank succeeds and does
 // nothing. kTpm, kUnavailable, kIo.
 [[nodiscard]] Result<TpmFacts> Examine(Connection& connection, const Handles& handles, std::uint32_t pcr);
+[[nodiscard]] Result<bool> HasCommand(Connection& connection, std::uint32_t code);  // TPM_CC
 [[nodiscard]] Result<void> CheckBank(Connection& connection, std::uint32_t anchor_pcr);
 
 }  // namespace stele::tpm

@@ -12,7 +12,9 @@ constexpr std::uint16_t kAlgNull = 0x0010;
 constexpr std::uint16_t kAlgEcdsa = 0x0018;
 constexpr std::uint16_t kAlgEcc = 0x0023;
 constexpr std::uint16_t kCurveP256 = 0x0003;
+constexpr std::uint32_t kGetSessionAuditDigest = 0x14d;
 constexpr std::uint32_t kPolicySigned = 0x160;
+constexpr std::uint32_t kPolicyCommandCode = 0x16c;
 constexpr std::uint32_t kPolicyOr = 0x171;
 constexpr std::uint32_t kPolicyNvWritten = 0x18f;
 constexpr std::uint32_t kEndorsementHierarchy = 0x4000000b;
@@ -85,6 +87,8 @@ Result<Bytes> ExternalPublicArea(std::string_view public_key_pem) {
   writer.Sized(point.y);
   return area;
 }
+
+Hash AuditPolicy() { return Sha256Of({Hash{}, Big(kPolicyCommandCode), Big(kGetSessionAuditDigest)}); }  // 23.11
 
 // Part 3: TPM2_PolicyNvWritten (23.22), TPM2_PolicySigned (23.3, the two-step PolicyUpdate of section 23.2.3),
 // TPM2_PolicyOR (23.6).

@@ -38,6 +38,10 @@ struct WritePolicy {
 };
 [[nodiscard]] Result<WritePolicy> WritePolicyOf(std::string_view provisioning_public_pem);
 
+// Policy of the endorsement hierarchy on a TPM without NV_Certify: PolicyCommandCode(GetSessionAuditDigest). It lets
+// the daemon, which has no authorisation of a hierarchy, ask for this digest and for nothing else.
+[[nodiscard]] Hash AuditPolicy();
+
 // The Names C and X have once written; nothing else can carry them (offline check of a provisioning record).
 [[nodiscard]] Bytes NvName(std::uint32_t handle, std::uint32_t attributes, const Hash& policy, std::uint16_t size_bytes);
 [[nodiscard]] Result<Bytes> WrittenCounterName(const Handles& handles, std::string_view provisioning_public_pem);

@@ -353,7 +353,20 @@ Result<void> Provisioning::MakeKeys() {
   }
   STELE_TRY_VOID(FindEk());
   STELE_TRY_VOID(MakeStorageKey());
-  return MakeAk();
+  STELE_TRY_VOID(MakeAk());
+  if (!facts.nv_certify) STELE_TRY_VOID(SetAuditPolicy(AuditPolicy()));
+  return {};
+}
+
+// An empty policy allows nothing.
+Result<void> Provisioning::SetAuditPolicy(const std::optional<Hash>& policy) {
+  const TPM2B_DIGEST digest = policy ? DigestOf(*policy) : TPM2B_DIGEST{};
+  STELE_TRY_VOID(
+      connection_->Check(Esys_SetPrimaryPolicy(esys(), ESYS_TR_RH_ENDORSEMENT, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                               ESYS_TR_NONE, &digest, policy ? TPM2_ALG_SHA256 : TPM2_ALG_NULL),
+                         "allow audited reads"));
+  audit_policy_set_ = policy.has_value();
+  return {};
 }
 
 Result<Handle> Provisioning::DefineIndex(FirstWrite which) {
@@ -516,6 +529,7 @@ void Provisioning::Undo() {
   for (Handle* handle : {&counter_session_, &index_session_, &ek_, &storage_, &ak_, &counter_, &index_})
     handle->reset();
   if (!connection_->alive()) return;
+  if (audit_policy_set_ && !made_.empty()) (void)SetAuditPolicy(std::nullopt);
   std::reverse(made_.begin(), made_.end());
   for (const std::uint32_t handle : made_) {
     auto object = OpenHandle(*connection_, handle);

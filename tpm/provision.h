@@ -5,6 +5,7 @@
 //   SRK  at handles.storage: a storage key of the owner hierarchy, parent of the sealed seed
 //   AK   child of the EK, ECC P-256, restricted, ECDSA SHA-256, noda, persisted at handles.ak. A child does not survive
 //        TPM2_Clear, so a valid AK proves "no Clear since enrolment".
+//   Without NV_Certify: the endorsement hierarchy's policy is AuditPolicy() (tpm/names.h), for audited reads.
 //   C    NV counter, X  NV extend index (sha256): policywrite | authread | no_da, write policy of tpm/names.h
 //   X0 = H(0^32 || SHA-256("stele/genesis/v1" || genesis_random)), C0 = the counter after its first increment
 //
@@ -124,6 +125,7 @@ class Provisioning {
   [[nodiscard]] Result<void> MakeAk();
   [[nodiscard]] Result<Handle> EkAuthorisation();
   [[nodiscard]] Result<Handle> Persist(const Handle& transient, std::uint32_t handle, const char* what);
+  [[nodiscard]] Result<void> SetAuditPolicy(const std::optional<Hash>& policy);
   [[nodiscard]] Result<Handle> DefineIndex(FirstWrite which);
   [[nodiscard]] Result<Handle> StartFirstWrite(Bytes& nonce);
   [[nodiscard]] Result<void> SatisfyFirstWrite(const Handle& session, FirstWrite which, ByteView nonce,
@@ -144,6 +146,7 @@ class Provisioning {
   Handle index_session_;
   Nonces nonces_;
   std::vector<std::uint32_t> made_;  // handles, in the order made
+  bool audit_policy_set_ = false;
   bool finished_ = false;
 };
 

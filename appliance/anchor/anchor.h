@@ -82,9 +82,8 @@ class Anchor {
   // The receipt handed out last is durable: the next anchor may come. kInvalid when there is none.
   [[nodiscard]] Result<void> ReceiptDurable();
 
-  // An auditor's nonce: the TPM signs registers, C and X over it and the newest checkpoint in the PCR. Nothing is written.
-  // kUnavailable: not now (no checkpoint of this boot yet, a checkpoint under way, the TPM does not answer).
-  // PLACE: chips without NV_Certify need an audited NV_Read and GetSessionAuditDigest here instead of Certify*.
+  // An auditor's nonce: the TPM signs registers, C and X over it and the newest checkpoint in the PCR. Nothing is
+  // written. kUnavailable: not now (no checkpoint of this boot yet, a checkpoint under way, the TPM does not answer).
   [[nodiscard]] Result<AuditEntry> Attest(const channel::AttestRequest& request);
 
   // A new ledger: forget what the old one was told; keys may be asked for again until the next Recover().

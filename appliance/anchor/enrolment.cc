@@ -55,6 +55,7 @@ json AttestationJson(const TpmAttestation& attestation) {
     for (const Hash& value : attestation.pcr_values) values.push_back(HexOf(value));
     out["pcr_values"] = std::move(values);
   }
+  if (!attestation.contents.empty()) out["contents_b64"] = Base64Of(attestation.contents);
   return out;
 }
 
@@ -64,6 +65,7 @@ void TakeAttestation(Members& body, const char* name, TpmAttestation& out) {
   Members members(*object);
   members.Base64("attest_b64", true, out.attest);
   members.Base64("signature_b64", true, out.signature);
+  members.Base64("contents_b64", false, out.contents);
   if (const json* values = members.Find("pcr_values", false)) {
     if (!values->is_array() || values->size() > kPcrValuesMax) return body.Blame(name);
     for (const json& value : *values) {

@@ -10,7 +10,8 @@
 //              AK
 //   answer     appliance -> enroller  {"stele":"enrol-answer","version":1,"request_sha256","body_b64","mac"}
 //              body: {"checkpoint_key_b64","pcr_baseline","seal":{"public_b64","registers"}?,"locked_down",
-//              "quote","counter","index"}, attestations {"attest_b64","signature_b64"[,"pcr_values":[hex]]}
+//              "quote","counter","index"}, attestations
+//              {"attest_b64","signature_b64"[,"pcr_values":[hex]][,"contents_b64"]}
 //   record     enroller -> appliance  the signed provisioning record (provisioning_record.h)
 //
 //   K          := HMAC-SHA-256(private scalar, "stele/enrol/v1" || SHA-256(request))

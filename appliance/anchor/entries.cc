@@ -40,6 +40,7 @@ json AttestationJson(const TpmAttestation& attestation) {
     object["pcr_values"] = json::array();
     for (const Hash& value : attestation.pcr_values) object["pcr_values"].push_back(HexOf(value));
   }
+  if (!attestation.contents.empty()) object["contents_b64"] = Base64Of(attestation.contents);
   return object;
 }
 
@@ -52,7 +53,13 @@ std::optional<TpmAttestation> AttestationOf(const json& object, const char* name
   auto attest = ParseBase64(*attest_text, kAttestationBytesMax);
   auto signature = ParseBase64(*signature_text, kAttestationBytesMax);
   if (!attest || !signature) return std::nullopt;
-  TpmAttestation attestation{std::move(*attest), std::move(*signature), {}};
+  TpmAttestation attestation{std::move(*attest), std::move(*signature), {}, {}};
+  if (member->contains("contents_b64")) {
+    const auto text = TextOf(*member, "contents_b64");
+    auto contents = text ? ParseBase64(*text, kAttestationBytesMax) : std::nullopt;
+    if (!contents) return std::nullopt;
+    attestation.contents = std::move(*contents);
+  }
   const auto values = member->find("pcr_values");
   if (values == member->end()) return attestation;
   if (!values->is_array() || values->size() > 24) return std::nullopt;

@@ -68,6 +68,7 @@ struct TpmAttestation {
   Bytes attest;     // TPMS_ATTEST, raw, big-endian as the TPM made it
   Bytes signature;  // TPMT_SIGNATURE, raw
   std::vector<Hash> pcr_values = {};  // quote only: the quoted registers, ascending; their digest is what is signed
+  Bytes contents = {};                // audited read of an NV index only: what was read; the TPM signs a digest of it
 };
 
 struct TpmIdentity {  // TPM Names: nameAlg || digest

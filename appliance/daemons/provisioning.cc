@@ -178,7 +178,6 @@ void SayFacts(const tpm::TpmFacts& facts, const SayLine& say) {
 // What stands in the way, in words; empty: nothing.
 std::string Obstacle(const tpm::TpmFacts& facts) {
   if (!facts.missing_commands.empty()) return "the TPM cannot do " + facts.missing_commands.front();
-  if (!facts.nv_certify) return "the TPM has no NV_Certify; this version needs it";
   if (facts.in_lockout) return "the TPM is in dictionary-attack lockout";
   if (facts.owner_auth_set || facts.endorsement_auth_set || facts.lockout_auth_set) {
     return "a hierarchy authorisation is set: this TPM belongs to somebody; clear it in the firmware first";

@@ -18,8 +18,9 @@ tpm::Signer SignerOf(const VerifyState& state, Bytes& qualified) {
   return {state.record->ak_public_pem, qualified};
 }
 
-TpmAttestation AttestationOf(const VerifyState& state, Part attest, Part signature) {
-  return {ToBytes(state.Of(attest)), ToBytes(state.Of(signature)), {}};
+// `listed`: the same in attest.json, which alone has what an audited read said.
+TpmAttestation AttestationOf(const VerifyState& state, Part attest, Part signature, const TpmAttestation& listed) {
+  return {ToBytes(state.Of(attest)), ToBytes(state.Of(signature)), {}, listed.contents};
 }
 
 // The forms of one signature must be the same signature, and attest.json must not say otherwise.
@@ -43,7 +44,8 @@ std::optional<std::vector<Hash>> HashesOf(ByteView raw) {
 Result<void> VerifyQuoteOf(VerifyState& state) {
   Bytes qualified;
   const tpm::Signer signer = SignerOf(state, qualified);
-  const TpmAttestation attestation = AttestationOf(state, Part::kQuoteAttest, Part::kQuoteSignature);
+  const TpmAttestation attestation =
+      AttestationOf(state, Part::kQuoteAttest, Part::kQuoteSignature, state.audit->quote);
   STELE_TRY(tpm::Attested quote, tpm::VerifyQuote(attestation, signer, state.QualifyingData(), state.record->pcr));
   STELE_TRY_VOID(CheckForms(state, attestation, Part::kQuoteDer, state.audit->quote));
   const auto values = HashesOf(state.Of(Part::kPcrs));
@@ -84,7 +86,8 @@ void CheckNonce(VerifyState& state) {
 void CheckCounter(VerifyState& state) {
   Bytes qualified;
   const tpm::Signer signer = SignerOf(state, qualified);
-  const TpmAttestation attestation = AttestationOf(state, Part::kCounterAttest, Part::kCounterSignature);
+  const TpmAttestation attestation =
+      AttestationOf(state, Part::kCounterAttest, Part::kCounterSignature, state.audit->certify_counter);
   const Hash data = state.QualifyingData();
   auto counter = tpm::VerifyCounter(attestation, signer, data, state.record->identity.counter_name);
   const auto forms = CheckForms(state, attestation, Part::kCounterDer, state.audit->certify_counter);
@@ -102,7 +105,8 @@ void CheckCounter(VerifyState& state) {
 void CheckIndex(VerifyState& state) {
   Bytes qualified;
   const tpm::Signer signer = SignerOf(state, qualified);
-  const TpmAttestation attestation = AttestationOf(state, Part::kIndexAttest, Part::kIndexSignature);
+  const TpmAttestation attestation =
+      AttestationOf(state, Part::kIndexAttest, Part::kIndexSignature, state.audit->certify_index);
   const Hash data = state.QualifyingData();
   auto index = tpm::VerifyIndex(attestation, signer, data, state.record->identity.index_name);
   const auto forms = CheckForms(state, attestation, Part::kIndexDer, state.audit->certify_index);

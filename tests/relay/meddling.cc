@@ -15,7 +15,7 @@ struct Named {
 };
 
 // TPM 2.0 Library, Part 2, table "Definition of (UINT32) TPM_CC Constants": those that Stele and its tests send.
-constexpr std::array<Named, 31> kCommands = {{
+constexpr std::array<Named, 34> kCommands = {{
     {"EvictControl", 0x120},
     {"HierarchyControl", 0x121},
     {"NV_UndefineSpace", 0x122},
@@ -27,9 +27,11 @@ constexpr std::array<Named, 31> kCommands = {{
     {"NV_Increment", kCcNvIncrement},
     {"NV_Extend", kCcNvExtend},
     {"NV_Write", 0x137},
+    {"SetPrimaryPolicy", 0x12e},
     {"Startup", 0x144},
     {"Shutdown", 0x145},
     {"ActivateCredential", 0x147},
+    {"GetSessionAuditDigest", 0x14d},
     {"NV_Read", kCcNvRead},
     {"PolicySecret", 0x151},
     {"Create", 0x153},
@@ -39,9 +41,10 @@ constexpr std::array<Named, 31> kCommands = {{
     {"PolicySigned", 0x160},
     {"FlushContext", 0x165},
     {"NV_ReadPublic", 0x169},
+    {"PolicyCommandCode", 0x16c},
     {"ReadPublic", kCcReadPublic},
     {"StartAuthSession", 0x176},
-    {"GetCapability", 0x17a},
+    {"GetCapability", kCcGetCapability},
     {"PCR_Read", kCcPcrRead},
     {"ReadClock", 0x181},
     {"PCR_Extend", kCcPcrExtend},
@@ -150,6 +153,11 @@ Result<std::string> Meddling::Obey(std::string_view line) {
     return std::to_string(count);
   }
   const std::scoped_lock lock(mutex_);
+  if (words[0] == "lack" && words.size() == 2) {
+    STELE_TRY(const auto commands, CommandsOf(words[1]));
+    lacking_.insert(lacking_.end(), commands.begin(), commands.end());
+    return std::string("ok");
+  }
   if (words[0] == "profile" && words.size() == 2 && (words[1] == "slow-chip" || words[1] == "none")) {
     delays_.clear();
     if (words[1] == "slow-chip") {
@@ -189,6 +197,11 @@ int Meddling::Count(std::uint32_t command) const {
   if (command == 0) return count_;
   const auto at = counts_.find(command);
   return at == counts_.end() ? 0 : at->second;
+}
+
+bool Meddling::Lacks(std::uint32_t command) const {
+  const std::scoped_lock lock(mutex_);
+  return std::find(lacking_.begin(), lacking_.end(), command) != lacking_.end();
 }
 
 Plan Meddling::Next(std::uint32_t command) {

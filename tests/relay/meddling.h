@@ -4,7 +4,8 @@
 //   line     := "profile" ("slow-chip" | "none")       delays of a slow real chip, or none
 //             | "delay" COMMAND MILLISECONDS            before the command is passed on
 //             | ACT COMMAND [RC] ["times" N] ["after" N]
-//             | "clear"                                 no rules; delays stay
+//             | "lack" COMMAND                          a TPM that does not have it, and says so when asked
+//             | "clear"                                 no rules; delays and lacking commands stay
 //             | "count" COMMAND                         how many came so far
 //   ACT      := "answer"        RC in the TPM's place: the TPM never sees the command
 //             | "drop-command"  the TPM never sees it, nobody answers: the caller times out
@@ -39,6 +40,7 @@ inline constexpr std::uint32_t kCcNvExtend = 0x136;
 inline constexpr std::uint32_t kCcNvRead = 0x14e;
 inline constexpr std::uint32_t kCcQuote = 0x158;
 inline constexpr std::uint32_t kCcReadPublic = 0x173;
+inline constexpr std::uint32_t kCcGetCapability = 0x17a;
 inline constexpr std::uint32_t kCcPcrRead = 0x17e;
 inline constexpr std::uint32_t kCcPcrExtend = 0x182;
 inline constexpr std::uint32_t kCcNvCertify = 0x184;
@@ -72,6 +74,8 @@ class Meddling {
   void Clear();
   [[nodiscard]] int Count(std::uint32_t command) const;  // of this code that came; 0: of all
 
+  [[nodiscard]] bool Lacks(std::uint32_t command) const;
+
   // Counts a command and says what becomes of it.
   [[nodiscard]] Plan Next(std::uint32_t command);
 
@@ -84,6 +88,7 @@ class Meddling {
   std::vector<Rule> rules_;
   std::map<std::uint32_t, std::chrono::milliseconds> delays_;
   std::map<std::uint32_t, int> counts_;
+  std::vector<std::uint32_t> lacking_;
   int count_ = 0;
 };
 

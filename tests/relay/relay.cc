@@ -45,6 +45,22 @@ bool WriteMessage(int fd, const Bytes& bytes) {
   return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
 }
 
+// What a TPM without a command says to it, and to TPM2_GetCapability(TPM_CAP_COMMANDS, the command): no list begins
+// there.
+std::optional<Bytes> AnswerOfLacking(const Meddling& meddling, std::uint32_t code, const Bytes& command) {
+  constexpr std::uint32_t kRcCommandCode = 0x143;
+  constexpr std::uint32_t kCapCommands = 2;
+  if (meddling.Lacks(code)) return ErrorAnswer(kRcCommandCode);
+  const bool asks =
+      code == kCcGetCapability && command.size() == kHeaderBytes + 12 && BigAt(command, 10) == kCapCommands;
+  if (!asks || !meddling.Lacks(BigAt(command, 14))) return std::nullopt;
+  return ParseHex(
+      "80010000001300000000"
+      "00"
+      "00000002"
+      "00000000");
+}
+
 bool ReachesTpm(Act act) { return act == Act::kPass || act == Act::kDropReply || act == Act::kCutAfter; }
 
 }  // namespace
@@ -60,7 +76,8 @@ PumpEnd Pump(int caller_fd, int tpm_fd, Meddling& meddling, const std::function<
     if (plan.act != Act::kCutBefore) std::this_thread::sleep_for(plan.delay);
     if (plan.act == Act::kAnswer) answer = ErrorAnswer(plan.answer);
     if (ReachesTpm(plan.act)) {
-      const std::optional<Bytes> own = meddling.instead ? meddling.instead(code, command) : std::nullopt;
+      std::optional<Bytes> own = meddling.instead ? meddling.instead(code, command) : std::nullopt;
+      if (!own) own = AnswerOfLacking(meddling, code, command);
       if (own) {
         answer = *own;
       } else {

@@ -197,5 +197,56 @@ TEST(Attest, NvCertificateMustBeWholeAndOfThePinnedIndex) {
                 .error().code, Code::kDenied);
 }
 
+Attested SampleAudit(const Bytes& name, const Bytes& contents) {
+  Attested audit = SampleCounter(0);
+  audit.type = AttestType::kSessionAudit;
+  audit.index_name.clear();
+  audit.contents.clear();
+  audit.exclusive = true;
+  audit.session_digest = AuditedReadDigest(name, contents);
+  return audit;
+}
+
+TEST(Attest, AnAuditedReadProvesThisValueOfThisIndexAndNothingElse) {
+  const Bytes name = SampleCounter(0).index_name;
+  const Bytes value = SampleCounter(7).contents;
+  const auto check = [&](const Attested& audit, const Bytes& told, const Bytes& of) {
+    Signed made = SignedBySoftware(SerialiseAttest(audit));
+    made.attestation.contents = told;
+    return VerifyCounter(made.attestation, Signer{made.public_pem, {}}, Filled(0x5a), of);
+  };
+  const Attested good = SampleAudit(name, value);
+  EXPECT_EQ(ParseAttest(SerialiseAttest(good)).value().session_digest, good.session_digest);
+  const auto read = check(good, value, name);
+  ASSERT_TRUE(read.has_value()) << Describe(read.error());
+  EXPECT_EQ(read->value, 7U);
+  EXPECT_EQ(read->attested.index_name, name);
+
+  EXPECT_EQ(check(good, SampleCounter(8).contents, name).error().code, Code::kDenied);  // told another value
+  EXPECT_EQ(check(good, {}, name).error().code, Code::kDenied);                         // told nothing
+  Bytes other = name;
+  other.back() ^= std::byte{1};
+  EXPECT_EQ(check(good, value, other).error().code, Code::kDenied);
+  EXPECT_EQ(check(good, value, {}).error().code, Code::kDenied);
+  const Bytes part(value.begin(), value.end() - 1);
+  EXPECT_EQ(check(SampleAudit(name, part), part, name).error().code, Code::kDenied);
+  Attested old = good;  // read, then written, then attested
+  old.exclusive = false;
+  EXPECT_EQ(check(old, value, name).error().code, Code::kDenied);
+  EXPECT_EQ(check(SampleCounter(7), value, name).error().code,
+            Code::kDenied);  // a certificate says itself what it holds
+}
+
+TEST(Attest, ASessionAuditIsParsedTotally) {
+  const Bytes good = SerialiseAttest(SampleAudit(SampleCounter(0).index_name, SampleCounter(1).contents));
+  for (std::size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(ParseAttest(ByteView(good).first(n))) << n;
+  Bytes longer = good;
+  longer.push_back(std::byte{0});
+  EXPECT_FALSE(ParseAttest(longer));
+  Bytes flag = good;
+  flag[good.size() - 2 - kHashBytes - 1] = std::byte{2};
+  EXPECT_FALSE(ParseAttest(flag));
+}
+
 }  // namespace
 }  // namespace stele::tpm

@@ -3,6 +3,7 @@
 // the owner's authorisation and the independent verifier.
 #include "tpm/device.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -124,6 +125,79 @@ TEST(AnchorDevice, CertificatesOfCounterAndIndexCarryTheirValuesAndNames) {
   EXPECT_EQ(VerifyCounter(*of_counter, signer, Filled(0x12), counter_name).error().code, Code::kDenied);
   EXPECT_EQ(VerifyCounter(*of_counter, signer, nonce, {}).error().code, Code::kDenied);
   EXPECT_EQ(VerifyQuote(*of_counter, signer, nonce, kDefaultPcr).error().code, Code::kDenied);
+}
+
+TEST(AnchorDevice, ATpmWithoutNvCertifyGivesAuditedReadsInstead) {
+  Testbed bed;
+  const auto meddler = [&bed] {
+    auto made = std::make_unique<Meddler>(bed.Connect());
+    EXPECT_TRUE(made->Obey("lack NV_Certify"));
+    return made;
+  };
+  {
+    auto provisioning = meddler();
+    ProvisionOptions options;
+    options.provisioning_key_pem = MakeSigningKey().value();
+    SystemEntropy entropy;
+    auto made = stele::tpm::Provision(provisioning->TakeDeviceEnd(), options, entropy);
+    ASSERT_TRUE(made.has_value()) << Describe(made.error());
+    bed.result = std::move(*made);
+  }
+  // What a locked-down TPM leaves the daemon: no authorisation of a hierarchy.
+  ASSERT_EQ(bed.Tool("tpm2_changeauth -c endorsement endorsement-secret"), 0);
+  auto between = meddler();
+  auto device = AnchorDevice::Open(between->TakeDeviceEnd(), ConfigOf(bed.result));
+  ASSERT_TRUE(device.has_value()) << Describe(device.error());
+  const Bytes qualified = QualifiedNameOf(bed.result.identity.ek_name, bed.result.identity.ak_name);
+  const Signer signer = SignerOf(bed.result, qualified);
+  Hash index = bed.result.index_start;
+  for (std::uint8_t i = 1; i <= 3; ++i) {  // sessions do not run out
+    ASSERT_TRUE((*device)->ExtendIndex(Filled(i)));
+    ASSERT_TRUE((*device)->IncrementCounter());
+    index = Extended(index, Filled(i));
+    const auto of_counter = (*device)->CertifyCounter(Filled(0x11));
+    ASSERT_TRUE(of_counter.has_value()) << Describe(of_counter.error());
+    const auto counter = VerifyCounter(*of_counter, signer, Filled(0x11), bed.result.identity.counter_name);
+    ASSERT_TRUE(counter.has_value()) << Describe(counter.error());
+    EXPECT_EQ(counter->value, bed.result.counter_start + i);
+    EXPECT_EQ(counter->attested.clock.reset_count, bed.result.reset_count);
+    const auto of_index = (*device)->CertifyIndex(Filled(0x12));
+    ASSERT_TRUE(of_index.has_value()) << Describe(of_index.error());
+    EXPECT_EQ(VerifyIndex(*of_index, signer, Filled(0x12), bed.result.identity.index_name).value().value, index);
+    EXPECT_FALSE(VerifyCounter(*of_counter, signer, Filled(0x12), bed.result.identity.counter_name));  // another nonce
+    EXPECT_FALSE(VerifyIndex(*of_counter, signer, Filled(0x11), bed.result.identity.index_name));
+    TpmAttestation lie = *of_counter;
+    lie.contents.back() ^= std::byte{1};
+    EXPECT_FALSE(VerifyCounter(lie, signer, Filled(0x11), bed.result.identity.counter_name));
+  }
+  EXPECT_EQ(between->Count(kCcNvCertify), 0);
+  const auto quote = (*device)->Quote(Filled(3));
+  ASSERT_TRUE(quote.has_value()) << Describe(quote.error());
+}
+
+// The attack that exclusive sessions are about: read, let the counter go on, then have the old value signed with a new
+// nonce.
+TEST(AnchorDevice, AnAuditedReadDoesNotOutliveAWriteOfTheIndex) {
+  Testbed bed;
+  ASSERT_NO_FATAL_FAILURE(bed.Provision());
+  const std::string handle = fmt::format("0x{:x}", bed.result.handles.counter);
+  ASSERT_EQ(bed.Tool("tpm2_startauthsession --hmac-session --audit-session -S audit.ctx && "
+                     "tpm2_nvread " +
+                     handle + " -C " + handle + " -S audit.ctx -o old.value"),
+            0);
+  ASSERT_TRUE(bed.Device()->IncrementCounter());
+  const std::string attest = "tpm2_getsessionauditdigest -c " + fmt::format("0x{:x}", bed.result.handles.ak) +
+                             " -g sha256 -q " + HexOf(Filled(0x5a)) + " -m audit.msg -s audit.sig -S audit.ctx";
+  ASSERT_EQ(bed.Tool(attest), 0);
+  TpmAttestation old;
+  old.attest = ReadFile(bed.directory() / "audit.msg", 4096).value();
+  old.signature = ReadFile(bed.directory() / "audit.sig", 4096).value();
+  old.contents = ReadFile(bed.directory() / "old.value", 4096).value();
+  const auto verified =
+      VerifyCounter(old, Signer{bed.result.ak_public_pem, {}}, Filled(0x5a), bed.result.identity.counter_name);
+  ASSERT_FALSE(verified.has_value());
+  EXPECT_EQ(verified.error().code, Code::kDenied);
+  EXPECT_NE(verified.error().context.find("other commands ran"), std::string::npos) << verified.error().context;
 }
 
 TEST(AnchorDevice, ARebootKeepsTheIndicesAndTheKeyAndResetsThePcr) {

@@ -18,7 +18,8 @@ const cases = Number(process.env['STELE_AUDIT_CASES'] ?? 300);
 const STORIES: Story[] = [
   {}, { counted: 3 }, { counted: 0 }, { foreign: true }, { otherIndex: true }, { bootNow: 6 }, { bootNow: 4 }, { bootNow: 9 },
   { clockNow: 4999 }, { bootOfCounter: 8 }, { otherX: true }, { wrongPayload: true }, { bootLog: 'good' }, { bootLog: 'other' },
-  { bootLog: 'junk' }];
+  { bootLog: 'junk' }, { audited: 'good' }, { audited: 'told' }, { audited: 'shared' }, { audited: 'good', otherIndex: true },
+  { audited: 'good', bootOfCounter: 8 }];
 const WITNESS_STORIES: Story[] = [
   {}, { cosigned: {} }, { cosigned: { by: ['b'] } }, { cosigned: { otherKey: true } }, { cosigned: { ageS: 90_000 } },
   { cosigned: { ageS: -90_000 } }, { cosigned: { broken: true } }, { cosigned: { size: 6 } }, { cosigned: { size: 5 } },

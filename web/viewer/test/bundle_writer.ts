@@ -3,6 +3,7 @@
 import { type KeyObject, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { type Part, NONCE, dataFile, putTogether, takeApart } from './bundle_support.js';
 import { bytes } from './support.js';
+import { auditedReadDigest } from '../src/verify/attest.js';
 import { type Bytes, concat, fromHex, sha256, toBase64, toHex, utf8 } from '../src/verify/bytes.js';
 import { commitPayload } from '../src/verify/entry.js';
 import { leafHash, nodeHash } from '../src/verify/merkle.js';
@@ -19,7 +20,10 @@ export interface Story {
   wrongPayload?: boolean;
   cosigned?: Cosigned;
   bootLog?: 'good' | 'other' | 'junk';
+  audited?: 'good' | 'told' | 'shared';  // audited reads for NV_Certify; told: of another counter; shared: with other commands between
 }
+
+interface Signed { attest: Bytes; signature: Bytes; contents?: Bytes }
 
 /** A checkpoint that witnesses a and b of WITNESSES cosigned. */
 export interface Cosigned {
@@ -158,7 +162,7 @@ export async function writeBundle(story: Story = {}): Promise<Written> {
   const signer = await qualifiedNameOf(ekName, akName);
   const qualifying = (purpose: string, nonce: Bytes): Promise<Bytes> =>
     sha256(utf8(`stele/qd/v1${purpose}`), logId, little(1, 8), digest, nonce);
-  const attest = (type: number, data: Bytes, boot: number, clock: number, body: Bytes): { attest: Bytes; signature: Bytes } => {
+  const attest = (type: number, data: Bytes, boot: number, clock: number, body: Bytes): Signed => {
     const head = concat(big(0xff544347, 4), big(type, 2), sized(signer), sized(data), big(clock, 8), big(boot, 4), big(0, 4), big(1, 1), big(1, 8));
     const raw = signWith(ak, concat(head, body));
     return { attest: concat(head, body), signature: concat(big(0x18, 2), big(0x0b, 2), sized(raw.slice(0, 32)), sized(raw.slice(32))) };
@@ -168,23 +172,27 @@ export async function writeBundle(story: Story = {}): Promise<Written> {
   const values = (pcr: Bytes): Bytes[] => registers.map((one) => (one === PCR ? pcr : boot0to7[one] ?? zero));
   const quote = async (data: Bytes, boot: number, clock: number, pcr: Bytes) => attest(0x8018, data, boot, clock,
     concat(big(1, 4), big(0x0b, 2), big(3, 1), fromHex('ff5a00'), sized(await sha256(...values(pcr)))));
-  const nv = (data: Bytes, boot: number, clock: number, name: Bytes, contents: Bytes) =>
-    attest(0x8014, data, boot, clock, concat(sized(name), big(0, 2), sized(contents)));
-  const json = (one: { attest: Bytes; signature: Bytes }, pcr?: Bytes) => ({
-    attest_b64: toBase64(one.attest), signature_b64: toBase64(one.signature), ...(pcr === undefined ? {} : { pcr_values: values(pcr).map(toHex) }) });
+  const nv = async (data: Bytes, boot: number, clock: number, name: Bytes, contents: Bytes): Promise<Signed> => {
+    if (story.audited === undefined) return attest(0x8014, data, boot, clock, concat(sized(name), big(0, 2), sized(contents)));
+    const body = concat(big(story.audited === 'shared' ? 0 : 1, 1), sized(await auditedReadDigest(name, contents)));
+    return { ...attest(0x8016, data, boot, clock, body), contents: story.audited === 'told' ? big(C0 + 9, contents.length) : contents };
+  };
+  const json = (one: Signed, pcr?: Bytes) => ({
+    attest_b64: toBase64(one.attest), signature_b64: toBase64(one.signature), ...(pcr === undefined ? {} : { pcr_values: values(pcr).map(toHex) }),
+    ...(one.contents === undefined ? {} : { contents_b64: toBase64(one.contents) }) });
 
   const receipt = {
     number: 1, size: leaves.length, digest: toHex(digest), pcr: toHex(pcrThen), index: toHex(x1), counter: C0 + 1, late: false, reset_count: 7,
     restart_count: 0, clock_ms: 5000, wall_ns: 1, quote: json(await quote(await qualifying('receipt-quote', zero), 7, 5000, pcrThen), pcrThen),
-    certify_counter: json(nv(await qualifying('certify-C', zero), 7, 5000, names.counter, big(C0 + 1, 8))),
-    certify_index: json(nv(await qualifying('certify-X', zero), 7, 5000, names.index, x1)) };
+    certify_counter: json(await nv(await qualifying('certify-C', zero), 7, 5000, names.counter, big(C0 + 1, 8))),
+    certify_index: json(await nv(await qualifying('certify-X', zero), 7, 5000, names.index, x1)) };
   const boot = story.bootNow ?? 7;
   const clock = story.clockNow ?? 6000;
   const data = await qualifying('audit', NONCE);
   const signed = {
     quote: await quote(data, boot, clock, pcrNow),
-    counter: nv(data, story.bootOfCounter ?? boot, clock, story.otherIndex === true ? akName : names.counter, big(C0 + (story.counted ?? 1), 8)),
-    index: nv(data, boot, clock, names.index, story.otherX === true ? zero : x1) };
+    counter: await nv(data, story.bootOfCounter ?? boot, clock, story.otherIndex === true ? akName : names.counter, big(C0 + (story.counted ?? 1), 8)),
+    index: await nv(data, boot, clock, names.index, story.otherX === true ? zero : x1) };
   const audit = {
     log_id: toHex(logId), origin, nonce: toHex(NONCE), anchor: 1, digest: toHex(digest), qualifying: toHex(data), checkpoint: note, pcr: PCR,
     counter: C0 + 1, index: toHex(x1), reset_count: boot, restart_count: 0, clock_ms: clock, wall_ns: QUOTED_S * 1e9, demand: 'made', demand_text: '',

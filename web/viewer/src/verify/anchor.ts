@@ -1,9 +1,10 @@
 // Anchor receipts, checked in the browser: what the TPM signed about the log (docs/entries.md `anchor`, design of the anchor).
-import { type Attest, parseAttest, quotedValue, verifyAttestSignature } from './attest.js';
+import { type Attest, openAuditedRead, parseAttest, quotedValue, verifyAttestSignature } from './attest.js';
 import { type Bytes, fromBase64, fromHex, sha256, toHex, utf8 } from './bytes.js';
 import type { Check } from './record.js';
 
-export interface Attestation { attest_b64: string; signature_b64: string; pcr_values?: string[] }
+/** contents_b64: only of an audited read, on TPMs without NV_Certify. */
+export interface Attestation { attest_b64: string; signature_b64: string; pcr_values?: string[]; contents_b64?: string }
 
 export interface AnchorData {
   seq: number;
@@ -63,14 +64,16 @@ class Examination {
     this.checks.push({ name, ok, detail: ok === false ? bad : good });
   }
 
-  /** Signature, type and qualifying data: common to the three attestations of a receipt. */
-  async open(name: string, type: Attest['type'], data: Attestation, qualifying: string): Promise<Attest | null> {
+  /** Signature, type and qualifying data: common to the three attestations of a receipt. `index`: the pinned Name, hexadecimal. */
+  async open(name: string, type: Attest['type'], data: Attestation, qualifying: string, index = ''): Promise<Attest | null> {
     try {
       const bytes = fromBase64(data.attest_b64);
-      const attest = parseAttest(bytes);
+      const parsed = parseAttest(bytes);
+      const attest = parsed.type !== 'audit' || data.contents_b64 === undefined
+        ? parsed : await openAuditedRead(parsed, fromBase64(data.contents_b64), fromHex(index));
       const signed = await verifyAttestSignature(this.akPem, bytes, fromBase64(data.signature_b64));
       this.add(`${name}: signature`, signed, 'ECDSA P-256 by the pinned attestation key', 'not signed by the pinned attestation key');
-      this.add(`${name}: type`, attest.type === type, `TPM_GENERATED, ${type}`, `the structure is a ${attest.type}`);
+      this.add(`${name}: type`, attest.type === type, `TPM_GENERATED, ${parsed.type}`, `the structure is a ${attest.type}`);
       const bound = toHex(attest.extraData) === qualifying;
       this.add(`${name}: bound to this anchor`, bound, `qualifying data ${qualifying}`, 'the qualifying data is not that of this anchor');
       return attest;
@@ -100,8 +103,8 @@ export async function verifyAnchor(
   const exam = new Examination(provisioning.ak_public_pem);
   const expected = await qualifyingData(logId, anchor.number, anchor.digest);
   const quote = await exam.open('quote', 'quote', anchor.quote, expected.quote);
-  const counter = await exam.open('counter', 'nv', anchor.certify_counter, expected.counter);
-  const index = await exam.open('index', 'nv', anchor.certify_index, expected.index);
+  const counter = await exam.open('counter', 'nv', anchor.certify_counter, expected.counter, provisioning.counter_name);
+  const index = await exam.open('index', 'nv', anchor.certify_index, expected.index, provisioning.index_name);
   try {
     if (quote !== null) await checkQuote(exam, anchor, provisioning.pcr ?? ANCHOR_PCR, quote);
     if (counter !== null) {

@@ -1,10 +1,11 @@
 // TPMS_ATTEST (TPM 2.0 Part 2, 10.12.12) and TPMT_SIGNATURE (11.3.4), big-endian. Parsed field by field, never by offset:
 // the lengths of the signer's name and of the nonce move what follows. Nothing may be left over.
-import { type Bytes, Malformed, equal, fromBase64, sha256, toHex } from './bytes.js';
+import { type Bytes, Malformed, equal, fromBase64, fromHex, sha256, toHex } from './bytes.js';
 
 const MAGIC = 0xff544347;
 const ST_ATTEST_QUOTE = 0x8018;
 const ST_ATTEST_NV = 0x8014;
+const ST_ATTEST_SESSION_AUDIT = 0x8016;
 const ALG_SHA256 = 0x000b;
 const ALG_ECDSA = 0x0018;
 
@@ -14,7 +15,7 @@ export interface Field { offset: number; length: number; name: string; value: st
 export interface PcrSelection { hash: number; pcrs: number[] }
 
 export interface Attest {
-  type: 'quote' | 'nv';
+  type: 'quote' | 'nv' | 'audit';
   signer: Bytes;
   extraData: Bytes;
   clockMs: bigint;
@@ -24,9 +25,11 @@ export interface Attest {
   firmware: bigint;
   pcrs: PcrSelection[];      // quote
   pcrDigest: Bytes;          // quote
-  nvName: Bytes;             // nv
+  nvName: Bytes;             // nv; of an audited read: once openAuditedRead() has found it right
   nvOffset: number;          // nv
-  nvContents: Bytes;         // nv
+  nvContents: Bytes;         // nv; the same
+  exclusive: boolean;        // audit: no other command since the session's first one
+  sessionDigest: Bytes;      // audit
   fields: Field[];
 }
 
@@ -93,9 +96,10 @@ export function parseAttest(bytes: Bytes): Attest {
   const reader = new Reader(bytes);
   if (reader.small('magic', 4, hex(8)) !== MAGIC) throw new Malformed('the magic is not TPM_GENERATED');
   const type = reader.small('type', 2, hex(4));
-  if (type !== ST_ATTEST_QUOTE && type !== ST_ATTEST_NV) throw new Malformed('neither a quote nor an NV certification');
+  const kind = ({ [ST_ATTEST_QUOTE]: 'quote', [ST_ATTEST_NV]: 'nv', [ST_ATTEST_SESSION_AUDIT]: 'audit' } as const)[type];
+  if (kind === undefined) throw new Malformed('neither a quote nor an NV certification nor a session audit');
   const attest: Attest = {
-    type: type === ST_ATTEST_QUOTE ? 'quote' : 'nv',
+    type: kind,
     signer: reader.sized('qualified signer'),
     extraData: reader.sized('qualifying data'),
     clockMs: reader.number('clock (ms)', 8),
@@ -108,6 +112,8 @@ export function parseAttest(bytes: Bytes): Attest {
     nvName: new Uint8Array(),
     nvOffset: 0,
     nvContents: new Uint8Array(),
+    exclusive: false,
+    sessionDigest: new Uint8Array(),
     fields: reader.fields,
   };
   const safe = reader.small('clock safe', 1);
@@ -117,6 +123,11 @@ export function parseAttest(bytes: Bytes): Attest {
   if (attest.type === 'quote') {
     attest.pcrs = readPcrs(reader);
     attest.pcrDigest = reader.sized('PCR digest');
+  } else if (attest.type === 'audit') {
+    const exclusive = reader.small('session exclusive', 1);
+    if (exclusive > 1) throw new Malformed('the exclusive flag is neither 0 nor 1');
+    attest.exclusive = exclusive === 1;
+    attest.sessionDigest = reader.sized('session digest');
   } else {
     attest.nvName = reader.sized('NV index name');
     attest.nvOffset = reader.small('NV offset', 2);
@@ -124,6 +135,31 @@ export function parseAttest(bytes: Bytes): Attest {
   }
   reader.end();
   return attest;
+}
+
+const NV_READ = '0000014e';
+
+/**
+ * The digest of a session whose one command was the whole read of an NV index by its own authorisation: H(0^32 || H(code ||
+ * Name || Name || size || offset) || H(success || code || contents)) (TPM 2.0 Part 1, 16.7, 16.8 and 32.3).
+ */
+export async function auditedReadDigest(name: Bytes, contents: Bytes): Promise<Bytes> {
+  const size = fromHex(contents.length.toString(16).padStart(4, '0'));
+  const asked = await sha256(fromHex(NV_READ), name, name, size, fromHex('0000'));
+  const answered = await sha256(fromHex('00000000'), fromHex(NV_READ), size, contents);
+  return sha256(new Uint8Array(32), asked, answered);
+}
+
+/**
+ * On TPMs without NV_Certify an anchor's register is read in an audited session: what was read is told, its digest is signed.
+ * Gives the attestation as an NV certification of `contents`. Not exclusive: the value may have changed since it was read.
+ */
+export async function openAuditedRead(attest: Attest, contents: Bytes, name: Bytes): Promise<Attest> {
+  if (attest.type !== 'audit' || !equal(attest.sessionDigest, await auditedReadDigest(name, contents))) {
+    throw new Malformed('the audited session was not a read of this value from the pinned NV index');
+  }
+  if (!attest.exclusive) throw new Malformed('other commands ran since the audited read, so the value may be an old one');
+  return { ...attest, type: 'nv', nvName: name, nvContents: contents };
 }
 
 /** TPMT_SIGNATURE, ECDSA with SHA-256 -> r || s (IEEE P1363). r and s may come shorter than 32 bytes: pad on the left. */

@@ -113,7 +113,8 @@ export function decodeBundleInfo(text: string): BundleInfo {
   };
 }
 
-export interface Attestation { attest: Bytes; signature: Bytes; pcrValues: Bytes[] }
+/** contents: only of an audited read, on TPMs without NV_Certify. */
+export interface Attestation { attest: Bytes; signature: Bytes; pcrValues: Bytes[]; contents: Bytes | undefined }
 
 const ATTESTATION_BYTES_MAX = 4096;
 
@@ -126,7 +127,9 @@ function attestationOf(object: Members, name: string): Attestation {
     const bytes = typeof value === 'string' && value.length === 64 ? fromHex(value) : undefined;
     return bytes ?? child.bad('pcr_values');
   });
-  return { attest, signature, pcrValues };
+  const contents = child.has('contents_b64') ? child.base64('contents_b64') : undefined;
+  if (contents !== undefined && (contents.length === 0 || contents.length > ATTESTATION_BYTES_MAX)) object.bad(name);
+  return { attest, signature, pcrValues, contents };
 }
 
 // Absent in epoch 0.

@@ -1,6 +1,6 @@
 // What the TPM said: the quote and both certifications over the auditor's nonce, the newest anchor's receipt, the X-chain of
 // all anchors and the P-chain of this boot's checkpoints.
-import { type Attest, parseAttest, parseEcdsaSignature, quotedValue, verifyAttestSignature } from '../attest.js';
+import { type Attest, openAuditedRead, parseAttest, parseEcdsaSignature, quotedValue, verifyAttestSignature } from '../attest.js';
 import { type Bytes, Malformed, equal, sha256, toHex, utf8 } from '../bytes.js';
 import { replayBootLog } from './boot_log.js';
 import { isCheckpointsCel, parseAnchorsCel, parseEventLog, type AnchorEvent } from './event_log.js';
@@ -24,12 +24,18 @@ async function qualifyingData(purpose: Purpose, logId: Bytes, anchor: number, di
 /** What state already holds when the TPM's part begins. */
 interface Known { state: VerifyState; info: BundleInfo; audit: Audit; record: ProvisioningRecord }
 
-interface Expected { type: Attest['type']; qualifying: Bytes; signer?: Bytes }
+/** name: of the NV index. */
+interface Expected { type: Attest['type']; qualifying: Bytes; signer?: Bytes; name?: Bytes }
 
 async function openAttest(record: ProvisioningRecord, attestation: Attestation, expected: Expected): Promise<Attest> {
   require(await verifyAttestSignature(record.akPem, attestation.attest, attestation.signature),
     'attestation: not signed by the attestation key');
-  const attest = parseAttest(attestation.attest);
+  let attest = parseAttest(attestation.attest);
+  if (attest.type === 'audit' && expected.name !== undefined && attestation.contents !== undefined) {
+    attest = await openAuditedRead(attest, attestation.contents, expected.name);
+  } else {
+    require(attestation.contents === undefined, 'attestation: another kind than expected');
+  }
   require(attest.type === expected.type, 'attestation: another kind than expected');
   require(equal(attest.extraData, expected.qualifying), 'attestation: other qualifying data');
   require(expected.signer === undefined || equal(attest.signer, expected.signer),
@@ -50,7 +56,7 @@ class AnotherIndex extends Malformed {}
 
 async function openNv(
   record: ProvisioningRecord, attestation: Attestation, expected: Omit<Expected, 'type'>, name: Bytes, size: number): Promise<Attest> {
-  const attest = await openAttest(record, attestation, { ...expected, type: 'nv' });
+  const attest = await openAttest(record, attestation, { ...expected, type: 'nv', name });
   require(attest.nvOffset === 0 && attest.nvContents.length === size, 'attestation: not the whole NV index');
   if (!equal(attest.nvName, name)) throw new AnotherIndex('attestation: another NV index than the pinned one');
   return attest;
@@ -62,12 +68,13 @@ function counterOf(attest: Attest): number {
   return Number(value);
 }
 
-const attestationOf = (state: VerifyState, stem: string): Attestation =>
-  ({ attest: state.bytes(`${stem}.attest`), signature: state.bytes(`${stem}.signature`), pcrValues: [] });
+/** `listed`: the same in attest.json, which alone has what an audited read said. */
+const attestationOf = (state: VerifyState, stem: string, listed: Attestation): Attestation =>
+  ({ attest: state.bytes(`${stem}.attest`), signature: state.bytes(`${stem}.signature`), pcrValues: [], contents: listed.contents });
 
 /** The forms of one signature are the same signature, and attest.json does not say otherwise. */
 function checkForms(state: VerifyState, stem: string, listed: Attestation): void {
-  const attestation = attestationOf(state, stem);
+  const attestation = attestationOf(state, stem, listed);
   require(equal(derOf(parseEcdsaSignature(attestation.signature)), state.bytes(`${stem}.der`)), 'its DER form is another signature');
   require(equal(listed.attest, attestation.attest) && equal(listed.signature, attestation.signature), 'attest.json holds another one');
 }
@@ -88,7 +95,7 @@ async function expectedOf({ info, audit, record }: Known): Promise<Omit<Expected
 
 const checkQuote = (known: Known): Promise<void> => attempt(known.state, 'quote', 'quote.attest', async () => {
   const { state, audit, record } = known;
-  const quote = await openQuote(record, attestationOf(state, 'quote'), await expectedOf(known));
+  const quote = await openQuote(record, attestationOf(state, 'quote', audit.quote), await expectedOf(known));
   checkForms(state, 'quote', audit.quote);
   const raw = state.bytes('quote.pcrs');
   const registers = quotedRegisters(record.pcr);
@@ -116,7 +123,7 @@ function checkNonce({ state, info }: Known): void {
 
 const checkCounter = (known: Known): Promise<void> => attempt(known.state, 'counter', 'counter.attest', async () => {
   const { state, audit, record } = known;
-  const attest = await openNv(record, attestationOf(state, 'counter'), await expectedOf(known), record.counterName, 8);
+  const attest = await openNv(record, attestationOf(state, 'counter', audit.certifyCounter), await expectedOf(known), record.counterName, 8);
   checkForms(state, 'counter', audit.certifyCounter);
   state.counter = { value: counterOf(attest), attest };
   return `C = ${state.counter.value}`;
@@ -124,7 +131,7 @@ const checkCounter = (known: Known): Promise<void> => attempt(known.state, 'coun
 
 const checkIndex = (known: Known): Promise<void> => attempt(known.state, 'index', 'index.attest', async () => {
   const { state, audit, record } = known;
-  const attest = await openNv(record, attestationOf(state, 'index'), await expectedOf(known), record.indexName, 32);
+  const attest = await openNv(record, attestationOf(state, 'index', audit.certifyIndex), await expectedOf(known), record.indexName, 32);
   checkForms(state, 'index', audit.certifyIndex);
   state.index = { value: attest.nvContents, attest };
   return `X = ${toHex(attest.nvContents)}`;
