@@ -390,7 +390,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"flows", [&config](const toml::node& node) { return ReadAlertFlows(node, config.alert_flows); }}}},
       {"processes",
        {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)},
-        {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off"})}}},
+        {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off", "zones"})}}},
   };
 }
 

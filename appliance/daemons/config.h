@@ -32,7 +32,7 @@
 //   [alerts]      alarm_after_s = 300            retry_max_s = 60                 viewer_url = ""
 //                 [[alerts.flows]]: config_alerts.h
 //
-//   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off"
+//   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off" | "zones"
 //
 //   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
 //                 silence_messages = 100         [[sources.named]] name = "core-switch", address = "192.0.2.1" or
@@ -180,7 +180,7 @@ struct Config {
   std::vector<AlertFlowConfig> alert_flows;
 
   std::int64_t restart_delay_max_ms = 10'000;
-  std::string network_namespace = "auto";  // of each process: "auto", "require", "off"
+  std::string network_namespace = "auto";  // of each process: "auto", "require", "off", "zones"
 
   channel::SourceRules sources;
 

@@ -99,4 +99,27 @@ Problem ReadViewerUrl(const toml::node& node, std::string& out) {
   return std::nullopt;
 }
 
+std::vector<netfilter::Finding> CheckWaysOut(const Config& config, const netfilter::Policy& policy) {
+  std::vector<netfilter::Finding> out;
+  for (const AlertFlowConfig& flow : config.alert_flows) {
+    const auto to = alerts::ParseDestination(flow.to);
+    if (!to) continue;  // refused when the file was read
+    const auto host = ParseIpPrefix(to->url.host);
+    const netfilter::Port port{netfilter::Protocol::kTcp, to->url.port};
+    const auto allows = [&](const netfilter::Flow& way) {
+      const bool reaches = !host || std::any_of(way.destinations.begin(), way.destinations.end(),
+                                                [&](const IpPrefix& one) { return one.Contains(host->address); });
+      return reaches && std::find(way.ports.begin(), way.ports.end(), port) != way.ports.end();
+    };
+    const bool named = std::any_of(policy.zones.begin(), policy.zones.end(), [&](const netfilter::Zone& zone) {
+      return std::any_of(zone.flows.begin(), zone.flows.end(), allows);
+    });
+    if (named) continue;
+    out.push_back({netfilter::Severity::kWarning, 0,
+                   "alerts.flows " + flow.name + ": no flow of a zone leads to " + to->url.host + " " +
+                       netfilter::PortText(port) + ": nothing of it will arrive"});
+  }
+  return out;
+}
+
 }  // namespace stele::daemons

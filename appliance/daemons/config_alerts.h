@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "appliance/daemons/config.h"
+#include "netfilter/checks.h"
 
 #ifndef TOML_EXCEPTIONS
 #define TOML_EXCEPTIONS 0
@@ -25,5 +26,9 @@ inline constexpr std::size_t kAlertFlowSourcesMax = 64;
 // What is wrong, as a clause; nothing when all is well.
 [[nodiscard]] std::optional<std::string> ReadAlertFlows(const toml::node& node, std::vector<AlertFlowConfig>& out);
 [[nodiscard]] std::optional<std::string> ReadViewerUrl(const toml::node& node, std::string& out);
+
+// Flows of alerts that the network policy gives no way out: warnings. What is named by a name may be any of its
+// destinations.
+[[nodiscard]] std::vector<netfilter::Finding> CheckWaysOut(const Config& config, const netfilter::Policy& policy);
 
 }  // namespace stele::daemons

@@ -72,7 +72,7 @@ Result<void> Family::Start() {
 Result<void> Family::Spawn(std::size_t index) {
   Member& member = members_[index];
   member.status.ready = false;
-  STELE_TRY(member.process, StartProcess(member.spec.executable, member.spec.network));
+  STELE_TRY(member.process, StartProcess(member.spec.executable, member.spec.network, member.spec.network_fd));
   member.status.pid = member.process.pid;
   member.started = Now();
   (void)TellConfiguration(index);

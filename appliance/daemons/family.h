@@ -30,6 +30,7 @@ struct MemberSpec {
   std::vector<OwnChannel> own;
   std::chrono::milliseconds stop_limit{10'000};
   ProcessNetwork network = ProcessNetwork::kShared;
+  int network_fd = -1;  // with ProcessNetwork::kGiven; outlives the family
 };
 
 struct LinkSpec {

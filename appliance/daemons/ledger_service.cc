@@ -227,6 +227,10 @@ void Service::HandleNotice(ByteView body) {
     witnesses_ = notice.value("detail", json());
     return;
   }
+  if (notice.is_object() && notice.value("event", json()) == "zone_networks") {
+    zone_networks_ = notice.value("detail", json());
+    return;
+  }
   if (notice.is_object() && notice.value("event", json()) == "alerts") {
     alerts_ = notice.value("detail", json());
     return;

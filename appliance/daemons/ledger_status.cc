@@ -113,17 +113,23 @@ std::string Service::StatusJson() {
   status["alarms"] = alarms_;
   status["sources"] = sources_.ToJson();
   json processes = json::array();
-  std::string network = processes_.empty() ? "unknown" : "empty namespace";  // of all, or not at all
+  std::string network =
+      processes_.empty() ? "unknown" : "empty namespace";  // of all, or not at all; receivers may have their zone's
   for (const auto& [name, notice] : processes_) {
     const json detail = notice.value("detail", json::object());
     // stele-courier alone must reach other machines.
-    if (name != "stele-courier" && detail.is_object() && detail.value("network", network) != network) network = "host";
-    processes.push_back({{"name", name}, {"pid", notice.value("pid", 0)}, {"restarts", notice.value("restarts", 0)},
-                         {"event", notice.value("event", "")}, {"detail", notice.value("detail", json::object())}});
+    const std::string seen = detail.is_object() ? detail.value("network", network) : network;
+    if (name != "stele-courier" && seen != network && seen != "zone namespace") network = "host";
+    processes.push_back({{"name", name},
+                         {"pid", notice.value("pid", 0)},
+                         {"restarts", notice.value("restarts", 0)},
+                         {"event", notice.value("event", "")},
+                         {"detail", notice.value("detail", json::object())}});
   }
   status["processes"] = processes;
   if (witnesses_.is_object()) status["witnesses"] = witnesses_;
   if (alerts_.is_object()) status["alerts"] = alerts_;
+  if (zone_networks_.is_object()) status["zone_networks"] = zone_networks_;
   status["network"] = network;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -38,7 +38,7 @@ std::vector<char*> ShortEnvironment() {
 }
 
 // How a process gets its empty network, tried in this order until one is permitted.
-enum class Way { kNetwork, kUserAndNetwork, kShared };
+enum class Way { kNetwork, kUserAndNetwork, kShared, kGiven };
 
 // Everything the child needs, made before the fork: between fork and exec nothing may be allocated.
 struct ChildPlan {
@@ -51,6 +51,7 @@ struct ChildPlan {
   pid_t parent = -1;
   int control = -1;
   int failure = -1;
+  int network = -1;  // Way::kGiven
 };
 
 struct ChildFailure {
@@ -69,8 +70,9 @@ bool WriteProc(const char* path, const char* text, std::size_t size_bytes) {
 }
 
 // In the child. Returns an errno.
-int EnterEmptyNetwork(Way way, const ChildPlan& plan) {
+int EnterNetwork(Way way, const ChildPlan& plan) {
   if (way == Way::kShared) return 0;
+  if (way == Way::kGiven) return ::setns(plan.network, CLONE_NEWNET) == 0 ? 0 : errno;
   if (way == Way::kNetwork) return ::unshare(CLONE_NEWNET) == 0 ? 0 : errno;
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return errno;
   if (!WriteProc("/proc/self/setgroups", "deny", 4) ||
@@ -84,7 +86,7 @@ int EnterEmptyNetwork(Way way, const ChildPlan& plan) {
 // Runs in the child between fork and exec: async-signal-safe calls only. Returns what failed.
 ChildFailure BecomeDaemon(const ChildPlan& plan, Way way) {
   // First: a change of credentials would undo the death signal.
-  if (const int refused = EnterEmptyNetwork(way, plan); refused != 0) return {refused, true};
+  if (const int refused = EnterNetwork(way, plan); refused != 0) return {refused, true};
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return {errno};
   if (::getppid() != plan.parent) return {ESRCH};  // it died before the line above
   if (::setsid() < 0) return {errno};
@@ -135,7 +137,7 @@ Result<Started> ForkAndExec(ChildPlan& plan, Way way) {
 
 }  // namespace
 
-Result<Process> StartProcess(const std::filesystem::path& executable, ProcessNetwork network) {
+Result<Process> StartProcess(const std::filesystem::path& executable, ProcessNetwork network, int network_fd) {
   STELE_TRY(auto ends, channel::MakePair());
   ChildPlan plan;
   plan.path = executable.string();
@@ -147,9 +149,22 @@ Result<Process> StartProcess(const std::filesystem::path& executable, ProcessNet
   plan.group_map = map_of(::getegid());
   plan.parent = ::getpid();
   plan.control = ends.second.get();
+  plan.network = network_fd;
   std::vector<Way> ways;
-  if (network != ProcessNetwork::kShared) ways = {Way::kNetwork, Way::kUserAndNetwork};
-  if (network != ProcessNetwork::kEmptyAlways) ways.push_back(Way::kShared);
+  switch (network) {
+    case ProcessNetwork::kShared:
+      ways = {Way::kShared};
+      break;
+    case ProcessNetwork::kEmptyWherePermitted:
+      ways = {Way::kNetwork, Way::kUserAndNetwork, Way::kShared};
+      break;
+    case ProcessNetwork::kEmptyAlways:
+      ways = {Way::kNetwork, Way::kUserAndNetwork};
+      break;
+    case ProcessNetwork::kGiven:
+      ways = {Way::kGiven};
+      break;
+  }
   Started started;
   for (const Way way : ways) {
     STELE_TRY(started, ForkAndExec(plan, way));

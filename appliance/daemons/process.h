@@ -21,6 +21,7 @@ enum class ProcessNetwork {
   kShared,               // the supervisor's
   kEmptyWherePermitted,  // else the supervisor's; the process reports which it sees (sandbox::Report)
   kEmptyAlways,          // else it is not started
+  kGiven,                // that of a descriptor
 };
 
 struct Process {
@@ -33,7 +34,8 @@ struct Process {
 // it: a second supervisor never meets a leftover writer. kIo with the errno of exec when the file cannot be run; kDenied
 // when the network namespace it must have is not permitted.
 [[nodiscard]] Result<Process> StartProcess(const std::filesystem::path& executable,
-                                           ProcessNetwork network = ProcessNetwork::kShared);
+                                           ProcessNetwork network = ProcessNetwork::kShared,
+                                           int network_fd = -1);  // with kGiven: a network namespace
 
 // How it ended, for people: "exit status 1", "signal 9 (Killed)". Empty while it runs.
 [[nodiscard]] std::optional<std::string> Ended(pid_t pid, std::chrono::milliseconds wait);

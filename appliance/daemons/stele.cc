@@ -20,6 +20,7 @@ struct Arguments {
   std::string dir;
   std::string config;
   std::string listen;
+  bool netns = false;
   bool json = false;
   cli::SearchOptions search;
   cli::ShowOptions show;
@@ -152,6 +153,8 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   commands.up = AddCommand(app, arguments, "up", "run the whole appliance here until stopped");
   commands.up->add_option("--config", arguments.config, "configuration (default: DIR/stele.toml where it exists)");
   commands.up->add_option("--listen", arguments.listen, "address of all listeners (default: 127.0.0.1)");
+  commands.up->add_flag("--netns", arguments.netns,
+                        "each zone in a network namespace of its own, with its interface or a veth pair (needs root)");
 
   commands.provision = AddCommand(app, arguments, "provision", "make keys, certificates, users and TPM registers, and stop");
   DescribeProvision(*commands.provision, arguments.provision);
@@ -222,7 +225,7 @@ int Run(const Commands& commands, const Arguments& arguments) {
     home.dir = *standard;
   }
   home.dir = std::filesystem::absolute(home.dir);
-  if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen});
+  if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen, arguments.netns});
   if (commands.provision->parsed()) return cli::RunProvision(home, arguments.provision);
   if (commands.tpm_bench->parsed()) return cli::RunTpmBench(home, arguments.bench);
   if (commands.status->parsed()) return cli::RunStatus(home, arguments.json);

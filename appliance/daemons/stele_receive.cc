@@ -331,7 +331,9 @@ Result<int> Main() {
   std::stable_partition(given->channels.begin(), given->channels.end(),
                         [](const channel::GivenChannel& one) { return one.what.role == "accounts"; });
   for (channel::GivenChannel& one : given->channels) STELE_TRY_VOID(receiver.Take(std::move(one)));
-  STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::ReceiveProfile()));
+  sandbox::Profile profile = sandbox::ReceiveProfile();
+  profile.interface = configuration.value("interface", "");
+  STELE_TRY(const sandbox::Report report, sandbox::LockDown(profile));
   receiver.Start();
   STELE_TRY_VOID(channel::SendReady(channel::kControlFd, report.ToJson()));
   context.run();

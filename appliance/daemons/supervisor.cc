@@ -27,6 +27,7 @@
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
 #include "appliance/daemons/watches.h"
+#include "appliance/daemons/zone_networks.h"
 #include "appliance/daemons/zones.h"
 #include "appliance/witness/cosigned.h"
 
@@ -115,6 +116,7 @@ struct Parts {
   const Identity& identity;
   const BoundListener& viewer;
   std::vector<ReceiverGear>& receivers;  // one for each zone, in their order; a reload changes their TLS
+  ZoneNetworks& zone_networks;
   const TpmSource& tpm;
   int query_socket;
 };
@@ -122,7 +124,9 @@ struct Parts {
 json SourcesJson(const Config& config) { return json::parse(channel::EncodeSourceRules(config.sources), nullptr, false); }
 
 std::string ReceiverConfigurationOf(std::size_t zone, const Parts& parts) {
-  return ReceiveConfiguration(parts.config.zones[zone], parts.config.sources, parts.receivers[zone].tls_json);
+  const IngestZone& of = parts.config.zones[zone];
+  return ReceiveConfiguration(of, parts.config.sources, parts.receivers[zone].tls_json,
+                              parts.zone_networks.active() ? of.interface : std::string());
 }
 
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
@@ -188,7 +192,7 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
 
 ProcessNetwork NetworkOf(const Config& config) {
   if (config.network_namespace == "off") return ProcessNetwork::kShared;
-  return config.network_namespace == "require" ? ProcessNetwork::kEmptyAlways : ProcessNetwork::kEmptyWherePermitted;
+  return config.network_namespace == "auto" ? ProcessNetwork::kEmptyWherePermitted : ProcessNetwork::kEmptyAlways;
 }
 
 Result<MemberSpec> Member(const std::string& name, const char* executable, std::string configuration_json,
@@ -216,6 +220,10 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
     STELE_TRY(MemberSpec member,
               Member(parts.config.zones[i].process, "stele-receive", ReceiverConfigurationOf(i, parts), parts.config));
     member.own = ReceiveChannels(parts.receivers[i]);
+    if (parts.zone_networks.active()) {
+      member.network = ProcessNetwork::kGiven;
+      member.network_fd = parts.zone_networks.fd(i);
+    }
     members.push_back(std::move(member));
   }
   members[kLedger].stop_limit = kLedgerStopLimit;
@@ -259,6 +267,7 @@ class Appliance {
   }
 
   int Run() {
+    TellZones();
     if (const auto started = family_.Start(); !started) {
       LogError(Describe(started.error()));
       return cli::kExitCannotTell;
@@ -275,6 +284,7 @@ class Appliance {
         exit_status = cli::kExitCannotTell;
         break;
       }
+      TendZones();
       if (family_.AllReady() && changed_) Announce();
     }
     std::error_code ignored;  // absent when it never served
@@ -436,6 +446,23 @@ class Appliance {
     for (const Alarm& alarm : certificate_watch_.Observe(certificates, clock.WallNs() / kNsPerSecond)) RaiseAlarm(alarm);
   }
 
+  // An interface that comes and goes is an alarm, and stands in the status.
+  void TendZones() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!parts_.zone_networks.active() || now < next_zones_) return;
+    next_zones_ = now + kRound;
+    const auto changes = parts_.zone_networks.Tend();
+    for (const std::string& change : changes) RaiseAlarm({"zone_interface", change});
+    if (!changes.empty()) TellZones();
+  }
+  void TellZones() {
+    if (!parts_.zone_networks.active()) return;
+    const json notice = {{"event", "zone_networks"}, {"detail", parts_.zone_networks.ToJson()}};
+    last_notice_["zone_networks"] = notice.dump();
+    if (ledger_hears_)
+      (void)family_.Tell(kLedger, channel::Type::kNotice, notice.dump());  // best effort: for the status
+  }
+
   static bool Readable(int fd) {
     pollfd one{fd, POLLIN, 0};
     return ::poll(&one, 1, 0) == 1;
@@ -467,7 +494,8 @@ class Appliance {
       const json detail = json::parse(member.detail_json, nullptr, false);
       if (!detail.is_object()) continue;
       sandboxes[member.name] = detail;
-      if (member.name != kCourierName && detail.value("network", "") != network) network = "host";
+      const std::string seen = detail.value("network", "");
+      if (member.name != kCourierName && seen != network && seen != "zone namespace") network = "host";
     }
     if (tpm_.embedded()) pids["swtpm"] = tpm_.pid();
     const json ready = {{"version", kVersion},
@@ -482,6 +510,7 @@ class Appliance {
                         {"pids", pids},
                         {"ready", sandboxes},
                         {"network", network},
+                        {"zone_networks", parts_.zone_networks.ToJson()},
                         {"socket", parts_.home.QuerySocket().string()}};
     if (!announced_) Welcome(urls["viewer"].get<std::string>());
     announced_ = true;
@@ -493,6 +522,7 @@ class Appliance {
   void Welcome(const std::string& viewer_url) const {
     Say("");
     for (std::size_t i = 0; i < parts_.receivers.size(); ++i) {
+      SayNetwork(parts_.config.zones[i].name);
       const std::string zone = parts_.config.zones_listed ? parts_.config.zones[i].name + "  " : "";
       for (const auto& listener : parts_.receivers[i].listeners)
         Say("  " + zone + listener.name + "  " + listener.address);
@@ -504,8 +534,20 @@ class Appliance {
     Say("Running. Stop with Ctrl-C.");
   }
 
-  // Receivers first, so that nothing new arrives; the ledger then makes the last checkpoint and anchor; the anchor and its
-  // TPM go last.
+  void SayNetwork(const std::string& zone) const {
+    const json networks = parts_.zone_networks.ToJson();
+    if (!networks.is_object()) return;
+    const json& one = networks[zone];
+    std::string line = "  " + zone + "  in a network namespace of its own with " + one["interface"].get<std::string>();
+    if (const auto outside = one["outside"].get<std::string>(); !outside.empty()) {
+      line += ", made; its outer end is " + outside;
+      for (const auto& address : one["outside_addresses"]) line += " " + address.get<std::string>();
+    }
+    Say(line);
+  }
+
+  // Receivers first, so that nothing new arrives; the ledger then makes the last checkpoint and anchor; the anchor and
+  // its TPM go last.
   bool Stop() {
     Say("Stopping: last checkpoint and anchor ...");
     std::vector<std::size_t> order(member_count_ - kFirstReceiver);  // the receivers, and stele-courier
@@ -539,6 +581,7 @@ class Appliance {
   CertificateWatch certificate_watch_;
   std::chrono::steady_clock::time_point next_watch_{};
   std::chrono::steady_clock::time_point next_certificates_{};
+  std::chrono::steady_clock::time_point next_zones_{};
   std::vector<LinkSpec> links_;
   std::size_t member_count_;
   Family family_;
@@ -553,6 +596,7 @@ Result<Config> ConfigOf(const Home& home, const UpOptions& options) {
     config.zones.front().addresses = {options.listen};
     config.viewer_address = options.listen;
   }
+  if (options.netns) config.network_namespace = "zones";
   return config;
 }
 
@@ -573,9 +617,10 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   STELE_TRY_VOID(CatchStopSignals());
   RaiseDescriptorLimit();
   Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
+  STELE_TRY(ZoneNetworks zone_networks, ZoneNetworks::Make(config));
   std::vector<ReceiverGear> receivers(config.zones.size());
   for (std::size_t i = 0; i < receivers.size(); ++i) {
-    STELE_TRY(receivers[i].listeners, BindZone(config.zones[i]));
+    STELE_TRY(receivers[i].listeners, BindZone(config.zones[i], zone_networks.fd(i)));
     STELE_TRY_VOID(MakePages(receivers[i], died_since_ns));
   }
   STELE_TRY(const BoundListener viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
@@ -585,7 +630,7 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     STELE_TRY(receivers[i].tls_json, ReadZoneTls(home, config, config.zones[i], identity.certificates));
   }
-  const Parts parts{home, config, identity, viewer, receivers, tpm, query_socket.get()};
+  const Parts parts{home, config, identity, viewer, receivers, zone_networks, tpm, query_socket.get()};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const auto reload = [&home, &options] { return ConfigOf(home, options); };

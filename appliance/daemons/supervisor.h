@@ -10,6 +10,7 @@ namespace stele::daemons {
 struct UpOptions {
   std::string config;  // file; empty: DIR/stele.toml where it exists
   std::string listen;  // address for all listeners; empty: as configured
+  bool netns = false;  // as processes.network_namespace = "zones"
 };
 
 // Runs until SIGINT or SIGTERM, then stops everybody in order. Returns the exit status: 0 stopped cleanly, 1 refused

@@ -10,6 +10,7 @@
 #include "appliance/daemons/ingest_tls.h"
 #include "appliance/daemons/receive_accounts.h"
 #include "appliance/daemons/receive_resent.h"
+#include "netfilter/zone_network.h"
 
 namespace stele::daemons {
 namespace {
@@ -28,8 +29,15 @@ Result<UniqueFd> MakeResentPage() {
 
 }  // namespace
 
-Result<std::vector<BoundListener>> BindZone(const IngestZone& zone) {
+Result<std::vector<BoundListener>> BindZone(const IngestZone& zone, int network_fd) {
   std::vector<BoundListener> listeners;
+  if (network_fd >= 0) {
+    STELE_TRY_VOID(netfilter::InNamespace(network_fd, [&]() -> Result<void> {
+      STELE_TRY(listeners, BindZone(zone));
+      return {};
+    }));
+    return listeners;
+  }
   for (std::size_t i = 0; i < zone.addresses.size(); ++i) {
     const std::string suffix = i == 0 ? "" : "-" + std::to_string(i + 1);
     for (const IngestDoor& door : kIngestDoors) {
@@ -55,11 +63,12 @@ Result<std::string> ReadZoneTls(const Home& home, const Config& config, const In
 }
 
 std::string ReceiveConfiguration(const IngestZone& zone, const channel::SourceRules& sources,
-                                 const std::string& tls_json) {
+                                 const std::string& tls_json, const std::string& interface) {
   json allowed = json::array();
   for (const IpPrefix& prefix : zone.allowed_sources) allowed.push_back(IpPrefixText(prefix));
   return json{{"process", zone.process},
               {"zone", zone.name},
+              {"interface", interface},
               {"message_bytes_max", zone.message_bytes_max},
               {"relp_refusal", zone.relp_refusal},
               {"tls", json::parse(tls_json, nullptr, false)},

@@ -19,17 +19,18 @@ struct ReceiverGear {
 };
 
 // The sockets alone, so that a port that is taken ends the start before anything is made. The listeners of a zone's
-// second address are called syslog-udp-2 and so on: a name is one socket.
-[[nodiscard]] Result<std::vector<BoundListener>> BindZone(const IngestZone& zone);
+// second address are called syslog-udp-2 and so on: a name is one socket. `network_fd`: the network namespace they are
+// bound in.
+[[nodiscard]] Result<std::vector<BoundListener>> BindZone(const IngestZone& zone, int network_fd = -1);
 // `died_since_ns`: MakeAccountsPage().
 [[nodiscard]] Result<void> MakePages(ReceiverGear& gear, std::int64_t died_since_ns);
 // The zone's certificates and authorities, from their files; made again where they end soon.
 [[nodiscard]] Result<std::string> ReadZoneTls(const Home& home, const Config& config, const IngestZone& zone,
                                               const Certificates& certificates);
 
-// What its stele-receive is told (docs/processes.md).
+// What its stele-receive is told (docs/processes.md). `interface`: of the zone's own network namespace, else empty.
 [[nodiscard]] std::string ReceiveConfiguration(const IngestZone& zone, const channel::SourceRules& sources,
-                                               const std::string& tls_json);
+                                               const std::string& tls_json, const std::string& interface);
 // The descriptors it gets at each start; `gear` must outlive them.
 [[nodiscard]] std::vector<OwnChannel> ReceiveChannels(const ReceiverGear& gear);
 

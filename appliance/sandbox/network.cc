@@ -13,12 +13,13 @@
 namespace stele::sandbox {
 namespace {
 
-// An interface that cannot be asked counts as one that is up: the answer "empty" must be certain.
-bool AnyInterfaceIsUp(int fd) {
+// But for `allowed`. An interface that cannot be asked counts as one that is up: the answer "empty" must be certain.
+bool AnyInterfaceIsUp(int fd, const std::string& allowed) {
   struct if_nameindex* all = ::if_nameindex();
   if (all == nullptr) return true;
   bool up = false;
   for (const struct if_nameindex* at = all; at->if_index != 0; ++at) {  // the last one has index 0
+    if (allowed == at->if_name) continue;
     ifreq request{};
     std::strncpy(request.ifr_name, at->if_name, IFNAMSIZ - 1);
     if (::ioctl(fd, SIOCGIFFLAGS, &request) != 0 || (request.ifr_flags & IFF_UP) != 0) up = true;
@@ -38,10 +39,12 @@ bool HasRoute(int fd) {
 
 }  // namespace
 
-Network SeenNetwork() {
+Network SeenNetwork(const std::string& interface) {
   const UniqueFd probe(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!probe.valid()) return Network::kUnknown;
-  return AnyInterfaceIsUp(probe.get()) || HasRoute(probe.get()) ? Network::kHost : Network::kEmptyNamespace;
+  if (AnyInterfaceIsUp(probe.get(), interface)) return Network::kHost;
+  if (!interface.empty()) return Network::kZoneNamespace;  // the way to its own loopback may be one by that interface
+  return HasRoute(probe.get()) ? Network::kHost : Network::kEmptyNamespace;
 }
 
 }  // namespace stele::sandbox

@@ -6,6 +6,7 @@
 namespace stele::sandbox {
 
 // Needs a socket: before seccomp. Makes none that outlives the call.
-[[nodiscard]] Network SeenNetwork();
+// `interface`: Profile::interface.
+[[nodiscard]] Network SeenNetwork(const std::string& interface);
 
 }  // namespace stele::sandbox

@@ -58,9 +58,14 @@ Result<void> DropCapabilities() {
 
 const char* NetworkName(Network network) {
   switch (network) {
-    case Network::kHost: return "host";
-    case Network::kEmptyNamespace: return "empty namespace";
-    case Network::kUnknown: break;
+    case Network::kHost:
+      return "host";
+    case Network::kEmptyNamespace:
+      return "empty namespace";
+    case Network::kZoneNamespace:
+      return "zone namespace";
+    case Network::kUnknown:
+      break;
   }
   return "unknown";
 }
@@ -78,7 +83,7 @@ Result<Report> Enter(const Profile& profile) {
     return Fail(Code::kInvalid, profile.name + ": the sandbox must be entered before the first thread is made");
   }
   Report report;
-  report.network = SeenNetwork();
+  report.network = SeenNetwork(profile.interface);
   g_locked_down = true;
   STELE_TRY_VOID(SetLimit(RLIMIT_CORE, 0));
   if (profile.descriptors_max != 0) STELE_TRY_VOID(SetLimit(RLIMIT_NOFILE, profile.descriptors_max));

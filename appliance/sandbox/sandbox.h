@@ -50,12 +50,14 @@ struct Profile {
   std::vector<PathRule> paths;      // everything else is out of reach
   std::size_t descriptors_max = 0;  // RLIMIT_NOFILE, 0 = as inherited
   std::vector<std::uint16_t> connect_ports = {};  // with kConnect
+  std::string interface = {};                     // the one that the process's network should hold; empty: none
 };
 
-// What the process saw of the network when it locked itself down. Empty: no interface is up, not even the loopback, and there
-// is no route: what it inherited is its only way out, whatever it may still call.
-enum class Network { kUnknown, kHost, kEmptyNamespace };
-[[nodiscard]] const char* NetworkName(Network network);  // "unknown", "host", "empty namespace"
+// What the process saw of the network when it locked itself down. Empty: no interface is up, not even the loopback, and
+// there is no route: what it inherited is its only way out, whatever it may still call. Zone: beside the loopback,
+// which is down, there is Profile::interface and no other.
+enum class Network { kUnknown, kHost, kEmptyNamespace, kZoneNamespace };
+[[nodiscard]] const char* NetworkName(Network network);  // "unknown", "host", "empty namespace", "zone namespace"
 
 struct Report {
   int landlock_abi = 0;             // 0: the kernel has none

@@ -10,6 +10,7 @@
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
 #include "appliance/daemons/cli/output.h"
+#include "appliance/daemons/config_alerts.h"
 #include "appliance/daemons/config_policy.h"
 #include "netfilter/checks.h"
 #include "netfilter/compile.h"
@@ -23,6 +24,7 @@ using namespace netfilter;
 struct NamedPolicy {
   std::string file;
   Policy policy;
+  std::vector<Finding> ways_out;  // that flows of alerts lack
 };
 
 void Say(std::FILE* out, const std::string& file, std::uint32_t line, const std::string& text) {
@@ -39,7 +41,7 @@ std::optional<NamedPolicy> Load(const std::string& file, int& status) {
     return std::nullopt;
   }
   auto policy = PolicyOf(*config);
-  if (policy) return NamedPolicy{file, std::move(*policy)};
+  if (policy) return NamedPolicy{file, std::move(*policy), CheckWaysOut(*config, *policy)};
   Say(stderr, file, policy.error().line, policy.error().text);
   status = kExitUsage;
   return std::nullopt;
@@ -208,6 +210,7 @@ int RunPolicyCheck(const PolicyOptions& options) {
     from.push_back(address->address);
   }
   std::vector<Finding> findings = CheckPolicy(named->policy);
+  findings.insert(findings.end(), named->ways_out.begin(), named->ways_out.end());
   const auto add = [&findings](std::vector<Finding> more) {
     findings.insert(findings.end(), more.begin(), more.end());
   };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "appliance/base/hash.h"
+#include "appliance/daemons/config_alerts.h"
 #include "appliance/daemons/config_policy.h"
 
 namespace stele::daemons {
@@ -473,6 +474,24 @@ TEST(Config, TheNetworkPolicyAndTheViewerAgree) {
             "5 zone operator: the viewer listens on 127.0.0.1 (viewer.address), which is no address of this zone");
   const auto none = ParseConfig("", "stele.toml");
   EXPECT_EQ(PolicyOf(none.value()).error().text, "no zone names an interface: there is no network policy");
+}
+
+TEST(Config, AFlowOfAlertsThatThePolicyGivesNoWayOutIsWarnedAbout) {
+  const auto warned = [](const std::string& to) {
+    const std::string zone =
+        "[[zones]]\nname = \"plant\"\ninterface = \"eth1\"\naddress = \"10.0.0.1\"\nsyslog_udp_port = 514\n"
+        "[[zones]]\nname = \"alert\"\ninterface = \"eth0\"\naddress = \"203.0.113.5\"\n"
+        "[[zones.flows]]\nname = \"siem\"\nto = \"203.0.113.61\"\ntcp_ports = [6514]\n";
+    const auto config =
+        ParseConfig(zone + "[[alerts.flows]]\nname = \"soc\"\nto = \"" + to + "\"\nca = \"ca.pem\"\n", "stele.toml");
+    const auto findings = CheckWaysOut(config.value(), PolicyOf(config.value()).value());
+    return findings.empty() ? std::string() : findings.front().text;
+  };
+  EXPECT_EQ(warned("syslog-tls://203.0.113.61:6514"), "");
+  EXPECT_EQ(warned("syslog-tls://siem.example.org"), "") << "its address is not known here";
+  EXPECT_EQ(warned("syslog-tls://203.0.113.62:6514"),
+            "alerts.flows soc: no flow of a zone leads to 203.0.113.62 tcp/6514: nothing of it will arrive");
+  EXPECT_NE(warned("https://siem.example.org/x").find("siem.example.org tcp/443"), std::string::npos);
 }
 
 TEST(Config, WhatANetworkPolicyCannotSayIsTold) {
