@@ -74,6 +74,13 @@ Result<void> MountRoot(const Partitions& partitions) {
   return Mount(node, kRoot, "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV);
 }
 
+Result<void> MountScratch() {
+  for (const char* where : {"/tmp", "/var/tmp"}) {
+    STELE_TRY_VOID(Mount("tmpfs", std::string(kRoot) + where, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=16m"));
+  }
+  return {};
+}
+
 // In this version the state partition is not encrypted, and whoever has the disk reads it. That it is so is said in every boot.
 std::string MountState(const Partitions& partitions) {
   const auto state = partitions.Only("stele-state");
@@ -150,6 +157,7 @@ Result<void> Start() {
   STELE_TRY(const Partitions partitions, WaitForRoot());
   STELE_TRY(guard::Guard guard, LoadGuard());
   STELE_TRY_VOID(MountRoot(partitions));
+  STELE_TRY_VOID(MountScratch());
   const std::string state = MountState(partitions);
   const auto [logs, log_words] = SealsOf(partitions);
   (void)::mkdir("/run/stele-boot", 0755);  // the next lines fail if it is not there

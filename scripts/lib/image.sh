@@ -1,0 +1,57 @@
+# How the image is built, step by step; scripts/image and the image's tests source it after common.sh. Everything goes below $image_dir.
+
+image_kernel=linux-image-6.1.0-56-cloud-amd64   # pinned: the guard's hooks and the stub's measurements were tried with it
+export SOURCE_DATE_EPOCH=1700000000             # all times in the image
+image_root_uuid=5e1e0000-0000-4000-8000-000000000001
+
+# Debian's packages, unpacked once: the kernel, and what the root file system is taken from.
+fetch_packages() {
+  local cache=$1 list="$root/image/root/packages.list" wanted
+  mkdir -p "$cache"
+  if [ ! -d "$cache/kernel" ]; then
+    say "fetching $image_kernel"
+    rm -rf "$cache/kernel.new"
+    (cd "$cache" && apt-get -qq download "$image_kernel" && dpkg -x "$image_kernel"_*.deb kernel.new) 2>/dev/null || die "cannot fetch $image_kernel (apt-get update?)"
+    mv "$cache/kernel.new" "$cache/kernel"
+  fi
+  wanted=$(grep -v '^#' "$list" | sort | paste -sd, -)
+  if [ "$(cat "$cache/packages.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "fetching the packages of the root file system (log: ${cache#"$root"/}/mmdebstrap.log)"
+    rm -rf "$cache/packages" "$cache/packages.stamp"
+    as_root mmdebstrap --variant=extract --format=directory --include="$wanted" bookworm "$cache/packages" \
+      'deb http://deb.debian.org/debian bookworm main' 'deb http://deb.debian.org/debian-security bookworm-security main' \
+      'deb http://deb.debian.org/debian bookworm-updates main' >"$cache/mmdebstrap.log" 2>&1 || { tail -n 5 "$cache/mmdebstrap.log" >&2; die "mmdebstrap failed"; }
+    as_root chown -R "$(id -u):$(id -g)" "$cache/packages"
+    echo "$wanted" >"$cache/packages.stamp"
+  fi
+}
+
+# build_root CACHE PROGRAMS OUT [ASSEMBLE_ARGUMENT...]: OUT/root.erofs, OUT/root.tree, OUT/root.conf (root hash, salt, blocks).
+build_root() {
+  local cache=$1 programs_dir=$2 out=$3 salt hash; shift 3
+  "$root/image/root/assemble.py" --packages "$cache/packages" --list "$root/image/root/files.list" --stele "$programs_dir" \
+    --overlay "$root/image/root/overlay" "$@" -o "$out/root"
+  rm -f "$out/root.erofs" "$out/root.tree"
+  mkfs.erofs --quiet -zlz4hc -T"$SOURCE_DATE_EPOCH" -U"$image_root_uuid" --all-root "$out/root.erofs" "$out/root"
+  salt=$(sha256sum "$out/root.erofs" | cut -d' ' -f1)
+  hash=$(veritysetup format --no-superblock --hash=sha256 --data-block-size=4096 --hash-block-size=4096 --salt="$salt" \
+    "$out/root.erofs" "$out/root.tree" | awk '/^Root hash:/ { print $3 }')
+  [ ${#hash} = 64 ] || die "veritysetup gave no root hash"
+  printf 'root_hash=%s\nroot_salt=%s\nroot_blocks=%s\n' "$hash" "$salt" $(($(stat -c %s "$out/root.erofs") / 4096)) >"$out/root.conf"
+}
+
+# build_uki CACHE BUILD OUT [MORE_MODULES]: OUT/initrd and OUT/stele.unsigned.efi, from OUT/root.conf and OUT/root.
+build_uki() {
+  local cache=$1 build=$2 out=$3 modules more=(); shift 3
+  modules=$(echo "$cache"/kernel/lib/modules/*)
+  [ $# = 0 ] || more=(--modules "$1")
+  "$root/firmware/initrd/pack.py" --init "$build/bin/stele-init" --guard "$build/firmware/write_once.bpf.o" --root-conf "$out/root.conf" \
+    --kernel-modules "$modules" --modules "$root/firmware/initrd/modules.list" "${more[@]}" --output "$out/initrd.cpio"
+  zstd -q -f -19 --no-progress -T1 "$out/initrd.cpio" -o "$out/initrd"
+  "$root/firmware/uki/build-uki.py" --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" \
+    --initrd "$out/initrd" --cmdline "$root/firmware/uki/cmdline" --os-release "$out/root/etc/os-release" --output "$out/stele.unsigned.efi"
+}
+
+sign_uki() {  # sign_uki KEYS UNSIGNED SIGNED
+  sbsign --key "$1/db.key" --cert "$1/db.pem" --output "$3" "$2" 2>/dev/null || die "sbsign failed"
+}

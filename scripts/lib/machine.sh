@@ -1,0 +1,102 @@
+# One virtual machine with Secure Boot and a software TPM, and its console. Source after common.sh and processes.sh. No KVM is needed or used.
+#
+#   machine_dir/   disk.img vars.fd tpm/ console.log monitor.sock      everything one machine is; it starts again from where it was
+
+machine_dir='' machine_pid='' machine_tpm_pid=''
+machine_more=()            # further arguments for the emulator
+machine_forward_ingest=''  # ",hostfwd=tcp:127.0.0.1:PORT-10.0.2.15:514,..."
+machine_forward_operator=''
+
+# make_machine DIR DISK VARS: a machine that never ran, with an empty TPM that has a certificate of a throw-away authority.
+make_machine() {
+  machine_dir=$1
+  rm -rf "$machine_dir"
+  mkdir -p "$machine_dir/tpm"
+  cp --sparse=always "$2" "$machine_dir/disk.img"
+  cp "$3" "$machine_dir/vars.fd"
+  cat >"$machine_dir/swtpm_setup.conf" <<CONF
+create_certs_tool = /usr/bin/swtpm_localca
+create_certs_tool_config = $machine_dir/swtpm-localca.conf
+create_certs_tool_options = /etc/swtpm-localca.options
+active_pcr_banks = sha256
+CONF
+  cat >"$machine_dir/swtpm-localca.conf" <<CONF
+statedir = $machine_dir/tpm-ca
+signingkey = $machine_dir/tpm-ca/signkey.pem
+issuercert = $machine_dir/tpm-ca/issuercert.pem
+certserial = $machine_dir/tpm-ca/certserial
+CONF
+  mkdir -p "$machine_dir/tpm-ca"
+  swtpm_setup --tpm2 --tpmstate "$machine_dir/tpm" --create-ek-cert --create-platform-cert --pcr-banks sha256 \
+    --config "$machine_dir/swtpm_setup.conf" >"$machine_dir/swtpm_setup.log" 2>&1 || { tail -n 3 "$machine_dir/swtpm_setup.log" >&2; die "swtpm_setup failed"; }
+}
+
+# start_machine [LOG]: power on. The console goes to $machine_dir/LOG (default console.log), from its beginning.
+start_machine() {
+  machine_console="$machine_dir/${1:-console.log}"
+  : >"$machine_console"
+  rm -f "$machine_dir"/*.sock
+  swtpm socket --tpm2 --tpmstate dir="$machine_dir/tpm" --ctrl type=unixio,path="$machine_dir/tpm.sock" --terminate --flags startup-clear \
+    >"$machine_dir/swtpm.log" 2>&1 &
+  machine_tpm_pid=$!
+  local end=$((SECONDS + 10))
+  until [ -S "$machine_dir/tpm.sock" ]; do [ "$SECONDS" -lt "$end" ] || die "swtpm did not start"; sleep 0.05; done
+  nice -n 5 qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -no-reboot -display none \
+    -global driver=cfi.pflash01,property=secure,value=on \
+    -drive if=pflash,format=raw,unit=0,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd,readonly=on \
+    -drive if=pflash,format=raw,unit=1,file="$machine_dir/vars.fd" \
+    -drive if=none,id=disk,format=raw,file="$machine_dir/disk.img",discard=unmap -device nvme,serial=stele0,drive=disk \
+    -chardev socket,id=tpm,path="$machine_dir/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
+    -netdev user,id=ingest,net=10.0.2.0/24,restrict=on"$machine_forward_ingest" -device virtio-net-pci,netdev=ingest,addr=0x10,romfile= \
+    -netdev user,id=operator,net=10.0.3.0/24,restrict=on"$machine_forward_operator" -device virtio-net-pci,netdev=operator,addr=0x11,romfile= \
+    -device virtio-rng-pci -serial file:"$machine_console" -monitor unix:"$machine_dir/monitor.sock",server,nowait \
+    ${machine_more[@]+"${machine_more[@]}"} >"$machine_dir/qemu.log" 2>&1 &
+  machine_pid=$!
+}
+
+machine_runs() { [ -n "$machine_pid" ] && kill -0 "$machine_pid" 2>/dev/null; }
+
+# wait_console REGEX SECONDS: until a line of the console matches. Fails when the machine ends or the time is over.
+wait_console() {
+  local end=$((SECONDS + $2))
+  until grep -aqE "$1" "$machine_console"; do
+    if ! machine_runs && ! grep -aqE "$1" "$machine_console"; then return 1; fi
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.2
+  done
+}
+
+console_value() {  # console_value KEY: what the console last said behind "stele: KEY"
+  tr -d '\r' <"$machine_console" | grep -a "^stele: $1 " | tail -n 1 | sed "s/^stele: $1 //"
+}
+
+# power_cut: the machine ends at once, as when the power goes; its TPM has what it had.
+power_cut() {
+  [ -z "$machine_pid" ] || { kill -KILL "$machine_pid" 2>/dev/null || true; wait "$machine_pid" 2>/dev/null || true; }
+  machine_pid=''
+  [ -z "$machine_tpm_pid" ] || stop_process "$machine_tpm_pid" 5
+  machine_tpm_pid=''
+}
+
+monitor() {  # monitor COMMAND: one line to the emulator's monitor
+  python3 - "$machine_dir/monitor.sock" "$1" <<'PYTHON'
+import socket, sys
+monitor = socket.socket(socket.AF_UNIX)
+monitor.settimeout(10)
+monitor.connect(sys.argv[1])
+while not monitor.recv(4096).endswith(b"(qemu) "):
+    pass
+monitor.sendall(sys.argv[2].encode() + b"\n")
+monitor.recv(4096)
+PYTHON
+}
+
+# power_off SECONDS: the key combination of the console; a clean end within the time.
+power_off_machine() {
+  local end=$((SECONDS + $1)) status=0
+  monitor 'sendkey ctrl-alt-delete' || return 1
+  while machine_runs && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
+  machine_runs && status=1
+  power_cut
+  return "$status"
+}
