@@ -27,6 +27,11 @@ as_root() {
 # The programs alone: what running and measuring need; tests stay unbuilt.
 programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-bench-send stele-store-payloads stele-audit)
 
+# Of the bootable image; configured with -DSTELE_IMAGE=ON.
+image_programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-audit stele-bench-send stele-console stele-init
+                stele-guard-object)
+more_cmake=()  # further arguments of cmake
+
 # configure_and_build PRESET [TARGET...]: quiet unless it fails; the log stays in build/PRESET/build.log.
 configure_and_build() {
   local preset=$1 log; shift
@@ -35,7 +40,7 @@ configure_and_build() {
   local launcher=()
   command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   say "configuring $preset"
-  (cd "$root" && cmake -U STELE_ROOMS --preset "$preset" "${launcher[@]}") >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "cmake failed, see $log"; }
+  (cd "$root" && cmake -U STELE_ROOMS --preset "$preset" "${launcher[@]}" ${more_cmake[@]+"${more_cmake[@]}"}) >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "cmake failed, see $log"; }
   say "building $preset (log: ${log#"$root"/})"
   (cd "$root" && cmake --build "build/$preset" ${1:+--target "$@"}) >>"$log" 2>&1 ||
     { grep -E 'error|FAILED|warning:' "$log" | head -n 40 >&2; die "the build failed, see $log"; }

@@ -1,0 +1,41 @@
+# Goal: what was acknowledged survives a power cut. Method: RELP under load, the emulator killed at some moment, started again; every message whose
+# answer came must be found, and the verdict must be one of a crash or better, never of tampering.
+new_appliance "$root/build/image/tests/cuts" "$image"
+forward_free_ports
+trap power_cut EXIT
+start_appliance console.0.log || exit 1
+wait_api '.anchor.state == "anchored"' 200 || exit 1
+for cut in $(seq "$cuts"); do
+  tag="cut-$cut-$RANDOM" acknowledged="$machine_dir/acknowledged.$cut"
+  : >"$acknowledged"
+  "$stele_bin/stele-bench-send" --relp "127.0.0.1:$relp_port" --count 100000 --rate 300 --window 16 --tag "$tag" --acknowledged "$acknowledged" \
+    >"$machine_dir/send.$cut.log" 2>&1 &
+  sender=$!
+  end=$((SECONDS + 120))
+  until [ "$(wc -l <"$acknowledged")" -ge $((300 + RANDOM % 900)) ]; do
+    if ! kill -0 "$sender" 2>/dev/null || [ "$SECONDS" -ge "$end" ]; then break; fi
+    sleep 0.1
+  done
+  power_cut
+  wait "$sender" 2>/dev/null || true
+  sort -nu "$acknowledged" >"$acknowledged.sorted"
+  [ -s "$acknowledged.sorted" ] || { warn "nothing was acknowledged before cut $cut: $(tail -n 1 "$machine_dir/send.$cut.log")"; exit 1; }
+  say "  cut $cut after $(wc -l <"$acknowledged.sorted") acknowledged messages"
+  start_appliance "console.$cut.log" || exit 1
+  wait_api '.anchor.state == "anchored"' 200 || exit 1
+  before='' : >"$machine_dir/found.$cut"
+  while :; do
+    api "/api/v1/search?q=$tag&limit=1000&proofs=0${before:+&before=$before}" >"$machine_dir/page.json" || exit 1
+    jq -r '.rows[].payload_b64' "$machine_dir/page.json" | while read -r line; do base64 -d <<<"$line"; echo; done |
+      grep -ao 'n="[0-9]*"' | tr -dc '0-9\n' >>"$machine_dir/found.$cut"
+    before=$(jq -r '.next_before // empty' "$machine_dir/page.json")
+    [ -n "$before" ] || break
+  done
+  sort -nu "$machine_dir/found.$cut" -o "$machine_dir/found.$cut"
+  lost=$(comm -23 <(sort "$acknowledged.sorted") <(sort "$machine_dir/found.$cut") | wc -l)
+  word=$(jq -r '.verdict.word // .verdict' "$machine_dir/status.json")
+  say "  start $cut: $(wc -l <"$machine_dir/found.$cut") found, $lost acknowledged messages lost, verdict $word"
+  [ "$lost" = 0 ] || exit 1
+  case "$word" in OK|OK_UNANCHORED_TAIL|RECOVERED_CRASH) ;; *) warn "the verdict is wrong"; exit 1 ;; esac
+done
+exit 0

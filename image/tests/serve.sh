@@ -1,0 +1,44 @@
+# Goal: the appliance does its work. Method: one start of a fresh machine, everything seen from outside.
+expect() { if "${@:2}"; then say "  $1"; else warn "NOT: $1"; bad=1; fi; }
+refuses() { ! answers "$1"; }
+registers_are_expected() {
+  local register wanted
+  for register in $(jq -r '.pcrs | keys[]' "$image/expected-pcrs.json"); do
+    wanted=$(jq -r --arg register "$register" '.pcrs[$register]' "$image/expected-pcrs.json" | tr A-F a-f)
+    [ "$(console_value "pcr-$register" | tr A-F a-f)" = "$wanted" ] || { warn "PCR $register is $(console_value "pcr-$register"), not $wanted"; return 1; }
+  done
+}
+bad=0
+new_appliance "$root/build/image/tests/serve" "$image"
+forward_free_ports
+trap power_cut EXIT
+start_appliance || exit 1
+expect 'the console says that the state partition is not encrypted' grep -aq 'stele: state mounted, NOT ENCRYPTED' "$machine_console"
+expect 'the guard is armed over 4 log partitions' grep -aq 'write-once guard armed: 4 log partitions, 0 sealed' "$machine_console"
+wait_api '.anchor.state == "anchored"' 200 || exit 1
+say "  anchored to the TPM: $(jq -c .verdict "$machine_dir/status.json")"
+for i in $(seq 20); do logger -n 127.0.0.1 -P "$syslog_port" -d "image-suite udp $i"; done
+for i in $(seq 20); do logger -n 127.0.0.1 -P "$syslog_port" -T --octet-count "image-suite tcp $i"; done
+answer=$(curl -sS --fail --max-time 60 --cacert "$machine_dir/keys/ca.pem" -H 'Content-Type: application/x-ndjson' \
+  --data-binary @"$root/tests/data/application.ndjson" "https://localhost:$json_port/v1/events") || { warn "JSON was not taken"; exit 1; }
+say "  JSON acknowledged: $(jq -c .ranges <<<"$answer")"
+found=0 end=$((SECONDS + 90))
+until [ "$found" = 40 ] || [ "$SECONDS" -ge "$end" ]; do
+  found=$(api '/api/v1/search?q=image-suite&limit=100&proofs=0' 2>/dev/null | jq '.rows | length') || found=0
+  [ "$found" = 40 ] || sleep 1
+done
+expect "40 lines of syslog by UDP and TCP are found ($found)" [ "$found" = 40 ]
+expect 'the viewer answers on the operator network' api /api/v1/session -o /dev/null
+expect 'the viewer does not answer on the ingest network' refuses "$wrong_viewer_port"
+expect 'nor does its address when it is asked from there' refuses "$wrong_viewer_port_2"
+expect 'nothing takes records on the operator network' refuses "$wrong_json_port"
+nonce=$(openssl rand -hex 32)
+api "/api/v1/bundle?nonce=$nonce&q=image-suite" -o "$machine_dir/bundle.tar"
+"$stele_bin/stele-audit" --nonce "$nonce" --json "$machine_dir/bundle.tar" >"$machine_dir/audit.json" || { cat "$machine_dir/audit.json" >&2; bad=1; }
+say "  audit of a bundle: $(jq -c '[.word, .qualifiers]' "$machine_dir/audit.json")"
+if [ -f "$image/expected-pcrs.json" ]; then expect 'the PCR values are the expected ones' registers_are_expected
+else warn "there is no expected-pcrs.json: PCR values are not compared"; fi
+begin=$SECONDS
+expect 'it switches off cleanly' power_off_machine 300
+say "  off after $((SECONDS - begin)) s"
+exit "$bad"
