@@ -41,7 +41,7 @@ start_machine() {
   machine_tpm_pid=$!
   local end=$((SECONDS + 10))
   until [ -S "$machine_dir/tpm.sock" ]; do [ "$SECONDS" -lt "$end" ] || die "swtpm did not start"; sleep 0.05; done
-  nice -n 5 qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -no-reboot -display none \
+  nice -n 5 qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp "${machine_cpus:-2}" -m 1536 -no-reboot -display none \
     -global driver=cfi.pflash01,property=secure,value=on \
     -drive if=pflash,format=raw,unit=0,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd,readonly=on \
     -drive if=pflash,format=raw,unit=1,file="$machine_dir/vars.fd" \
