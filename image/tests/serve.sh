@@ -2,11 +2,12 @@
 expect() { if "${@:2}"; then say "  $1"; else warn "NOT: $1"; bad=1; fi; }
 refuses() { ! answers "$1"; }
 registers_are_expected() {
-  local register wanted
-  for register in $(jq -r '.pcrs | keys[]' "$image/expected-pcrs.json"); do
-    wanted=$(jq -r --arg register "$register" '.pcrs[$register]' "$image/expected-pcrs.json" | tr A-F a-f)
+  local register wanted compared=0
+  while read -r register wanted; do
     [ "$(console_value "pcr-$register" | tr A-F a-f)" = "$wanted" ] || { warn "PCR $register is $(console_value "pcr-$register"), not $wanted"; return 1; }
-  done
+    compared=$((compared + 1))
+  done < <(jq -r '.registers | to_entries[] | "\(.key) \(.value)"' "$image/expected-pcrs.json")
+  [ "$compared" -ge 4 ]
 }
 bad=0
 new_appliance "$root/build/image/tests/serve" "$image"
@@ -36,7 +37,7 @@ nonce=$(openssl rand -hex 32)
 api "/api/v1/bundle?nonce=$nonce&q=image-suite" -o "$machine_dir/bundle.tar"
 "$stele_bin/stele-audit" --nonce "$nonce" --json "$machine_dir/bundle.tar" >"$machine_dir/audit.json" || { cat "$machine_dir/audit.json" >&2; bad=1; }
 say "  audit of a bundle: $(jq -c '[.word, .qualifiers]' "$machine_dir/audit.json")"
-if [ -f "$image/expected-pcrs.json" ]; then expect 'the PCR values are the expected ones' registers_are_expected
+if [ -f "$image/expected-pcrs.json" ]; then expect 'PCR 4, 7, 9, 11 and 12 are the expected ones' registers_are_expected
 else warn "there is no expected-pcrs.json: PCR values are not compared"; fi
 begin=$SECONDS
 expect 'it switches off cleanly' power_off_machine 300
