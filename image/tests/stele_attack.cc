@@ -31,7 +31,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -232,12 +231,10 @@ int RangeCommand(const std::string& node, unsigned long command) {
 }
 
 int MknodWrite(const Partition& log) {
-  const char* node = "/tmp/evil";
-  (void)::unlink(node);
-  const std::string writable = "/dev/evil";  // /tmp is mounted without devices
-  (void)::unlink(writable.c_str());
-  if (::mknod(writable.c_str(), S_IFBLK | 0600, ::makedev(log.device >> 20, log.device & 0xfffff)) != 0) return errno;
-  const UniqueFd fd = Open(writable, O_RDWR);
+  const std::string node = "/dev/evil";  // where nodes are devices
+  (void)::unlink(node.c_str());
+  if (::mknod(node.c_str(), S_IFBLK | 0600, ::makedev(log.device >> 20, log.device & 0xfffff)) != 0) return errno;
+  const UniqueFd fd = Open(node, O_RDWR);
   return fd.valid() ? WriteBlock(fd.get(), 0) : errno;
 }
 
@@ -316,7 +313,7 @@ void AttackTheLog(const Partition& log, int old_fd) {
   Try("BLKRESETZONE", [&] { return RangeCommand(disk, BLKRESETZONE); });
   Try("swap on the partition", [&] { return Errno(::swapon(log.node.c_str(), 0) == 0); });
   Try("mount it", [&] { return Errno(::mount(log.node.c_str(), "/tmp", "ext4", 0, nullptr) == 0); });
-  Try("mount the state partition again", [] { return Errno(::mount("/dev/disk/by-partlabel/stele-state", "/tmp", "ext4", 0, nullptr) == 0 || ::mount("/dev/nvme0n1p6", "/tmp", "ext4", 0, nullptr) == 0); });
+  Try("mount the state partition again", [] { return Errno(::mount("/dev/nvme0n1p6", "/tmp", "ext4", 0, nullptr) == 0); });
   Try("NVMe passthrough, block device", [&] { return NvmeWrite(disk, static_cast<std::uint64_t>(start) / 512); });
   Try("NVMe passthrough, generic device", [&] { return NvmeWrite("/dev/ng0n1", static_cast<std::uint64_t>(start) / 512); });
   Try("NVMe passthrough, controller", [&] { return NvmeWrite("/dev/nvme0", static_cast<std::uint64_t>(start) / 512); });
