@@ -4,7 +4,7 @@
 // initial RAM disk must have sealed it again), keep descriptors and mappings from before, then try each way. One line for each attack on the
 // console, read by scripts/boot:
 //
-//   attack: refused|SUCCEEDED|impossible NAME: errno text         impossible: this machine has no such device
+//   attack: refused|unreachable|SUCCEEDED|impossible NAME: errno text     unreachable: no path leads there; impossible: no such device here
 //   attack: done N attempts, M succeeded, bytes unchanged|CHANGED
 //
 // The controls must succeed: a suite in which nothing works proves nothing.
@@ -60,7 +60,7 @@ int Errno(bool done) { return done ? 0 : errno; }
 
 void Try(const char* name, const Attack& attack) {
   const int outcome = attack();
-  const char* word = outcome == 0 ? "SUCCEEDED" : outcome == kImpossible ? "impossible" : "refused";
+  const char* word = outcome == 0 ? "SUCCEEDED" : outcome == kImpossible ? "impossible" : outcome == ENOENT ? "unreachable" : "refused";
   ++attempts;
   if (outcome == 0) ++succeeded;
   std::printf("attack: %s %s%s%s\r\n", word, name, outcome > 0 ? ": " : "", outcome > 0 ? std::strerror(outcome) : "");
@@ -238,7 +238,7 @@ int MknodWrite(const Partition& log) {
   return fd.valid() ? WriteBlock(fd.get(), 0) : errno;
 }
 
-// The guard's own doors. The hidden first root is reached by way of a kernel thread.
+// The guard's own doors. Its pins lie below the first root, which no process has any more; if one had, a kernel thread would.
 void AttackTheGuard() {
   const std::string pins = "/proc/2/root/guard";
   Try("remove the guard's pins", [&] { return Errno(::unlink((pins + "/guard_file_open").c_str()) == 0); });
@@ -248,6 +248,7 @@ void AttackTheGuard() {
   Try("move the guard's bpffs (move_mount)", [&] {
     return Errno(::syscall(SYS_move_mount, AT_FDCWD, pins.c_str(), AT_FDCWD, "/tmp", 0) == 0);
   });
+  Try("unmount a bpffs that is in reach", [] { return Errno(::umount2("/sys/fs/bpf", MNT_DETACH) == 0); });
   Try("bpf(): get the guard's maps", [] {
     bpf_attr attributes{};
     for (attributes.map_id = 1; attributes.map_id < 64; ++attributes.map_id) {
