@@ -22,7 +22,8 @@ Result<int> MapOf(bpf_object* object, const char* name) {
 
 Result<void> Put(bpf_object* object, const char* map_name, std::uint32_t key, const void* value) {
   STELE_TRY(const int map, MapOf(object, map_name));
-  if (bpf_map_update_elem(map, &key, value, BPF_ANY) != 0) return FailErrno(std::string("fill the guard's map ") + map_name);
+  if (bpf_map_update_elem(map, &key, value, BPF_ANY) != 0)
+    return FailErrno(std::string("fill the guard's map ") + map_name);
   return {};
 }
 
@@ -63,7 +64,8 @@ Result<void> Guard::Arm(const std::vector<LogPartition>& logs, const std::vector
     STELE_TRY(const int map, MapOf(object_, kMaps[i]));
     bpf_map_info info{};
     __u32 size = sizeof info;
-    if (bpf_obj_get_info_by_fd(map, &info, &size) != 0) return FailErrno(std::string("ask for the guard's map ") + kMaps[i]);
+    if (bpf_obj_get_info_by_fd(map, &info, &size) != 0)
+      return FailErrno(std::string("ask for the guard's map ") + kMaps[i]);
     settings.maps[i] = info.id;
   }
   return Put(object_, "settings", 0, &settings);

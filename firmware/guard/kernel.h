@@ -1,5 +1,6 @@
-// The kernel's structures as far as the guard looks at them. The names matter, offsets do not: they are filled in from the running
-// kernel's own type information when the program is loaded (CO-RE). A member that is gone makes the load fail, never a wrong read.
+// The kernel's structures as far as the guard looks at them. The names matter, offsets do not: they are filled in from
+// the running kernel's own type information when the program is loaded (CO-RE). A member that is gone makes the load
+// fail, never a wrong read.
 #pragma once
 
 typedef unsigned char __u8;
@@ -19,12 +20,12 @@ enum { BPF_ANY = 0 };
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct super_block {
   unsigned long s_magic;
-  struct block_device *s_bdev;
+  struct block_device* s_bdev;
 };
 struct inode {
   unsigned short i_mode;
   u32 i_rdev;
-  struct super_block *i_sb;
+  struct super_block* i_sb;
 };
 struct qstr {
   union {
@@ -39,15 +40,15 @@ struct dentry {
   unsigned char d_iname[32];
 };
 struct vfsmount {
-  struct super_block *mnt_sb;
+  struct super_block* mnt_sb;
 };
 struct path {
-  struct vfsmount *mnt;
-  struct dentry *dentry;
+  struct vfsmount* mnt;
+  struct dentry* dentry;
 };
 struct file {
   struct path f_path;
-  struct inode *f_inode;
+  struct inode* f_inode;
   unsigned int f_mode;
 };
 struct bpf_map {
@@ -60,10 +61,10 @@ struct mnt_namespace {
   struct ns_common ns;
 };
 struct nsproxy {
-  struct mnt_namespace *mnt_ns;
+  struct mnt_namespace* mnt_ns;
 };
 struct task_struct {
-  struct nsproxy *nsproxy;
+  struct nsproxy* nsproxy;
 };
 struct io_uring_cmd;
 union bpf_attr;

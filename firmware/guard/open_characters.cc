@@ -7,8 +7,9 @@
 namespace stele::guard {
 namespace {
 
-constexpr std::string_view kMajors[] = {"mem",  "tty", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/vc/0", "ttyS", "vcs", "input",
-                                        "ptm",  "pts", "rtc",      "tpm",          "ttyprintk", "hvc",       "fb"};
+constexpr std::string_view kMajors[] = {
+    "mem",   "tty", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/vc/0", "ttyS", "vcs",
+    "input", "ptm", "pts",      "rtc",          "tpm",       "ttyprintk", "hvc",  "fb"};
 constexpr std::string_view kMisc[] = {"hw_random", "autofs", "rfkill", "watchdog", "cpu_dma_latency", "tpm0"};
 constexpr std::uint32_t kMiscMajor = 10;
 

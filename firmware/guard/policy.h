@@ -1,7 +1,7 @@
 // What the write-once guard and its loader agree on; plain C, because one of them is BPF.
 //
-// Every block device is closed for writing unless its number is in the map `devices` as kLogOpen. The first BLKROSET of a log partition
-// makes it kLogSealed; nothing makes it open again before the next boot.
+// Every block device is closed for writing unless its number is in the map `devices` as kLogOpen. The first BLKROSET of
+// a log partition makes it kLogSealed; nothing makes it open again before the next boot.
 #pragma once
 
 enum guard_device_state {
@@ -15,7 +15,7 @@ enum guard_device_state {
 #define GUARD_MAPS 3
 
 struct guard_settings {
-  unsigned armed;            // 0 while the initial RAM disk still sets things up
-  unsigned mount_namespace;  // inode number of PID 1's: nothing is moved in it
-  unsigned maps[GUARD_MAPS]; // numbers of the guard's own maps: nobody gets a descriptor of them
+  unsigned armed;             // 0 while the initial RAM disk still sets things up
+  unsigned mount_namespace;   // inode number of PID 1's: nothing is moved in it
+  unsigned maps[GUARD_MAPS];  // numbers of the guard's own maps: nobody gets a descriptor of them
 };

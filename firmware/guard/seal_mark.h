@@ -1,10 +1,11 @@
-// The seal of a raw log partition, in its last 4,096 bytes. Whoever seals a partition writes it, flushes, and then says BLKROSET; the
-// initial RAM disk reads it at every start and seals the partition again before anything else runs.
+// The seal of a raw log partition, in its last 4,096 bytes. Whoever seals a partition writes it, flushes, and then says
+// BLKROSET; the initial RAM disk reads it at every start and seals the partition again before anything else runs.
 //
-//   mark := magic[8] = "STLSEAL1"  version:u32 = 1  reserved:u32 = 0  used_bytes:u64  check:u64  zero[4064]      little-endian
+//   mark := magic[8] = "STLSEAL1"  version:u32 = 1  reserved:u32 = 0  used_bytes:u64  check:u64  zero[4064]
+//   little-endian
 //
-// used_bytes: how much of the partition was written. check: FNV-1a over the 24 bytes before it; it tells a torn mark from a whole one and
-// proves nothing: a mark can only take away the right to write.
+// used_bytes: how much of the partition was written. check: FNV-1a over the 24 bytes before it; it tells a torn mark
+// from a whole one and proves nothing: a mark can only take away the right to write.
 #pragma once
 
 #include <array>

@@ -1,9 +1,10 @@
 // The first process: everything that happens between the signed image and systemd.
 //
-// In this order: modules, partitions, root behind dm-verity, state partition, write-once guard armed with the seals of the log partitions,
-// doors of the kernel closed, systemd. It takes no parameter from the command line or from any disk; what it needs to know is in the initial
-// RAM disk. What goes wrong before there is a root file system stops the machine with one clear sentence on the console; what goes wrong
-// with state or logs does not: systemd starts, says so and keeps nothing.
+// In this order: modules, partitions, root behind dm-verity, state partition, write-once guard armed with the seals of
+// the log partitions, doors of the kernel closed, systemd. It takes no parameter from the command line or from any
+// disk; what it needs to know is in the initial RAM disk. What goes wrong before there is a root file system stops the
+// machine with one clear sentence on the console; what goes wrong with state or logs does not: systemd starts, says so
+// and keeps nothing.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -76,16 +77,19 @@ Result<void> MountRoot(const Partitions& partitions) {
 
 Result<void> MountScratch() {
   for (const char* where : {"/tmp", "/var/tmp"}) {
-    STELE_TRY_VOID(Mount("tmpfs", std::string(kRoot) + where, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=16m"));
+    STELE_TRY_VOID(
+        Mount("tmpfs", std::string(kRoot) + where, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=16m"));
   }
   return {};
 }
 
-// In this version the state partition is not encrypted, and whoever has the disk reads it. That it is so is said in every boot.
+// In this version the state partition is not encrypted, and whoever has the disk reads it. That it is so is said in
+// every boot.
 std::string MountState(const Partitions& partitions) {
   const auto state = partitions.Only("stele-state");
   if (!state) return "missing: " + state.error().context;
-  const auto mounted = Mount(state->node, std::string(kRoot) + "/var/lib/stele", "ext4", MS_NOSUID | MS_NODEV | MS_NOEXEC, "errors=remount-ro");
+  const auto mounted = Mount(state->node, std::string(kRoot) + "/var/lib/stele", "ext4",
+                             MS_NOSUID | MS_NODEV | MS_NOEXEC, "errors=remount-ro");
   if (!mounted) return "unusable: " + mounted.error().context;
   return "plain";
 }
@@ -96,7 +100,8 @@ Result<bool> IsSealed(const Partition& log) {
   if (log.size_bytes < guard::kSealMarkBytes) return Fail(Code::kInvalid, log.name + " is too small");
   std::array<std::byte, guard::kSealMarkBytes> mark{};
   const auto at = static_cast<off_t>(log.size_bytes - mark.size());
-  if (::pread(device.get(), mark.data(), mark.size(), at) != static_cast<ssize_t>(mark.size())) return FailErrno("read " + log.node);
+  if (::pread(device.get(), mark.data(), mark.size(), at) != static_cast<ssize_t>(mark.size()))
+    return FailErrno("read " + log.node);
   return guard::DecodeSealMark(mark).has_value();
 }
 
@@ -134,18 +139,22 @@ Result<void> ArmGuard(guard::Guard& guard, const std::vector<guard::LogPartition
 
 // None of these can be opened again before the machine restarts.
 Result<void> CloseDoors() {
-  STELE_TRY_VOID(WriteText("/proc/sys/kernel/yama/ptrace_scope", "3"));          // nobody attaches to PID 1, or to anybody
-  STELE_TRY_VOID(WriteText("/proc/sys/kernel/kexec_load_disabled", "1"));        // no other kernel without the firmware's check
-  STELE_TRY_VOID(WriteText("/proc/sys/kernel/unprivileged_bpf_disabled", "1"));  // for good, not until root says otherwise
-  return WriteText("/proc/sys/kernel/modules_disabled", "1");                    // all that is needed is loaded
+  STELE_TRY_VOID(WriteText("/proc/sys/kernel/yama/ptrace_scope", "3"));  // nobody attaches to PID 1, or to anybody
+  STELE_TRY_VOID(
+      WriteText("/proc/sys/kernel/kexec_load_disabled", "1"));  // no other kernel without the firmware's check
+  STELE_TRY_VOID(
+      WriteText("/proc/sys/kernel/unprivileged_bpf_disabled", "1"));  // for good, not until root says otherwise
+  return WriteText("/proc/sys/kernel/modules_disabled", "1");         // all that is needed is loaded
 }
 
 // The old root stays below the new one, with the guard's pins in it; no path of the new system leads there.
 Result<void> EnterRoot() {
   for (const char* moved : {"/dev", "/proc", "/sys", "/run"}) {
-    if (::mount(moved, (std::string(kRoot) + moved).c_str(), nullptr, MS_MOVE, nullptr) != 0) return FailErrno(std::string("move ") + moved);
+    if (::mount(moved, (std::string(kRoot) + moved).c_str(), nullptr, MS_MOVE, nullptr) != 0)
+      return FailErrno(std::string("move ") + moved);
   }
-  if (::chdir(kRoot) != 0 || ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0) {
+  if (::chdir(kRoot) != 0 || ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || ::chroot(".") != 0 ||
+      ::chdir("/") != 0) {
     return FailErrno("enter the root file system");
   }
   return {};

@@ -38,7 +38,8 @@ Result<Partition> ParseUevent(const std::string& text) {
     }
   }
   if (!found.name.starts_with(kOurs)) return Fail(Code::kNotFound, "not a partition of an appliance");
-  if (found.node.empty() || major == 0 || major >= 4096 || minor >= 1U << 20) return Fail(Code::kInvalid, "an incomplete partition");
+  if (found.node.empty() || major == 0 || major >= 4096 || minor >= 1U << 20)
+    return Fail(Code::kInvalid, "an incomplete partition");
   found.device = major << 20 | minor;
   return found;
 }
@@ -64,7 +65,8 @@ Result<Partition> Partitions::Only(const std::string& name) const {
   const Partition* found = nullptr;
   for (const Partition& partition : all_) {
     if (partition.name != name) continue;
-    if (found != nullptr) return Fail(Code::kDenied, "partition " + name + " is there twice: " + found->node + " and " + partition.node);
+    if (found != nullptr)
+      return Fail(Code::kDenied, "partition " + name + " is there twice: " + found->node + " and " + partition.node);
     found = &partition;
   }
   if (found == nullptr) return Fail(Code::kNotFound, "there is no partition " + name);
@@ -75,7 +77,8 @@ std::vector<Partition> Partitions::Logs(std::vector<std::string>& refused) const
   std::vector<std::pair<std::uint32_t, Partition>> numbered;
   for (const Partition& partition : all_) {
     std::uint32_t number = 0;
-    if (!partition.name.starts_with(kLog) || !ParseNumber(std::string_view(partition.name).substr(kLog.size()), number)) continue;
+    if (!partition.name.starts_with(kLog) || !ParseNumber(std::string_view(partition.name).substr(kLog.size()), number))
+      continue;
     if (Only(partition.name)) {
       numbered.emplace_back(number, partition);
     } else if (std::find(refused.begin(), refused.end(), partition.name) == refused.end()) {

@@ -32,7 +32,8 @@ class Partitions {
 
   // kNotFound: there is none; kDenied: there are two.
   [[nodiscard]] Result<Partition> Only(const std::string& name) const;
-  // All log partitions that are there once, in the order of their numbers; `refused` gets the names that are there twice.
+  // All log partitions that are there once, in the order of their numbers; `refused` gets the names that are there
+  // twice.
   [[nodiscard]] std::vector<Partition> Logs(std::vector<std::string>& refused) const;
 
  private:

@@ -42,13 +42,16 @@ Result<std::string> ReadText(const std::string& path) {
 Result<void> WriteText(const std::string& path, std::string_view text) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.valid()) return FailErrno("open " + path);
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return FailErrno("write " + path);
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return FailErrno("write " + path);
   return {};
 }
 
-Result<void> Mount(const std::string& what, const std::string& where, const char* type, unsigned long flags, const char* options) {
+Result<void> Mount(const std::string& what, const std::string& where, const char* type, unsigned long flags,
+                   const char* options) {
   (void)::mkdir(where.c_str(), 0755);  // on a read-only file system it is there, or the next call says what is wrong
-  if (::mount(what.c_str(), where.c_str(), type, flags, options) != 0) return FailErrno("mount " + what + " on " + where);
+  if (::mount(what.c_str(), where.c_str(), type, flags, options) != 0)
+    return FailErrno("mount " + what + " on " + where);
   return {};
 }
 

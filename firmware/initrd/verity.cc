@@ -34,7 +34,8 @@ Request NewRequest(std::uint32_t flags) {
 
 }  // namespace
 
-Result<std::string> OpenVerity(const RootDescription& root, const std::string& data_node, const std::string& hash_node) {
+Result<std::string> OpenVerity(const RootDescription& root, const std::string& data_node,
+                               const std::string& hash_node) {
   const UniqueFd control(::open("/dev/mapper/control", O_RDWR | O_CLOEXEC));
   if (!control.valid()) return FailErrno("open /dev/mapper/control");
   Request create = NewRequest(DM_READONLY_FLAG);

@@ -1,5 +1,5 @@
-// The root file system behind dm-verity, set up by the kernel's own interface: no program, no superblock. All that decides what is accepted
-// comes from the initial RAM disk, which is part of the signed image.
+// The root file system behind dm-verity, set up by the kernel's own interface: no program, no superblock. All that
+// decides what is accepted comes from the initial RAM disk, which is part of the signed image.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,13 @@ struct RootDescription {
 // Lines "root_hash=", "root_salt=", "root_blocks=", each once, nothing else. kInvalid names what is wrong.
 [[nodiscard]] Result<RootDescription> ParseRootDescription(const std::string& text);
 
-// The argument of the "verity" target: version 1 tables, sha256, blocks of 4,096, panic_on_corruption (a wrong block must never become
-// data, and a system that reads one must not go on).
-[[nodiscard]] std::string VerityTable(const RootDescription& root, const std::string& data_node, const std::string& hash_node);
+// The argument of the "verity" target: version 1 tables, sha256, blocks of 4,096, panic_on_corruption (a wrong block
+// must never become data, and a system that reads one must not go on).
+[[nodiscard]] std::string VerityTable(const RootDescription& root, const std::string& data_node,
+                                      const std::string& hash_node);
 
 // Makes the device; its node is the result ("/dev/dm-0").
-[[nodiscard]] Result<std::string> OpenVerity(const RootDescription& root, const std::string& data_node, const std::string& hash_node);
+[[nodiscard]] Result<std::string> OpenVerity(const RootDescription& root, const std::string& data_node,
+                                             const std::string& hash_node);
 
 }  // namespace stele::initrd

@@ -6,7 +6,9 @@
 namespace stele::initrd {
 namespace {
 
-bool IsHex(std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos; }
+bool IsHex(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
 
 }  // namespace
 
@@ -24,20 +26,22 @@ Result<RootDescription> ParseRootDescription(const std::string& text) {
       root.salt = value;
     } else if (key == "root_blocks" && root.blocks == 0) {
       const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), root.blocks);
-      if (error != std::errc{} || end != value.data() + value.size()) return Fail(Code::kInvalid, "root_blocks is not a number");
+      if (error != std::errc{} || end != value.data() + value.size())
+        return Fail(Code::kInvalid, "root_blocks is not a number");
     } else {
       return Fail(Code::kInvalid, "unknown or repeated key " + std::string(key));
     }
   }
   if (root.hash.size() != 64 || !IsHex(root.hash)) return Fail(Code::kInvalid, "root_hash is not a SHA-256");
-  if (root.salt.size() > 512 || root.salt.size() % 2 != 0 || !IsHex(root.salt)) return Fail(Code::kInvalid, "root_salt is not a salt");
+  if (root.salt.size() > 512 || root.salt.size() % 2 != 0 || !IsHex(root.salt))
+    return Fail(Code::kInvalid, "root_salt is not a salt");
   if (root.blocks == 0 || root.blocks > 1U << 28) return Fail(Code::kInvalid, "root_blocks is out of range");
   return root;
 }
 
 std::string VerityTable(const RootDescription& root, const std::string& data_node, const std::string& hash_node) {
-  return "1 " + data_node + " " + hash_node + " 4096 4096 " + std::to_string(root.blocks) + " 0 sha256 " + root.hash + " " + root.salt +
-         " 1 panic_on_corruption";
+  return "1 " + data_node + " " + hash_node + " 4096 4096 " + std::to_string(root.blocks) + " 0 sha256 " + root.hash +
+         " " + root.salt + " 1 panic_on_corruption";
 }
 
 }  // namespace stele::initrd

@@ -1,5 +1,5 @@
-// stele-console: what a person before the machine sees, and all that is to be seen there. It reads files and prints lines; there is nothing to
-// type. A line is printed when it is new or has changed:
+// stele-console: what a person before the machine sees, and all that is to be seen there. It reads files and prints
+// lines; there is nothing to type. A line is printed when it is new or has changed:
 //
 //   stele: state plain
 //   stele: logs 4 log partitions, 1 sealed
@@ -66,11 +66,13 @@ void AddAddresses(Facts& facts) {
   if (::getifaddrs(&list) != 0) return;
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(list, &::freeifaddrs);
   for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
-    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET || (each->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET || (each->ifa_flags & IFF_LOOPBACK) != 0)
+      continue;
     sockaddr_in address{};
     std::memcpy(&address, each->ifa_addr, sizeof address);
     char text[INET_ADDRSTRLEN] = {};
-    if (::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text) != nullptr) facts["address " + std::string(each->ifa_name)] = text;
+    if (::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text) != nullptr)
+      facts["address " + std::string(each->ifa_name)] = text;
   }
 }
 

@@ -1,11 +1,12 @@
-// stele-attack: full root inside the appliance tries to change a sealed log partition. Only in the attack variant of the image.
+// stele-attack: full root inside the appliance tries to change a sealed log partition. Only in the attack variant of
+// the image.
 //
-// Goal: every attack is refused, and the partition's bytes are those that were sealed. Method: seal stele-log-0 (first start; at the second the
-// initial RAM disk must have sealed it again), keep descriptors and mappings from before, then try each way. One line for each attack on the
-// console, read by scripts/boot:
+// Goal: every attack is refused, and the partition's bytes are those that were sealed. Method: seal stele-log-0 (first
+// start; at the second the initial RAM disk must have sealed it again), keep descriptors and mappings from before, then
+// try each way. One line for each attack on the console, read by scripts/boot:
 //
-//   attack: refused|unreachable|SUCCEEDED|impossible NAME: errno text     unreachable: no path leads there; impossible: no such device here
-//   attack: done N attempts, M succeeded, bytes unchanged|CHANGED
+//   attack: refused|unreachable|SUCCEEDED|impossible NAME: errno text     unreachable: no path leads there; impossible:
+//   no such device here attack: done N attempts, M succeeded, bytes unchanged|CHANGED
 //
 // The controls must succeed: a suite in which nothing works proves nothing.
 #include <fcntl.h>
@@ -60,7 +61,10 @@ int Errno(bool done) { return done ? 0 : errno; }
 
 void Try(const char* name, const Attack& attack) {
   const int outcome = attack();
-  const char* word = outcome == 0 ? "SUCCEEDED" : outcome == kImpossible ? "impossible" : outcome == ENOENT ? "unreachable" : "refused";
+  const char* word = outcome == 0             ? "SUCCEEDED"
+                     : outcome == kImpossible ? "impossible"
+                     : outcome == ENOENT      ? "unreachable"
+                                              : "refused";
   ++attempts;
   if (outcome == 0) ++succeeded;
   std::printf("attack: %s %s%s%s\r\n", word, name, outcome > 0 ? ": " : "", outcome > 0 ? std::strerror(outcome) : "");
@@ -68,7 +72,8 @@ void Try(const char* name, const Attack& attack) {
 }
 
 void Control(const char* name, int outcome) {
-  std::printf("attack: control %s %s%s%s\r\n", outcome == 0 ? "works" : "FAILS", name, outcome == 0 ? "" : ": ", outcome == 0 ? "" : std::strerror(outcome));
+  std::printf("attack: control %s %s%s%s\r\n", outcome == 0 ? "works" : "FAILS", name, outcome == 0 ? "" : ": ",
+              outcome == 0 ? "" : std::strerror(outcome));
   std::fflush(stdout);
 }
 
@@ -109,7 +114,8 @@ int Seal(const Partition& log, int fd) {
   return Errno(::ioctl(fd, BLKROSET, &yes) == 0);
 }
 
-std::string DiskOf(const std::string& partition_node) {  // "/dev/nvme0n1p7" -> "/dev/nvme0n1", "/dev/sda1" -> "/dev/sda"
+std::string DiskOf(
+    const std::string& partition_node) {  // "/dev/nvme0n1p7" -> "/dev/nvme0n1", "/dev/sda1" -> "/dev/sda"
   std::string disk = partition_node;
   while (!disk.empty() && disk.back() >= '0' && disk.back() <= '9') disk.pop_back();
   if (disk.ends_with('p')) disk.pop_back();
@@ -159,7 +165,8 @@ int UringCommand(const std::string& node) {
   if (!target.valid()) return errno == ENOENT ? kImpossible : errno;
   const std::size_t ring_bytes = parameters.cq_off.cqes + parameters.cq_entries * 2 * sizeof(io_uring_cqe);
   void* rings = ::mmap(nullptr, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(), IORING_OFF_SQ_RING);
-  void* entries = ::mmap(nullptr, 2 * sizeof(io_uring_sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(), IORING_OFF_SQES);
+  void* entries =
+      ::mmap(nullptr, 2 * sizeof(io_uring_sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(), IORING_OFF_SQES);
   if (rings == MAP_FAILED || entries == MAP_FAILED) return errno;
   auto* bytes = static_cast<char*>(rings);
   auto* entry = static_cast<io_uring_sqe*>(entries);
@@ -238,16 +245,17 @@ int MknodWrite(const Partition& log) {
   return fd.valid() ? WriteBlock(fd.get(), 0) : errno;
 }
 
-// The guard's own doors. Its pins lie below the first root, which no process has any more; if one had, a kernel thread would.
+// The guard's own doors. Its pins lie below the first root, which no process has any more; if one had, a kernel thread
+// would.
 void AttackTheGuard() {
   const std::string pins = "/proc/2/root/guard";
   Try("remove the guard's pins", [&] { return Errno(::unlink((pins + "/guard_file_open").c_str()) == 0); });
-  Try("rename the guard's pins", [&] { return Errno(::rename((pins + "/guard_file_open").c_str(), (pins + "/x").c_str()) == 0); });
+  Try("rename the guard's pins",
+      [&] { return Errno(::rename((pins + "/guard_file_open").c_str(), (pins + "/x").c_str()) == 0); });
   Try("unmount the guard's bpffs", [&] { return Errno(::umount2(pins.c_str(), MNT_DETACH) == 0); });
   Try("move the guard's bpffs", [&] { return Errno(::mount(pins.c_str(), "/tmp", nullptr, MS_MOVE, nullptr) == 0); });
-  Try("move the guard's bpffs (move_mount)", [&] {
-    return Errno(::syscall(SYS_move_mount, AT_FDCWD, pins.c_str(), AT_FDCWD, "/tmp", 0) == 0);
-  });
+  Try("move the guard's bpffs (move_mount)",
+      [&] { return Errno(::syscall(SYS_move_mount, AT_FDCWD, pins.c_str(), AT_FDCWD, "/tmp", 0) == 0); });
   Try("unmount a bpffs that is in reach", [] { return Errno(::umount2("/sys/fs/bpf", MNT_DETACH) == 0); });
   Try("bpf(): get the guard's maps", [] {
     bpf_attr attributes{};
@@ -280,10 +288,10 @@ void AttackTheLog(const Partition& log, int old_fd) {
       int no = 0;
       return Errno(::ioctl(old_fd, BLKROSET, &no) == 0);
     });
-    Try("fallocate zeroes, descriptor from before", [&] { return Errno(::fallocate(old_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kBlock) == 0); });
-    Try("map shared, descriptor from before", [&] {
-      return Errno(::mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, old_fd, 0) != MAP_FAILED);
-    });
+    Try("fallocate zeroes, descriptor from before",
+        [&] { return Errno(::fallocate(old_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kBlock) == 0); });
+    Try("map shared, descriptor from before",
+        [&] { return Errno(::mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, old_fd, 0) != MAP_FAILED); });
   }
   Try("open for writing", [&] { return Errno(Open(log.node, O_RDWR).valid()); });
   Try("BLKROSET 0, then write", [&] {
@@ -300,7 +308,8 @@ void AttackTheLog(const Partition& log, int old_fd) {
   });
   Try("map the whole disk shared", [&] {
     const UniqueFd fd = Open(disk, O_RDWR);
-    return Errno(fd.valid() && ::mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), start) != MAP_FAILED);
+    return Errno(fd.valid() &&
+                 ::mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), start) != MAP_FAILED);
   });
   Try("loop device over the disk", [&] { return LoopOver(disk, O_RDWR); });
   Try("loop device over a reading descriptor", [&] { return LoopOver(disk, O_RDONLY); });
@@ -314,9 +323,11 @@ void AttackTheLog(const Partition& log, int old_fd) {
   Try("BLKRESETZONE", [&] { return RangeCommand(disk, BLKRESETZONE); });
   Try("swap on the partition", [&] { return Errno(::swapon(log.node.c_str(), 0) == 0); });
   Try("mount it", [&] { return Errno(::mount(log.node.c_str(), "/tmp", "ext4", 0, nullptr) == 0); });
-  Try("mount the state partition again", [] { return Errno(::mount("/dev/nvme0n1p6", "/tmp", "ext4", 0, nullptr) == 0); });
+  Try("mount the state partition again",
+      [] { return Errno(::mount("/dev/nvme0n1p6", "/tmp", "ext4", 0, nullptr) == 0); });
   Try("NVMe passthrough, block device", [&] { return NvmeWrite(disk, static_cast<std::uint64_t>(start) / 512); });
-  Try("NVMe passthrough, generic device", [&] { return NvmeWrite("/dev/ng0n1", static_cast<std::uint64_t>(start) / 512); });
+  Try("NVMe passthrough, generic device",
+      [&] { return NvmeWrite("/dev/ng0n1", static_cast<std::uint64_t>(start) / 512); });
   Try("NVMe passthrough, controller", [&] { return NvmeWrite("/dev/nvme0", static_cast<std::uint64_t>(start) / 512); });
   Try("io_uring command, generic device", [] { return UringCommand("/dev/ng0n1"); });
   Try("unbind the disk's driver", [] { return WriteFile("/sys/bus/pci/drivers/nvme/unbind", "0000:00:01.0"); });
@@ -349,9 +360,8 @@ int main() {
   UniqueFd old = Open(log->node, O_RDWR);
   if (old.valid()) {
     std::printf("attack: first start\r\n");
-    Try("map shared before the seal", [&] {
-      return Errno(::mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, old.get(), 0) != MAP_FAILED);
-    });
+    Try("map shared before the seal",
+        [&] { return Errno(::mmap(nullptr, kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, old.get(), 0) != MAP_FAILED); });
     Try("seal through a reading descriptor", [&] {
       int yes = 1;
       return Errno(::ioctl(Open(open_log->node, O_RDONLY).get(), BLKROSET, &yes) == 0);
@@ -369,6 +379,7 @@ int main() {
   AttackTheLog(*log, old.get());
   AttackTheGuard();
   Try("open for writing, after everything", [&] { return Errno(Open(log->node, O_RDWR).valid()); });
-  std::printf("attack: done %d attempts, %d succeeded, bytes %s\r\n", attempts, succeeded, OnDisk(log->node) == before ? "unchanged" : "CHANGED");
+  std::printf("attack: done %d attempts, %d succeeded, bytes %s\r\n", attempts, succeeded,
+              OnDisk(log->node) == before ? "unchanged" : "CHANGED");
   return 0;
 }

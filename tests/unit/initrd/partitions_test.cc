@@ -1,4 +1,5 @@
-// Goal: a partition is found by its name, and a name that is there twice is nobody's. Method: texts as the kernel writes them, and broken ones.
+// Goal: a partition is found by its name, and a name that is there twice is nobody's. Method: texts as the kernel
+// writes them, and broken ones.
 #include "firmware/initrd/partitions.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,8 @@
 namespace stele::initrd {
 namespace {
 
-const std::string kUevent = "MAJOR=259\nMINOR=7\nDEVNAME=nvme0n1p7\nDEVTYPE=partition\nDISKSEQ=9\nPARTN=7\nPARTNAME=stele-log-0\n";
+const std::string kUevent =
+    "MAJOR=259\nMINOR=7\nDEVNAME=nvme0n1p7\nDEVTYPE=partition\nDISKSEQ=9\nPARTN=7\nPARTNAME=stele-log-0\n";
 
 TEST(Partitions, AnEventFileOfTheKernelIsUnderstood) {
   const auto partition = ParseUevent(kUevent);
@@ -32,15 +34,17 @@ TEST(Partitions, WhatIsIncompleteOrNoNumberIsRefused) {
 Partition Named(const std::string& name, const std::string& node) { return {name, node, 1U << 20, 1 << 20}; }
 
 TEST(Partitions, OneThatIsThereTwiceIsRefusedByName) {
-  const Partitions partitions({Named("stele-state", "/dev/a1"), Named("stele-root-a", "/dev/a2"), Named("stele-state", "/dev/b1")});
+  const Partitions partitions(
+      {Named("stele-state", "/dev/a1"), Named("stele-root-a", "/dev/a2"), Named("stele-state", "/dev/b1")});
   EXPECT_TRUE(partitions.Only("stele-root-a"));
   EXPECT_EQ(partitions.Only("stele-state").error().code, Code::kDenied);
   EXPECT_EQ(partitions.Only("stele-verity-a").error().code, Code::kNotFound);
 }
 
 TEST(Partitions, LogsComeInTheOrderOfTheirNumbersWithoutDuplicates) {
-  const Partitions partitions({Named("stele-log-10", "/dev/a"), Named("stele-log-2", "/dev/b"), Named("stele-log-3", "/dev/c"),
-                               Named("stele-log-3", "/dev/d"), Named("stele-log-", "/dev/e"), Named("stele-log-1x", "/dev/f")});
+  const Partitions partitions({Named("stele-log-10", "/dev/a"), Named("stele-log-2", "/dev/b"),
+                               Named("stele-log-3", "/dev/c"), Named("stele-log-3", "/dev/d"),
+                               Named("stele-log-", "/dev/e"), Named("stele-log-1x", "/dev/f")});
   std::vector<std::string> refused;
   const auto logs = partitions.Logs(refused);
   ASSERT_EQ(logs.size(), 2U);

@@ -1,4 +1,5 @@
-// Goal: a seal is read as a seal only when it is whole. Method: golden bytes, every truncation to zeros, every single bit flipped.
+// Goal: a seal is read as a seal only when it is whole. Method: golden bytes, every truncation to zeros, every single
+// bit flipped.
 #include "firmware/guard/seal_mark.h"
 
 #include <gtest/gtest.h>
@@ -11,18 +12,18 @@ namespace {
 
 TEST(SealMark, HasTheBytesOfTheFormat) {
   const auto mark = EncodeSealMark(0x0102030405060708);
-  const unsigned char expected[24] = {'S', 'T', 'L', 'S', 'E', 'A', 'L', '1', 1, 0, 0, 0, 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1};
+  const unsigned char expected[24] = {'S', 'T', 'L', 'S', 'E', 'A', 'L', '1', 1, 0, 0, 0,
+                                      0,   0,   0,   0,   8,   7,   6,   5,   4, 3, 2, 1};
   EXPECT_EQ(std::memcmp(mark.data(), expected, sizeof expected), 0);
   EXPECT_TRUE(std::all_of(mark.begin() + 32, mark.end(), [](std::byte byte) { return byte == std::byte{0}; }));
 }
 
 TEST(SealMark, GivesBackWhatWasSealed) {
-  for (const std::uint64_t used : {std::uint64_t{0}, std::uint64_t{4096}, ~std::uint64_t{0}}) EXPECT_EQ(DecodeSealMark(EncodeSealMark(used)), used);
+  for (const std::uint64_t used : {std::uint64_t{0}, std::uint64_t{4096}, ~std::uint64_t{0}})
+    EXPECT_EQ(DecodeSealMark(EncodeSealMark(used)), used);
 }
 
-TEST(SealMark, AnEmptyPartitionIsNotSealed) {
-  EXPECT_FALSE(DecodeSealMark(std::array<std::byte, kSealMarkBytes>{}));
-}
+TEST(SealMark, AnEmptyPartitionIsNotSealed) { EXPECT_FALSE(DecodeSealMark(std::array<std::byte, kSealMarkBytes>{})); }
 
 TEST(SealMark, ATornMarkIsNone) {
   const auto whole = EncodeSealMark(12288);

@@ -1,4 +1,5 @@
-// Goal: only one description of the root file system is understood, and it always ends in a table that stops the machine on a wrong block.
+// Goal: only one description of the root file system is understood, and it always ends in a table that stops the
+// machine on a wrong block.
 #include <gtest/gtest.h>
 
 #include "firmware/initrd/verity.h"
@@ -18,7 +19,8 @@ TEST(RootDescription, IsReadAndBecomesATable) {
 
 TEST(RootDescription, EveryTruncationIsRefusedExceptOfTheLastNumber) {
   const std::size_t last_number = kGood.find("6608");
-  for (std::size_t length = 0; length <= last_number; ++length) EXPECT_FALSE(ParseRootDescription(kGood.substr(0, length))) << length;
+  for (std::size_t length = 0; length <= last_number; ++length)
+    EXPECT_FALSE(ParseRootDescription(kGood.substr(0, length))) << length;
 }
 
 TEST(RootDescription, WhatIsNotKnownOrThereTwiceIsRefused) {
