@@ -31,10 +31,10 @@ command_line() {
   with_image "$work/cmdline.efi"
 }
 superblock() { flip "$work/disk.img" $((root_at + 1024 + 20)); }
-data() {
+data() {  # the first block of systemd itself; "  0:  0..  11271 |  11271 :  11202560..  11206656 |  4096"
   local at
-  at=$(dump.erofs -e --path=/usr/lib/systemd/systemd "$image/root.erofs" | awk '$1 == "0:" { sub(/\.\..*/, "", $6); print $6; exit }')
-  [ -n "$at" ] || at=$(dump.erofs -e --path=/usr/lib/systemd/systemd "$image/root.erofs" | grep -oE '[0-9]+\.\. *[0-9]+ *\| *[0-9]+$' | head -n 1 | grep -oE '^[0-9]+')
+  at=$(dump.erofs -e --path=/usr/lib/systemd/systemd "$image/root.erofs" | sed -n 's/^ *0:.*: *\([0-9]*\)\.\..*/\1/p')
+  [ -n "$at" ] || { warn 'systemd is not where dump.erofs looks'; exit 1; }
   flip "$work/disk.img" $((root_at + at + 100))
 }
 hash_tree() { flip "$work/disk.img" $((tree_at + 8)); }
