@@ -18,10 +18,9 @@ fetch_packages() {
   if [ "$(cat "$cache/packages.stamp" 2>/dev/null)" != "$wanted" ]; then
     say "fetching the packages of the root file system (log: ${cache#"$root"/}/mmdebstrap.log)"
     rm -rf "$cache/packages" "$cache/packages.stamp"
-    as_root mmdebstrap --variant=extract --format=directory --include="$wanted" bookworm "$cache/packages" \
+    mmdebstrap --variant=extract --format=directory --include="$wanted" bookworm "$cache/packages" \
       'deb http://deb.debian.org/debian bookworm main' 'deb http://deb.debian.org/debian-security bookworm-security main' \
       'deb http://deb.debian.org/debian bookworm-updates main' >"$cache/mmdebstrap.log" 2>&1 || { tail -n 5 "$cache/mmdebstrap.log" >&2; die "mmdebstrap failed"; }
-    as_root chown -R "$(id -u):$(id -g)" "$cache/packages"
     echo "$wanted" >"$cache/packages.stamp"
   fi
 }
