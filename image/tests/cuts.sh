@@ -22,8 +22,7 @@ for cut in $(seq "$cuts"); do
   before='' : >"$machine_dir/found.$cut"
   while :; do
     api "/api/v1/search?q=$tag&limit=1000&proofs=0${before:+&before=$before}" >"$machine_dir/page.json" || exit 1
-    jq -r '.rows[].payload_b64' "$machine_dir/page.json" | while read -r line; do base64 -d <<<"$line"; echo; done |
-      grep -ao 'n="[0-9]*"' | tr -dc '0-9\n' >>"$machine_dir/found.$cut"
+    jq -r '.rows[].payload_b64 | @base64d' "$machine_dir/page.json" | grep -ao 'n="[0-9]*"' | tr -dc '0-9\n' >>"$machine_dir/found.$cut"
     before=$(jq -r '.next_before // empty' "$machine_dir/page.json")
     [ -n "$before" ] || break
   done
