@@ -10,6 +10,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,11 +77,20 @@ void AddAddresses(Facts& facts) {
   }
 }
 
+// run/ready.json of a start that was cut off is still there: only one that was written since this start counts.
+bool IsServing() {
+  struct stat ready {};
+  if (::stat("/var/lib/stele/run/ready.json", &ready) != 0) return false;
+  stele::SystemClock clock;
+  const std::int64_t started_s = (clock.WallNs() - clock.BoottimeNs()) / 1'000'000'000;
+  return ready.st_mtim.tv_sec >= started_s;
+}
+
 void AddService(Facts& facts) {
   if (::access("/run/stele-boot/state-is-mounted", F_OK) != 0) {
     facts["NOT SERVING"] = "there is no place for the log, see state";
   } else {
-    facts[::access("/var/lib/stele/run/ready.json", F_OK) == 0 ? "serving" : "starting"] = "";
+    facts[IsServing() ? "serving" : "starting"] = "";
   }
 }
 
