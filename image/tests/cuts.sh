@@ -18,7 +18,7 @@ for cut in $(seq "$cuts"); do
   [ -s "$acknowledged.sorted" ] || { warn "nothing was acknowledged before cut $cut: $(tail -n 1 "$machine_dir/send.$cut.log")"; exit 1; }
   say "  cut $cut after $(wc -l <"$acknowledged.sorted") acknowledged messages"
   start_appliance "console.$cut.log" || exit 1
-  wait_api '.anchor.state == "anchored"' 200 || exit 1
+  wait_api '.anchor.state == "anchored"' 600 || exit 1
   before='' : >"$machine_dir/found.$cut"
   while :; do
     api "/api/v1/search?q=$tag&limit=1000&proofs=0${before:+&before=$before}" >"$machine_dir/page.json" || exit 1
