@@ -1,5 +1,6 @@
-// Policy digests computed from bytes, as a trial session of a TPM would: whoever holds an object's public area can then say
-// under what conditions it may be used. Pure. TPM 2.0 Library, Part 3, section 23; Part 1, section 19.7. SHA-256 alone.
+// Policy digests computed from bytes, as a trial session of a TPM would: whoever holds an object's public area can then
+// say under what conditions it may be used. Pure. TPM 2.0 Library, Part 3, section 23; Part 1, section 19.7. SHA-256
+// alone.
 //
 //   PolicyDigest().Pcr(selection, values)                        a register state
 //   PolicyDigest().Authorize(NameOfPublicArea(key), reference)   whatever the key's owner has signed
@@ -31,10 +32,10 @@ class PolicyDigest {
   PolicyDigest& Pcr(const PcrSelection& selection, const Hash& values_digest);
   // TPM2_PolicyNV: what the index (by its Name, once written) holds at `offset`, compared with `operand`, big-endian.
   PolicyDigest& Nv(ByteView index_name, ByteView operand, std::uint16_t offset, NvComparison comparison);
-  PolicyDigest& NvWritten(bool written);                            // TPM2_PolicyNvWritten
-  PolicyDigest& CommandCode(std::uint32_t command);  // TPM2_PolicyCommandCode
-  PolicyDigest& AuthValue();                                        // TPM2_PolicyAuthValue
-  PolicyDigest& Signed(ByteView key_name, ByteView reference);      // TPM2_PolicySigned
+  PolicyDigest& NvWritten(bool written);                        // TPM2_PolicyNvWritten
+  PolicyDigest& CommandCode(std::uint32_t command);             // TPM2_PolicyCommandCode
+  PolicyDigest& AuthValue();                                    // TPM2_PolicyAuthValue
+  PolicyDigest& Signed(ByteView key_name, ByteView reference);  // TPM2_PolicySigned
   // TPM2_PolicyAuthorize forgets what came before: the key's signature stands for it.
   PolicyDigest& Authorize(ByteView key_name, ByteView reference);
   // TPM2_PolicyOR: 2 to 8 branches; what came before must be one of them.

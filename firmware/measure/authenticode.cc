@@ -101,7 +101,8 @@ bool ContentIs(ByteView content, const Hash& digest) {
   return OBJ_obj2nid(algorithm->algorithm) == NID_sha256 && SameBytes(octets, digest);
 }
 
-const SignatureEntry* CertificateThatSigned(ByteView signature, const Hash& digest, const std::vector<SignatureEntry>& entries) {
+const SignatureEntry* CertificateThatSigned(ByteView signature, const Hash& digest,
+                                            const std::vector<SignatureEntry>& entries) {
   for (const SignatureEntry& entry : entries) {
     if (entry.type == kX509Certificate && SignedUnder(signature, digest, entry.data)) return &entry;
   }

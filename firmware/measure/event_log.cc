@@ -44,16 +44,22 @@ Result<SpecId> ParseSpecId(ByteView data) {
 
 const EVP_MD* HashOf(std::uint16_t algorithm) {
   switch (algorithm) {
-    case kAlgSha1: return EVP_sha1();
-    case kAlgSha256: return EVP_sha256();
-    case kAlgSha384: return EVP_sha384();
-    case kAlgSha512: return EVP_sha512();
-    default: return nullptr;
+    case kAlgSha1:
+      return EVP_sha1();
+    case kAlgSha256:
+      return EVP_sha256();
+    case kAlgSha384:
+      return EVP_sha384();
+    case kAlgSha512:
+      return EVP_sha512();
+    default:
+      return nullptr;
   }
 }
 
 std::optional<std::byte> StartupLocality(const Event& event) {
-  if (event.type != kNoAction || event.pcr != 0 || event.data.size() != kStartupLocality.size() + 1) return std::nullopt;
+  if (event.type != kNoAction || event.pcr != 0 || event.data.size() != kStartupLocality.size() + 1)
+    return std::nullopt;
   if (AsText(event.data.first(kStartupLocality.size())) != kStartupLocality) return std::nullopt;
   return event.data.back();
 }
@@ -147,7 +153,8 @@ Bytes Extend(std::uint16_t algorithm, ByteView value, ByteView digest) {
   Bytes both = ToBytes(value);
   Append(both, digest);
   Bytes out(static_cast<std::size_t>(EVP_MD_get_size(hash)));
-  STELE_CHECK(EVP_Digest(both.data(), both.size(), reinterpret_cast<unsigned char*>(out.data()), nullptr, hash, nullptr) == 1);
+  STELE_CHECK(
+      EVP_Digest(both.data(), both.size(), reinterpret_cast<unsigned char*>(out.data()), nullptr, hash, nullptr) == 1);
   return out;
 }
 

@@ -1,8 +1,8 @@
-// The TCG event log of a boot: what was extended into which register, in order, and what the registers must hold if it is
-// true. Nobody signs a log: only values that a TPM quotes make it worth anything.
+// The TCG event log of a boot: what was extended into which register, in order, and what the registers must hold if it
+// is true. Nobody signs a log: only values that a TPM quotes make it worth anything.
 //
-//   TCG PC Client Platform Firmware Profile 1.05, sections 10.2.1 (TCG_PCR_EVENT), 10.2.2 (TCG_PCR_EVENT2), 10.4.5.1 (Spec
-//   ID event), 10.4.5.3 (Startup Locality event): the crypto-agile form, which Linux shows as
+//   TCG PC Client Platform Firmware Profile 1.05, sections 10.2.1 (TCG_PCR_EVENT), 10.2.2 (TCG_PCR_EVENT2), 10.4.5.1
+//   (Spec ID event), 10.4.5.3 (Startup Locality event): the crypto-agile form, which Linux shows as
 //   /sys/kernel/security/tpm0/binary_bios_measurements; all integers little-endian:
 //   log     := first event*
 //   first   := pcr:u32 type:u32=3 (EV_NO_ACTION) digest[20] size:u32 spec_id
@@ -73,12 +73,12 @@ struct Event {
   [[nodiscard]] std::optional<ByteView> Of(std::uint16_t algorithm) const;
 };
 
-// Reads one event after the other. Every digest has the size that the Spec ID event gives its algorithm, and no algorithm
-// comes twice in one event. Bounds: 16 algorithms, 1 MiB of data in one event.
+// Reads one event after the other. Every digest has the size that the Spec ID event gives its algorithm, and no
+// algorithm comes twice in one event. Bounds: 16 algorithms, 1 MiB of data in one event.
 class EventLogReader {
  public:
   [[nodiscard]] static Result<EventLogReader> Open(ByteView log);  // kInvalid: not of the crypto-agile form
-  [[nodiscard]] Result<std::optional<Event>> Next();               // nothing at the end; kInvalid: cut short or malformed
+  [[nodiscard]] Result<std::optional<Event>> Next();  // nothing at the end; kInvalid: cut short or malformed
   [[nodiscard]] const SpecId& spec_id() const { return spec_id_; }
   [[nodiscard]] std::optional<std::uint16_t> DigestBytes(std::uint16_t algorithm) const;
 
@@ -98,11 +98,10 @@ struct RegisterReplay {
 };
 using Replay = std::array<RegisterReplay, kRegisters>;
 
-// What one bank's registers hold after the log. EV_NO_ACTION extends nothing; a StartupLocality before the first event of
-// PCR 0 gives the value it begins at. Every other register begins at zero (17 to 22: a dynamic launch, without which the
-// log has no event for them, resets them to that).
-// kInvalid: malformed, a bank that the log has not or whose hash is unknown here, an event without a digest of this bank,
-// a register that no TPM has.
+// What one bank's registers hold after the log. EV_NO_ACTION extends nothing; a StartupLocality before the first event
+// of PCR 0 gives the value it begins at. Every other register begins at zero (17 to 22: a dynamic launch, without which
+// the log has no event for them, resets them to that). kInvalid: malformed, a bank that the log has not or whose hash
+// is unknown here, an event without a digest of this bank, a register that no TPM has.
 [[nodiscard]] Result<Replay> ReplayLog(ByteView log, std::uint16_t algorithm);
 
 // value = H(value || digest); the algorithm is one of those above but SM3.

@@ -155,7 +155,8 @@ json RegistersJson(ByteView log, const SpecId& spec_id) {
 }  // namespace
 
 std::string_view EventTypeName(std::uint32_t type) {
-  const auto* const found = std::find_if(kTypeNames.begin(), kTypeNames.end(), [type](const TypeName& one) { return one.type == type; });
+  const auto* const found =
+      std::find_if(kTypeNames.begin(), kTypeNames.end(), [type](const TypeName& one) { return one.type == type; });
   return found == kTypeNames.end() ? std::string_view() : found->name;
 }
 
@@ -166,12 +167,18 @@ std::string EventTypeText(std::uint32_t type) {
 
 std::string AlgorithmText(std::uint16_t algorithm) {
   switch (algorithm) {
-    case kAlgSha1: return "sha1";
-    case kAlgSha256: return "sha256";
-    case kAlgSha384: return "sha384";
-    case kAlgSha512: return "sha512";
-    case kAlgSm3: return "sm3_256";
-    default: return HexNumber(algorithm, 4);
+    case kAlgSha1:
+      return "sha1";
+    case kAlgSha256:
+      return "sha256";
+    case kAlgSha384:
+      return "sha384";
+    case kAlgSha512:
+      return "sha512";
+    case kAlgSm3:
+      return "sm3_256";
+    default:
+      return HexNumber(algorithm, 4);
   }
 }
 
@@ -181,7 +188,7 @@ std::string DataText(const Event& event) {
     case kEfiAction:
     case kCrtmVersion:
     case kIpl:
-    case 0x1:   // EV_POST_CODE
+    case 0x1:  // EV_POST_CODE
       return EitherText(event.data);
     case kEfiVariableDriverConfig:
     case kEfiVariableBoot:
@@ -233,8 +240,8 @@ Result<std::string> EventLogText(ByteView log) {
     STELE_TRY(const std::optional<Event> event, reader.Next());
     if (!event) break;
     const auto digest = event->Of(kAlgSha256);
-    out += "PCR " + std::to_string(event->pcr) + "  " + (digest ? HexOf(*digest) : std::string("no sha256 digest")) + "  " +
-           EventTypeText(event->type);
+    out += "PCR " + std::to_string(event->pcr) + "  " + (digest ? HexOf(*digest) : std::string("no sha256 digest")) +
+           "  " + EventTypeText(event->type);
     const std::string text = DataText(*event);
     if (!text.empty()) out += "  " + text;
     if (CompareDataDigest(*event) == DataDigest::kDiffers) out += "  DIGEST IS NOT THAT OF THE DATA";

@@ -31,7 +31,8 @@ bool Is(const json& object, const char* name, std::string_view value) {
 std::optional<std::uint32_t> RegisterNumber(std::string_view text) {
   std::uint32_t number = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool canonical = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && std::to_string(number) == text;
+  const bool canonical =
+      parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && std::to_string(number) == text;
   return canonical && number < kRegisters ? std::optional(number) : std::nullopt;
 }
 
@@ -54,12 +55,16 @@ Result<std::vector<PredictedEvent>> EventsOf(const json& file) {
 std::string EncodeExpectedPcrs(const Prediction& prediction) {
   json events = json::array();
   for (const PredictedEvent& event : prediction.events) {
-    events.push_back({{"pcr", event.pcr}, {"type", EventTypeText(event.type)}, {"digest", HexOf(event.digest)}, {"what", event.what}});
+    events.push_back({{"pcr", event.pcr},
+                      {"type", EventTypeText(event.type)},
+                      {"digest", HexOf(event.digest)},
+                      {"what", event.what}});
   }
   json registers = json::object();
   for (const auto& [number, value] : prediction.registers) registers[std::to_string(number)] = HexOf(value);
   json phases = json::array();
-  for (const PhaseValue& phase : prediction.phases) phases.push_back({{"path", phase.path}, {"pcr11", HexOf(phase.value)}});
+  for (const PhaseValue& phase : prediction.phases)
+    phases.push_back({{"path", phase.path}, {"pcr11", HexOf(phase.value)}});
   json sections = json::array();
   for (const SectionFact& section : prediction.sections) {
     sections.push_back({{"name", section.name}, {"size_bytes", section.size_bytes}, {"sha256", HexOf(section.sha256)}});
@@ -74,7 +79,8 @@ std::string EncodeExpectedPcrs(const Prediction& prediction) {
       {"events", std::move(events)},
       {"secure_boot",
        {{"variables", std::move(variables)},
-        {"authority", {{"owner", TextOf(prediction.authority_owner)}, {"sha256", HexOf(prediction.authority_sha256)}}}}},
+        {"authority",
+         {{"owner", TextOf(prediction.authority_owner)}, {"sha256", HexOf(prediction.authority_sha256)}}}}},
       {"uki",
        {{"stub", prediction.stub},
         {"size_bytes", prediction.uki_size_bytes},
@@ -102,7 +108,8 @@ Result<std::map<std::uint32_t, Hash>> ParseExpectedPcrs(std::string_view json_te
     registers[*number] = *hash;
   }
   for (const auto& [number, value] : led_to) {
-    if (!registers.contains(number)) return Bad("its events extend PCR " + std::to_string(number) + ", which it does not name");
+    if (!registers.contains(number))
+      return Bad("its events extend PCR " + std::to_string(number) + ", which it does not name");
   }
   return registers;
 }

@@ -44,10 +44,12 @@ Result<std::size_t> EndOfSections(const std::vector<PeSection>& sections, std::s
   for (const PeSection& section : sections) {
     if (section.file_bytes != 0) by_place.push_back(&section);
   }
-  std::sort(by_place.begin(), by_place.end(), [](const PeSection* a, const PeSection* b) { return a->file_at < b->file_at; });
+  std::sort(by_place.begin(), by_place.end(),
+            [](const PeSection* a, const PeSection* b) { return a->file_at < b->file_at; });
   std::size_t end = headers_bytes;
   for (const PeSection* section : by_place) {
-    if (section->file_at != end) return Bad("its sections leave a gap or overlap at " + std::to_string(section->file_at));
+    if (section->file_at != end)
+      return Bad("its sections leave a gap or overlap at " + std::to_string(section->file_at));
     end += section->file_bytes;
   }
   return end;
@@ -59,7 +61,8 @@ Result<PeImage> ParsePe(ByteView file) {
   if (file.size() > kFileBytesMax) return Bad("larger than 1 GiB");
   if (file.size() < kDosHeaderBytes || AsText(file.first(2)) != "MZ") return Bad("no DOS header");
   const std::size_t pe_at = LoadLittle<std::uint32_t>(file.data() + kPeOffsetAt);
-  if (pe_at < kDosHeaderBytes || pe_at > file.size() || file.size() - pe_at < kCoffHeaderBytes) return Bad("no PE header");
+  if (pe_at < kDosHeaderBytes || pe_at > file.size() || file.size() - pe_at < kCoffHeaderBytes)
+    return Bad("no PE header");
   if (AsText(file.subspan(pe_at, 4)) != std::string_view("PE\0\0", 4)) return Bad("no PE header");
 
   PeImage image;
@@ -68,16 +71,19 @@ Result<PeImage> ParsePe(ByteView file) {
   const std::size_t optional_bytes = LoadLittle<std::uint16_t>(file.data() + pe_at + 20);
   const std::size_t optional_at = pe_at + kCoffHeaderBytes;
   if (sections > kSectionsMax) return Bad("more than 96 sections");
-  if (file.size() - optional_at < optional_bytes + sections * kSectionHeaderBytes) return Bad("it ends within its headers");
+  if (file.size() - optional_at < optional_bytes + sections * kSectionHeaderBytes)
+    return Bad("it ends within its headers");
 
-  const std::uint16_t magic = optional_bytes < 2 ? std::uint16_t{0} : LoadLittle<std::uint16_t>(file.data() + optional_at);
+  const std::uint16_t magic =
+      optional_bytes < 2 ? std::uint16_t{0} : LoadLittle<std::uint16_t>(file.data() + optional_at);
   image.is_64_bit = magic == kMagic64;
   if (!image.is_64_bit && magic != kMagic32) return Bad("neither PE32 nor PE32+");
   const std::size_t directories_at = image.is_64_bit ? 112 : 96;  // in the optional header
   const std::size_t entry_in_optional = directories_at + kCertificatesDirectory * kDirectoryBytes;
   if (optional_bytes < entry_in_optional + kDirectoryBytes) return Bad("no place for a certificate table");
   const auto directories = LoadLittle<std::uint32_t>(file.data() + optional_at + directories_at - 4);
-  if (directories <= kCertificatesDirectory || directories_at + std::uint64_t{directories} * kDirectoryBytes > optional_bytes) {
+  if (directories <= kCertificatesDirectory ||
+      directories_at + std::uint64_t{directories} * kDirectoryBytes > optional_bytes) {
     return Bad("no place for a certificate table");
   }
   image.checksum_at = optional_at + kChecksumInOptional;
@@ -85,7 +91,8 @@ Result<PeImage> ParsePe(ByteView file) {
 
   const std::size_t table_at = optional_at + optional_bytes;
   const std::size_t headers_bytes = LoadLittle<std::uint32_t>(file.data() + optional_at + kHeadersBytesInOptional);
-  if (headers_bytes < table_at + sections * kSectionHeaderBytes) return Bad("its headers do not hold its section table");
+  if (headers_bytes < table_at + sections * kSectionHeaderBytes)
+    return Bad("its headers do not hold its section table");
   for (std::size_t i = 0; i < sections; ++i) {
     image.sections.push_back(SectionAt(file.data() + table_at + i * kSectionHeaderBytes));
   }
@@ -111,7 +118,8 @@ Result<ByteView> ContentOf(ByteView file, const PeSection& section) {
 Hash AuthenticodeDigest(ByteView file, const PeImage& image) {
   const std::size_t behind_checksum = image.checksum_at + 4;
   const std::size_t behind_entry = image.certificates_entry_at + kDirectoryBytes;
-  return Sha256Of({file.first(image.checksum_at), file.subspan(behind_checksum, image.certificates_entry_at - behind_checksum),
+  return Sha256Of({file.first(image.checksum_at),
+                   file.subspan(behind_checksum, image.certificates_entry_at - behind_checksum),
                    file.subspan(behind_entry, image.certificates_at - behind_entry)});
 }
 

@@ -5,8 +5,9 @@
 //   "Calculating the PE Image Hash": the digest leaves out the checksum, the certificate directory entry and the
 //   certificates, and goes over header, sections by place, and what lies behind them.
 //
-// Accepted is only an image in which that digest reaches every other byte, once: headers and sections lie one behind the
-// other without gap or overlap, and the certificates are the end of the file. Then every tool and firmware agrees on it.
+// Accepted is only an image in which that digest reaches every other byte, once: headers and sections lie one behind
+// the other without gap or overlap, and the certificates are the end of the file. Then every tool and firmware agrees
+// on it.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +29,11 @@ struct PeSection {
 
 struct PeImage {
   std::uint16_t machine = 0;
-  bool is_64_bit = false;           // PE32+
-  std::size_t checksum_at = 0;      // 4 bytes
+  bool is_64_bit = false;                 // PE32+
+  std::size_t checksum_at = 0;            // 4 bytes
   std::size_t certificates_entry_at = 0;  // 8 bytes of the directory
-  std::size_t certificates_at = 0;  // in the file; its end where there are none
-  std::vector<PeSection> sections;  // in the table's order
+  std::size_t certificates_at = 0;        // in the file; its end where there are none
+  std::vector<PeSection> sections;        // in the table's order
 };
 
 // kInvalid says what is wrong. At most 96 sections, as the specification has it for Windows; 1 GiB.
@@ -44,8 +45,8 @@ struct PeImage {
 // SHA-256 of the image in Authenticode's way: what is signed, and what the firmware extends into PCR 4.
 [[nodiscard]] Hash AuthenticodeDigest(ByteView file, const PeImage& image);
 
-// WIN_CERTIFICATE entries of type PKCS_SIGNED_DATA, in order: DER SignedData. Others are passed over. kInvalid: the table
-// is malformed. At most 16 entries.
+// WIN_CERTIFICATE entries of type PKCS_SIGNED_DATA, in order: DER SignedData. Others are passed over. kInvalid: the
+// table is malformed. At most 16 entries.
 [[nodiscard]] Result<std::vector<ByteView>> SignaturesOf(ByteView file, const PeImage& image);
 
 }  // namespace stele::measure

@@ -35,23 +35,27 @@ class Events {
 };
 
 bool IsWord(std::string_view phase) {
-  return !phase.empty() && phase.size() <= kPhaseBytesMax && std::all_of(phase.begin(), phase.end(), [](char character) {
-    return character > ' ' && character < 0x7f && character != ':';
-  });
+  return !phase.empty() && phase.size() <= kPhaseBytesMax &&
+         std::all_of(phase.begin(), phase.end(),
+                     [](char character) { return character > ' ' && character < 0x7f && character != ':'; });
 }
 
-void AddSecureBoot(Events& events, Prediction& prediction, const SecureBootVariables& variables, const SignatureEntry& authority) {
+void AddSecureBoot(Events& events, Prediction& prediction, const SecureBootVariables& variables,
+                   const SignatureEntry& authority) {
   const std::array<std::byte, 1> on{std::byte{1}};
-  events.Data(kSecureBootPcr, kEfiVariableDriverConfig, VariableData(kGlobalVariable, "SecureBoot", on), "SecureBoot = 1");
+  events.Data(kSecureBootPcr, kEfiVariableDriverConfig, VariableData(kGlobalVariable, "SecureBoot", on),
+              "SecureBoot = 1");
   struct Variable {
     const char* name;
     const Guid& name_space;
     const Bytes& content;
   };
-  const std::array<Variable, 4> all = {Variable{"PK", kGlobalVariable, variables.pk}, Variable{"KEK", kGlobalVariable, variables.kek},
-                                       Variable{"db", kImageDatabase, variables.db}, Variable{"dbx", kImageDatabase, variables.dbx}};
+  const std::array<Variable, 4> all = {
+      Variable{"PK", kGlobalVariable, variables.pk}, Variable{"KEK", kGlobalVariable, variables.kek},
+      Variable{"db", kImageDatabase, variables.db}, Variable{"dbx", kImageDatabase, variables.dbx}};
   for (const Variable& one : all) {
-    events.Data(kSecureBootPcr, kEfiVariableDriverConfig, VariableData(one.name_space, one.name, one.content), one.name);
+    events.Data(kSecureBootPcr, kEfiVariableDriverConfig, VariableData(one.name_space, one.name, one.content),
+                one.name);
     prediction.variables[one.name] = Sha256Of(ByteView(one.content));
   }
   events.Separator(kSecureBootPcr);
@@ -73,7 +77,8 @@ void AddSections(Events& events, Prediction& prediction, const UnifiedImage& ima
 
 Result<void> AddKernel(Events& events, const UnifiedImage& image) {
   STELE_TRY(const Bytes options, LoadOptionsOf(image));
-  if (KernelMeasures(image, kLoadOptionsEvent)) events.Data(kKernelPcr, kEventTag, options, std::string(kLoadOptionsEvent));
+  if (KernelMeasures(image, kLoadOptionsEvent))
+    events.Data(kKernelPcr, kEventTag, options, std::string(kLoadOptionsEvent));
   const Bytes disk = InitialRamDiskOf(image);
   if (!disk.empty() && KernelMeasures(image, kInitialRamDiskEvent)) {
     events.Data(kKernelPcr, kEventTag, disk, std::string(kInitialRamDiskEvent));

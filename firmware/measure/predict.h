@@ -1,14 +1,14 @@
-// What a unified kernel image will leave in the registers when UEFI firmware boots it directly with Secure Boot on: from the
-// image and the variables alone, without a TPM. Pure.
+// What a unified kernel image will leave in the registers when UEFI firmware boots it directly with Secure Boot on:
+// from the image and the variables alone, without a TPM. Pure.
 //
-//   PCR 7    SecureBoot = 1, PK, KEK, db, dbx (absent: empty), separator, then the entry of db that lets the image start
-//   PCR 4    "Calling EFI Application from Boot Option", separator, the image's Authenticode digest
-//   PCR 9, 11, 12   stub.h; then one word per phase into PCR 11 (systemd-pcrphase: the word without a NUL)
-// (EDK II: SecurityPkg/Tcg/Tcg2Dxe, DxeTpm2MeasureBootLib, DxeImageVerificationLib; TCG PC Client Platform Firmware Profile,
-//  sections 3.3.4.5 and 3.3.4.8)
+//   PCR 7       SecureBoot = 1, PK, KEK, db, dbx (absent: empty), separator, the entry of db that lets the image start
+//   PCR 4       "Calling EFI Application from Boot Option", separator, the image's Authenticode digest
+//   PCR 9, 12   stub.h
+//   PCR 11      stub.h, then one word per phase (systemd-pcrphase: without a NUL)
 //
-// It holds for firmware that does what EDK II does and starts the image as its first boot option: no boot manager or shell
-// before it, no dbt or dbr, no other measured application. PCR 0 to 3, 5 and 6 are the machine's and are not predicted.
+// It holds for firmware that does what EDK II does (SecurityPkg: Tcg2Dxe, DxeTpm2MeasureBootLib,
+// DxeImageVerificationLib) and starts the image as its first boot option: no boot manager or shell before it, no dbt or
+// dbr, no other measured application. PCR 0 to 3, 5 and 6 are the machine's and are not predicted.
 #pragma once
 
 #include <map>
@@ -48,9 +48,9 @@ struct SectionFact {
 };
 
 struct Prediction {
-  std::vector<PredictedEvent> events;          // per register in order
-  std::map<std::uint32_t, Hash> registers;     // 4, 7, 9, 11 (after the last phase), 12
-  std::vector<PhaseValue> phases;              // the first is before any
+  std::vector<PredictedEvent> events;       // per register in order
+  std::map<std::uint32_t, Hash> registers;  // 4, 7, 9, 11 (after the last phase), 12
+  std::vector<PhaseValue> phases;           // the first is before any
   // What it was predicted from.
   std::string stub;
   std::uint64_t uki_size_bytes = 0;
@@ -62,7 +62,8 @@ struct Prediction {
   Hash authority_sha256{};  // of its data: the certificate in DER, or the digest
 };
 
-// kInvalid: not such an image, malformed lists, no PK, a phase that is no word. kDenied: the firmware would not start it.
+// kInvalid: not such an image, malformed lists, no PK, a phase that is no word. kDenied: the firmware would not start
+// it.
 [[nodiscard]] Result<Prediction> Predict(ByteView uki, const SecureBootVariables& variables,
                                          const std::vector<std::string>& phases);
 

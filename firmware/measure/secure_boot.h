@@ -2,8 +2,8 @@
 //
 //   UEFI 2.10, section 32.4.1, little-endian:
 //   signature lists := list*
-//   list  := type:guid size:u32 header_bytes:u32 entry_bytes:u32 header entry*        (size: of the whole list)
-//   entry := owner:guid data                                                          EFI_SIGNATURE_DATA, entry_bytes long
+//   list     := type:guid size:u32 header_bytes:u32 entry_bytes:u32 header entry*   size: of the whole list
+//   entry    := owner:guid data                             EFI_SIGNATURE_DATA, entry_bytes long
 //
 //   TCG PC Client Platform Firmware Profile, section 10.2.6, UEFI_VARIABLE_DATA: what is measured of a variable
 //   variable := namespace:guid name_characters:u64 data_bytes:u64 name[name_characters]:u16 data
@@ -29,8 +29,9 @@ using Guid = std::array<std::byte, 16>;  // as in memory: the first three fields
   return guid;
 }
 
-inline constexpr Guid kGlobalVariable = MakeGuid(0x8be4df61, 0x93ca, 0x11d2, 0xaa0d00e098032b8c);   // SecureBoot, PK, KEK
-inline constexpr Guid kImageDatabase = MakeGuid(0xd719b2cb, 0x3d3a, 0x4596, 0xa3bcdad00e67656f);    // db, dbx
+inline constexpr Guid kGlobalVariable =
+    MakeGuid(0x8be4df61, 0x93ca, 0x11d2, 0xaa0d00e098032b8c);                                     // SecureBoot, PK, KEK
+inline constexpr Guid kImageDatabase = MakeGuid(0xd719b2cb, 0x3d3a, 0x4596, 0xa3bcdad00e67656f);  // db, dbx
 inline constexpr Guid kX509Certificate = MakeGuid(0xa5c059a1, 0x94e4, 0x4aa7, 0x87b5ab155c2bf072);  // types of lists
 inline constexpr Guid kSha256Digest = MakeGuid(0xc1c41626, 0x504c, 0x4092, 0xaca941f936934328);
 

@@ -67,7 +67,8 @@ Result<std::string> RunDigest(const Options& options) {
 
 Result<void> Write(const std::string& text, const std::string& path) {
   if (!path.empty()) return WriteFileDurably(path, AsBytes(text), 0644);
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) return FailErrno("write");
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    return FailErrno("write");
   return {};
 }
 
@@ -76,9 +77,12 @@ int Finish(const Result<std::string>& answer, const std::string& path) {
   if (written) return 0;
   std::fprintf(stderr, "stele-measure: %s\n", EscapeForTerminal(AsBytes(Describe(written.error()))).c_str());
   switch (written.error().code) {
-    case Code::kDenied: return 1;
-    case Code::kInvalid: return 2;
-    default: return 3;
+    case Code::kDenied:
+      return 1;
+    case Code::kInvalid:
+      return 2;
+    default:
+      return 3;
   }
 }
 
@@ -89,16 +93,19 @@ int main(int argc, char** argv) {
   CLI::App app{"What boots, and what it leaves in a TPM's registers"};
   app.set_version_flag("--version", std::string("stele-measure ") + STELE_VERSION);
   app.require_subcommand(1);
-  CLI::App* predict = app.add_subcommand("predict", "the registers a signed unified kernel image leads to, as expected-pcrs.json");
+  CLI::App* predict =
+      app.add_subcommand("predict", "the registers a signed unified kernel image leads to, as expected-pcrs.json");
   predict->add_option("--uki", options.uki, "the image as it lies on the EFI system partition")->required();
-  predict->add_option("--pk", options.pk, "Secure Boot's PK: EFI signature lists, as the variable holds them")->required();
+  predict->add_option("--pk", options.pk, "Secure Boot's PK: EFI signature lists, as the variable holds them")
+      ->required();
   predict->add_option("--kek", options.kek, "KEK")->required();
   predict->add_option("--db", options.db, "db")->required();
   predict->add_option("--dbx", options.dbx, "dbx; not given: there is none");
   predict->add_option("--phases", options.phases, "words extended into PCR 11 after the kernel's start: sysinit:ready");
   predict->add_option("-o,--output", options.out, "write it there instead of to standard output");
   CLI::App* event_log = app.add_subcommand("eventlog", "a TCG event log (crypto-agile form) and what it replays to");
-  event_log->add_option("FILE", options.file, "for example /sys/kernel/security/tpm0/binary_bios_measurements")->required();
+  event_log->add_option("FILE", options.file, "for example /sys/kernel/security/tpm0/binary_bios_measurements")
+      ->required();
   event_log->add_flag("--json", options.json, "as one object");
   CLI::App* digest = app.add_subcommand("digest", "the Authenticode SHA-256 digest of a PE image");
   digest->add_option("FILE", options.file, "the image")->required();

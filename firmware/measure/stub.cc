@@ -43,11 +43,22 @@ Result<std::string> StubOf(ByteView file, const PeImage& image) {
   return std::string(text);
 }
 
-// One archive member, newc: magic and thirteen fields of eight hexadecimal digits, the name with its NUL, the content; name
-// and content padded to multiples of 4.
+// One archive member, newc: magic and thirteen fields of eight hexadecimal digits, the name with its NUL, the content;
+// name and content padded to multiples of 4.
 void AppendCpio(Bytes& archive, std::uint32_t inode, std::uint32_t mode, std::string_view name, ByteView content) {
-  const std::array<std::uint32_t, 13> fields = {
-      inode, mode, 0, 0, 1, 0, static_cast<std::uint32_t>(content.size()), 0, 0, 0, 0, static_cast<std::uint32_t>(name.size() + 1), 0};
+  const std::array<std::uint32_t, 13> fields = {inode,
+                                                mode,
+                                                0,
+                                                0,
+                                                1,
+                                                0,
+                                                static_cast<std::uint32_t>(content.size()),
+                                                0,
+                                                0,
+                                                0,
+                                                0,
+                                                static_cast<std::uint32_t>(name.size() + 1),
+                                                0};
   Append(archive, AsBytes("070701"));
   for (const std::uint32_t field : fields) {
     std::array<std::byte, 4> big{};
@@ -102,7 +113,8 @@ Result<UnifiedImage> ParseUnifiedImage(ByteView file, const PeImage& image) {
     unified.sections.push_back({name, content, name != kSignatureSection});
   }
   if (unified.Content(".linux").empty()) return Bad("no .linux section");
-  if (unified.Content(".cmdline").empty()) return Bad("no .cmdline section: the stub would take the boot option's command line");
+  if (unified.Content(".cmdline").empty())
+    return Bad("no .cmdline section: the stub would take the boot option's command line");
   return unified;
 }
 

@@ -1,6 +1,6 @@
-// TCG event logs under libFuzzer. Oracles: what is read is written back to the same bytes (behind the first event's register
-// and digest, which nothing depends on); what replays is no log any more without its last byte; the sha256 registers are what
-// a fold over the events read gives; whatever is shown is ASCII.
+// TCG event logs under libFuzzer. Oracles: what is read is written back to the same bytes (behind the first event's
+// register and digest, which nothing depends on); what replays is no log any more without its last byte; the sha256
+// registers are what a fold over the events read gives; whatever is shown is ASCII.
 #include <algorithm>
 #include <cstdint>
 

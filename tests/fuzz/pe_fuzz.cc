@@ -1,6 +1,7 @@
-// PE images under libFuzzer, and EFI signature lists behind them: the input's first two octets say how many of its last are
-// the lists. Oracles: the digest is that of the specification's own steps, done here a second time, and reaches every byte
-// outside of its three holes; only an image whose digest is in db starts; entries of lists lie in the lists, in order.
+// PE images under libFuzzer, and EFI signature lists behind them: the input's first two octets say how many of its last
+// are the lists. Oracles: the digest is that of the specification's own steps, done here a second time, and reaches
+// every byte outside of its three holes; only an image whose digest is in db starts; entries of lists lie in the lists,
+// in order.
 #include <algorithm>
 #include <cstdint>
 
@@ -14,13 +15,15 @@ namespace {
 using namespace stele;
 using namespace stele::measure;
 
-// "Calculating the PE Image Hash", step by step: header parts, then the sections in the order of their places, then the rest.
+// "Calculating the PE Image Hash", step by step: header parts, then the sections in the order of their places, then the
+// rest.
 Hash DigestByTheSteps(ByteView file, const PeImage& image) {
   Bytes hashed;
   std::size_t headers_bytes = image.certificates_at;
   std::vector<PeSection> sections = image.sections;
   std::erase_if(sections, [](const PeSection& section) { return section.file_bytes == 0; });
-  std::sort(sections.begin(), sections.end(), [](const PeSection& a, const PeSection& b) { return a.file_at < b.file_at; });
+  std::sort(sections.begin(), sections.end(),
+            [](const PeSection& a, const PeSection& b) { return a.file_at < b.file_at; });
   if (!sections.empty()) headers_bytes = sections.front().file_at;
   for (std::size_t at = 0; at < headers_bytes; ++at) {
     const bool checksum = at >= image.checksum_at && at < image.checksum_at + 4;

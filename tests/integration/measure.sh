@@ -109,12 +109,30 @@ if [ -x "$systemd_measure" ] && "$systemd_measure" --version | grep -q '^systemd
 else
   say 'SKIPPED here: systemd-measure 252 (package systemd)'
 fi
-# The archives behind the initial RAM disk, as the kernel would unpack them: PCR 9 with and without .pcrsig and .pcrpkey.
 same 'PCR 9 is the command line and the RAM disk' 'LOADED_IMAGE::LoadOptions Linux initrd' \
   "$(jq -r '[.events[] | select(.pcr == 9).what] | join(" ")' expected-pcrs.json)"
 same 'the command line is measured in UTF-16 with its NUL' \
   "$({ sed 's/./&\x00/g' cmdline; printf '\0\0'; } | sha256sum | cut -d' ' -f1)" \
   "$(jq -r '[.events[] | select(.pcr == 9)][0].digest' expected-pcrs.json)"
+# The RAM disk as the stub hands it over, put together here a second time: .initrd, then an archive for each of its two files.
+pad() { head -c $(((4 - $(stat -c %s "$1") % 4) % 4)) /dev/zero >>"$1"; }
+member() {  # member ARCHIVE INODE MODE SIZE NAME
+  printf '070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\0' "$2" "$3" 0 0 1 0 "$4" 0 0 0 0 $((${#5} + 1)) 0 "$5" >>"$1"
+  pad "$1"
+}
+cp initrd disk; pad disk
+for pair in pcrsig:tpm2-pcr-signature.json pcrpkey:tpm2-pcr-public-key.pem; do
+  file=${pair%%:*} name=".extra/${pair#*:}"
+  : >"$file.cpio"
+  member "$file.cpio" 1 $((0040555)) 0 .extra
+  member "$file.cpio" 2 $((0100444)) "$(stat -c %s "$file")" "$name"
+  cat "$file" >>"$file.cpio"; pad "$file.cpio"
+  printf '070701%032d%08d%048d0000000B00000000TRAILER!!!\0\0\0\0' 0 1 0 >>"$file.cpio"
+  ! command -v cpio >/dev/null || same "cpio reads the archive of $name" "$(printf '.extra\n%s' "$name")" "$(cpio -t --quiet <"$file.cpio")"
+  cat "$file.cpio" >>disk
+done
+same 'the RAM disk is measured as the stub hands it over' "$(sha256sum <disk | cut -d' ' -f1)" \
+  "$(jq -r '[.events[] | select(.pcr == 9)][1].digest' expected-pcrs.json)"
 
 say '-- what the firmware would not start'
 refused 'signed under another key' 1 predict uki.signed other.esl

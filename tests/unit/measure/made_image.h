@@ -71,14 +71,10 @@ inline Bytes WithSignature(Bytes file, std::string_view signature, std::uint16_t
 
 // A unified kernel image as the stub of Debian 12 sees it; its "kernel" measures what Linux 6.1 measures.
 inline std::vector<MadeSection> UnifiedSections() {
-  return {{".text", "code"},
-          {".sdmagic", "#### LoaderInfo: systemd-stub 252.39-1~deb12u2 ####"},
-          {".osrel", "ID=stele\n"},
-          {".cmdline", "lockdown=confidentiality\tpanic=-1 \n"},
-          {".pcrsig", "{}"},
-          {".pcrpkey", "a key\n"},
-          {".initrd", "12345"},
-          {".linux", std::string("kernel LOADED_IMAGE::LoadOptions\0Linux initrd\0", 46)}};
+  return {{".text", "code"},        {".sdmagic", "#### LoaderInfo: systemd-stub 252.39-1~deb12u2 ####"},
+          {".osrel", "ID=stele\n"}, {".cmdline", "lockdown=confidentiality\tpanic=-1 \n"},
+          {".pcrsig", "{}"},        {".pcrpkey", "a key\n"},
+          {".initrd", "12345"},     {".linux", std::string("kernel LOADED_IMAGE::LoadOptions\0Linux initrd\0", 46)}};
 }
 
 }  // namespace stele::measure

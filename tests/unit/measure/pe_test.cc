@@ -1,6 +1,6 @@
-// Goal: a PE image is accepted only if Authenticode's digest reaches each of its bytes, and the digest is the firmware's.
-// Method: images written by hand, bent at every field that matters, against a second, slower way to the digest. Real images
-// against sbsign, osslsigncode and objcopy: tests/integration/measure.sh.
+// Goal: a PE image is accepted only if Authenticode's digest reaches each of its bytes, and the digest is the
+// firmware's. Method: images written by hand, bent at every field that matters, against a second, slower way to the
+// digest. Real images against sbsign, osslsigncode and objcopy: tests/integration/measure.sh.
 #include "firmware/measure/pe.h"
 
 #include <gtest/gtest.h>
@@ -39,8 +39,8 @@ TEST(Pe, OnlyChecksumCertificateEntryAndCertificatesAreOutsideOfTheDigest) {
     altered[at] ^= std::byte{1};
     const auto image = ParsePe(altered);
     if (!image) continue;
-    const bool outside = (at >= kMadeChecksumAt && at < kMadeChecksumAt + 4) || (at >= kMadeEntryAt && at < kMadeEntryAt + 8) ||
-                         at >= certificates_at;
+    const bool outside = (at >= kMadeChecksumAt && at < kMadeChecksumAt + 4) ||
+                         (at >= kMadeEntryAt && at < kMadeEntryAt + 8) || at >= certificates_at;
     EXPECT_EQ(AuthenticodeDigest(altered, *image) == digest, outside) << at;
   }
 }
@@ -75,14 +75,14 @@ TEST(Pe, GapsOverlapsAndMisplacedPartsAreRefused) {
     return file;
   };
   const std::size_t second_place = kMadeTableAt + 40 + 20;
-  EXPECT_TRUE(ParsePe(with(second_place, 1536)));        // as it is
-  EXPECT_FALSE(ParsePe(with(second_place, 1024)));       // overlaps the first
-  EXPECT_FALSE(ParsePe(with(second_place, 1544)));       // a gap before it
+  EXPECT_TRUE(ParsePe(with(second_place, 1536)));   // as it is
+  EXPECT_FALSE(ParsePe(with(second_place, 1024)));  // overlaps the first
+  EXPECT_FALSE(ParsePe(with(second_place, 1544)));  // a gap before it
   EXPECT_FALSE(ParsePe(with(second_place - 4, 0x7fffffff)));
-  EXPECT_FALSE(ParsePe(with(kMadeOptionalAt + 60, 512)));   // headers that do not reach the sections
-  EXPECT_FALSE(ParsePe(with(kMadeOptionalAt + 108, 4)));    // no certificate entry
-  EXPECT_FALSE(ParsePe(with(kMadeOptionalAt + 108, 17)));   // more directories than there is room for
-  EXPECT_FALSE(ParsePe(with(kMadeEntryAt + 4, 8)));         // certificates at 0
+  EXPECT_FALSE(ParsePe(with(kMadeOptionalAt + 60, 512)));  // headers that do not reach the sections
+  EXPECT_FALSE(ParsePe(with(kMadeOptionalAt + 108, 4)));   // no certificate entry
+  EXPECT_FALSE(ParsePe(with(kMadeOptionalAt + 108, 17)));  // more directories than there is room for
+  EXPECT_FALSE(ParsePe(with(kMadeEntryAt + 4, 8)));        // certificates at 0
   EXPECT_FALSE(ParsePe(with(60, 0xfffffff0)));
   EXPECT_FALSE(ParsePe(with(60, 2)));  // the PE header within the DOS header
   Bytes behind = WithSignature(TwoSections(), "signature");

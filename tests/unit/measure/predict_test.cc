@@ -1,6 +1,6 @@
-// Goal: the registers predicted are those that firmware, stub and kernel extend, and whatever they would treat otherwise is
-// refused. Method: made images; the events folded by hand from the specifications' words. Real stub, kernel and signatures
-// against systemd-measure, sbsign and tpm2_eventlog: tests/integration/measure.sh.
+// Goal: the registers predicted are those that firmware, stub and kernel extend, and whatever they would treat
+// otherwise is refused. Method: made images; the events folded by hand from the specifications' words. Real stub,
+// kernel and signatures against systemd-measure, sbsign and tpm2_eventlog: tests/integration/measure.sh.
 #include "firmware/measure/predict.h"
 
 #include <gtest/gtest.h>
@@ -82,11 +82,12 @@ TEST(Predict, FoldsWhatFirmwareStubAndKernelMeasure) {
   EXPECT_EQ(registers.at(4), Sha256Of({boot_value, AuthenticodeDigest(boot.uki, ParsePe(boot.uki).value())}));
 
   const ByteView authority = ByteView(boot.variables.db).subspan(28);
-  EXPECT_EQ(registers.at(7), Fold({VariableData(kGlobalVariable, "SecureBoot", Bytes{std::byte{1}}),
-                                   VariableData(kGlobalVariable, "PK", boot.variables.pk),
-                                   VariableData(kGlobalVariable, "KEK", boot.variables.kek),
-                                   VariableData(kImageDatabase, "db", boot.variables.db), VariableData(kImageDatabase, "dbx", {}),
-                                   separator, VariableData(kImageDatabase, "db", authority)}));
+  EXPECT_EQ(registers.at(7),
+            Fold({VariableData(kGlobalVariable, "SecureBoot", Bytes{std::byte{1}}),
+                  VariableData(kGlobalVariable, "PK", boot.variables.pk),
+                  VariableData(kGlobalVariable, "KEK", boot.variables.kek),
+                  VariableData(kImageDatabase, "db", boot.variables.db), VariableData(kImageDatabase, "dbx", {}),
+                  separator, VariableData(kImageDatabase, "db", authority)}));
 
   // The file has another order; .pcrsig is not measured.
   std::vector<Bytes> image;
@@ -112,9 +113,17 @@ TEST(Predict, TheKernelIsHandedTheCommandLineInUtf16AndTheRamDiskWithTheStubsArc
   EXPECT_EQ(AsText(ByteView(options).first(4)), std::string_view("l\0o\0", 4));
   const Bytes disk = InitialRamDiskOf(image);
   const std::string_view text = AsText(disk);
-  EXPECT_TRUE(text.starts_with(std::string_view("12345\0\0\0"
-                                                "070701" "00000001" "0000416d" "00000000" "00000000" "00000001" "00000000" "00000000",
-                                                8 + 6 + 7 * 8)));
+  EXPECT_TRUE(
+      text.starts_with(std::string_view("12345\0\0\0"
+                                        "070701"
+                                        "00000001"
+                                        "0000416d"
+                                        "00000000"
+                                        "00000000"
+                                        "00000001"
+                                        "00000000"
+                                        "00000000",
+                                        8 + 6 + 7 * 8)));
   const std::size_t signature_at = text.find(".extra/tpm2-pcr-signature.json");
   const std::size_t key_at = text.find(".extra/tpm2-pcr-public-key.pem");
   EXPECT_LT(signature_at, key_at);
@@ -196,7 +205,8 @@ TEST(SignatureLists, EntriesOfAllListsInOrderAndNothingHalf) {
   EXPECT_EQ(TextOf(entries[1].owner), "11111111-2222-3333-4444-123456789abc");
   EXPECT_EQ(entries[1].whole.size(), 48U);
   std::size_t accepted = 0;
-  for (std::size_t size = 0; size < lists.size(); ++size) accepted += ParseSignatureLists(ByteView(lists).first(size)) ? 1U : 0U;
+  for (std::size_t size = 0; size < lists.size(); ++size)
+    accepted += ParseSignatureLists(ByteView(lists).first(size)) ? 1U : 0U;
   EXPECT_EQ(accepted, 2U);  // nothing, and the first list
   for (const std::size_t at : {16U, 20U, 24U}) {
     for (const std::uint32_t value : {0xffffffffU, 17U, 16U}) {

@@ -1,5 +1,5 @@
-// Goal: a policy's digest computed from bytes is the one a TPM computes. Method: trial sessions on swtpm by tpm2-tools, step
-// after step in one session, and the branches and the approval that begin a session anew. (TPM2_PolicySigned and
+// Goal: a policy's digest computed from bytes is the one a TPM computes. Method: trial sessions on swtpm by tpm2-tools,
+// step after step in one session, and the branches and the approval that begin a session anew. (TPM2_PolicySigned and
 // TPM2_PolicyNvWritten guard the registers in provision_test.cc.)
 #include "tpm/policy.h"
 
@@ -40,15 +40,17 @@ TEST_F(Policy, RegistersAnIndexAndAPasswordAsTheTpmFoldsThem) {
   constexpr const char* kIndex = "0x1500016 ";
   (void)bed_.File("operand", *ParseHex("0000000000000005"));
   (void)bed_.File("zeros", Bytes(8));
-  Run(std::string("tpm2_nvdefine ") + kIndex + "-C o -s 8 -a 'ownerread|ownerwrite' && tpm2_nvwrite " + kIndex + "-C o -i zeros");
+  Run(std::string("tpm2_nvdefine ") + kIndex + "-C o -s 8 -a 'ownerread|ownerwrite' && tpm2_nvwrite " + kIndex +
+      "-C o -i zeros");
   Run(std::string("tpm2_nvreadpublic ") + kIndex + ">public");
   const std::string text = Read("public");
   const std::size_t at = text.find("name: ");
   ASSERT_NE(at, std::string::npos) << text;
   const auto name = ParseHex(text.substr(at + 6, 2 * kNameBytes));
   ASSERT_TRUE(name.has_value()) << text;
-  Trial(std::string("tpm2_policypcr -S s -l sha256:11,14 -L pcr && tpm2_policynv -S s -C o -i operand -L nv ") + kIndex +
-        "ule && tpm2_policynv -S s -C o -i operand --offset 0 -L nv2 " + kIndex + "eq && tpm2_policyauthvalue -S s -L auth");
+  Trial(std::string("tpm2_policypcr -S s -l sha256:11,14 -L pcr && tpm2_policynv -S s -C o -i operand -L nv ") +
+        kIndex + "ule && tpm2_policynv -S s -C o -i operand --offset 0 -L nv2 " + kIndex +
+        "eq && tpm2_policyauthvalue -S s -L auth");
   PolicyDigest policy = AtBaseline();
   EXPECT_EQ(ShaHex(policy), Digest("pcr"));
   const Bytes operand = *ParseHex("0000000000000005");
@@ -66,7 +68,8 @@ TEST_F(Policy, EveryComparisonHasItsNumber) {
   };
   const Bytes operand = *ParseHex("00000005");
   (void)bed_.File("operand", operand);
-  Run("tpm2_nvdefine 0x1500016 -C o -s 8 -a 'ownerread|ownerwrite' && printf 12345678 | tpm2_nvwrite 0x1500016 -C o -i-");
+  Run("tpm2_nvdefine 0x1500016 -C o -s 8 -a 'ownerread|ownerwrite' && printf 12345678 | tpm2_nvwrite 0x1500016 -C o "
+      "-i-");
   Run("tpm2_nvreadpublic 0x1500016 >public");
   const std::string text = Read("public");
   const auto name = ParseHex(text.substr(text.find("name: ") + 6, 2 * kNameBytes));
@@ -106,7 +109,8 @@ TEST_F(Policy, AnApprovalUnsealsAndAnotherStateDoesNot) {
   Run("tpm2_loadexternal -C o -G rsa -u public.pem -c key -n name && "
       "tpm2_verifysignature -c key -g sha256 -d signed -s signature -f rsassa -t ticket");
   (void)bed_.File("policy", PolicyDigest().Authorize(AsBytes(Read("name")), {}).value());
-  Run("tpm2_createprimary -C o -c primary && tpm2_create -C primary -L policy -i secret -u u -r r -a 'fixedtpm|fixedparent' && "
+  Run("tpm2_createprimary -C o -c primary && tpm2_create -C primary -L policy -i secret -u u -r r -a "
+      "'fixedtpm|fixedparent' && "
       "tpm2_flushcontext -t && tpm2_load -C primary -u u -r r -c object");
   const std::string unseal =
       "tpm2_flushcontext -t; tpm2_startauthsession --policy-session -S s && tpm2_policypcr -S s -l sha256:11,14 && "
