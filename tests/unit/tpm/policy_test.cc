@@ -24,7 +24,7 @@ class Policy : public ::testing::Test {
   void Run(const std::string& command) const { ASSERT_EQ(bed_.Tool(command), 0) << command; }
   // In a trial session of its own; each command's digest is in the file `out`.
   void Trial(const std::string& commands) const {
-    Run("tpm2_startauthsession -S s && " + commands + " && tpm2_flushcontext s");
+    Run("tpm2_startauthsession -S sess && " + commands + " && tpm2_flushcontext sess");
   }
   Testbed bed_;
 };
@@ -48,9 +48,9 @@ TEST_F(Policy, RegistersAnIndexAndAPasswordAsTheTpmFoldsThem) {
   ASSERT_NE(at, std::string::npos) << text;
   const auto name = ParseHex(text.substr(at + 6, 2 * kNameBytes));
   ASSERT_TRUE(name.has_value()) << text;
-  Trial(std::string("tpm2_policypcr -S s -l sha256:11,14 -L pcr && tpm2_policynv -S s -C o -i operand -L nv ") +
-        kIndex + "ule && tpm2_policynv -S s -C o -i operand --offset 0 -L nv2 " + kIndex +
-        "eq && tpm2_policyauthvalue -S s -L auth");
+  Trial(std::string("tpm2_policypcr -S sess -l sha256:11,14 -L pcr && tpm2_policynv -S sess -C o -i operand -L nv ") +
+        kIndex + "ule && tpm2_policynv -S sess -C o -i operand --offset 0 -L nv2 " + kIndex +
+        "eq && tpm2_policyauthvalue -S sess -L auth");
   PolicyDigest policy = AtBaseline();
   EXPECT_EQ(ShaHex(policy), Digest("pcr"));
   const Bytes operand = *ParseHex("0000000000000005");
@@ -75,7 +75,7 @@ TEST_F(Policy, EveryComparisonHasItsNumber) {
   const auto name = ParseHex(text.substr(text.find("name: ") + 6, 2 * kNameBytes));
   ASSERT_TRUE(name.has_value()) << text;
   for (const auto& [word, comparison] : kComparisons) {
-    Trial(std::string("tpm2_policynv -S s -C o -i operand --offset 4 -L out 0x1500016 ") + word);
+    Trial(std::string("tpm2_policynv -S sess -C o -i operand --offset 4 -L out 0x1500016 ") + word);
     EXPECT_EQ(ShaHex(PolicyDigest().Nv(*name, operand, 4, comparison)), Digest("out")) << word;
   }
 }
@@ -85,16 +85,18 @@ TEST_F(Policy, BranchesAndWhatAKeyApproves) {
   const PolicyDigest two = PolicyDigest().AuthValue();
   (void)bed_.File("one", one.value());
   (void)bed_.File("two", two.value());
-  Trial("tpm2_policypcr -S s -l sha256:11,14 && tpm2_policyor -S s -L either sha256:one,two");
+  Trial("tpm2_policypcr -S sess -l sha256:11,14 && tpm2_policyor -S sess -L either sha256:one,two");
   EXPECT_EQ(ShaHex(PolicyDigest::Or({one.value(), two.value()})), Digest("either"));
 
   Bytes name = *ParseHex("000b");
   Append(name, Sha256Of(AsBytes("a key's public area")));
   (void)bed_.File("name", name);
   (void)bed_.File("reference", AsBytes("image v1"));
-  Trial("tpm2_policypcr -S s -l sha256:11,14 && tpm2_policyauthorize -S s -i one -n name -L approved");
+  Trial("tpm2_policypcr -S sess -l sha256:11,14 && tpm2_policyauthorize -S sess -i one -n name -L approved");
   EXPECT_EQ(ShaHex(AtBaseline().Authorize(name, {})), Digest("approved"));
-  Trial("tpm2_policypcr -S s -l sha256:11,14 && tpm2_policyauthorize -S s -i one -n name -q reference -L referenced");
+  Trial(
+      "tpm2_policypcr -S sess -l sha256:11,14 && tpm2_policyauthorize -S sess -i one -n name -q reference -L "
+      "referenced");
   EXPECT_EQ(ShaHex(PolicyDigest().Authorize(name, AsBytes("image v1"))), Digest("referenced"));
 }
 
@@ -107,15 +109,17 @@ TEST_F(Policy, AnApprovalUnsealsAndAnotherStateDoesNot) {
   Run("openssl genrsa -out key.pem 2048 && openssl rsa -in key.pem -pubout -out public.pem && "
       "openssl pkeyutl -sign -inkey key.pem -in signed -pkeyopt digest:sha256 -out signature");
   Run("tpm2_loadexternal -C o -G rsa -u public.pem -c key -n name && "
-      "tpm2_verifysignature -c key -g sha256 -d signed -s signature -f rsassa -t ticket");
+      "tpm2_verifysignature -c key -d signed -s signature -f rsassa -t ticket && tpm2_flushcontext -t");
   (void)bed_.File("policy", PolicyDigest().Authorize(AsBytes(Read("name")), {}).value());
-  Run("tpm2_createprimary -C o -c primary && tpm2_create -C primary -L policy -i secret -u u -r r -a "
+  Run("tpm2_createprimary -C o -c primary && tpm2_flushcontext -t && tpm2_create -C primary -L policy -i secret -u u "
+      "-r r -a "
       "'fixedtpm|fixedparent' && "
       "tpm2_flushcontext -t && tpm2_load -C primary -u u -r r -c object");
   const std::string unseal =
-      "tpm2_flushcontext -t; tpm2_startauthsession --policy-session -S s && tpm2_policypcr -S s -l sha256:11,14 && "
-      "tpm2_policyauthorize -S s -i one -n name -t ticket && tpm2_unseal -c object -p session:s -o clear";
-  Run(unseal + " && tpm2_flushcontext s");
+      "tpm2_flushcontext -t; tpm2_startauthsession --policy-session -S sess && tpm2_policypcr -S sess -l sha256:11,14 "
+      "&& "
+      "tpm2_policyauthorize -S sess -i one -n name -t ticket && tpm2_unseal -c object -p session:sess -o clear";
+  Run(unseal + " && tpm2_flushcontext sess");
   EXPECT_EQ(Read("clear"), "secret");
   Run("tpm2_pcrextend 11:sha256=" + HexOf(Filled(1)));
   EXPECT_NE(bed_.Tool(unseal), 0);
