@@ -24,7 +24,7 @@ std::string TextOf(const Guid& guid) {
   Guid shown{};
   for (std::size_t i = 0; i < kOrder.size(); ++i) shown[i] = guid[kOrder[i]];
   std::string text = HexOf(shown);
-  for (const std::size_t at : {20U, 16U, 12U, 8U}) text.insert(at, "-");
+  for (const std::size_t at : {20U, 16U, 12U, 8U}) text.insert(at, 1, '-');
   return text;
 }
 
