@@ -17,7 +17,7 @@ namespace {
 
 Result<Replay> Replayed(ByteView log) { return ReplayLog(log, kAlgSha256); }
 
-TEST(EventLog, ReplaysToWhatTheEventsMakeByHand) {
+TEST(BootEventLog, ReplaysToWhatTheEventsMakeByHand) {
   const auto replay = Replayed(ABoot());
   ASSERT_TRUE(replay.has_value()) << Describe(replay.error());
   Hash start{};
@@ -28,7 +28,7 @@ TEST(EventLog, ReplaysToWhatTheEventsMakeByHand) {
   EXPECT_TRUE(SameBytes((*replay)[7].value, Extend(Hash{}, separator)));
 }
 
-TEST(EventLog, IsByteForByteWhatItWasAndGivesWhatItGave) {
+TEST(BootEventLog, IsByteForByteWhatItWasAndGivesWhatItGave) {
   ExpectGolden("boot.tcg", ABoot());
   const Replay replay = Replayed(ReadGolden("boot.tcg")).value();
   std::string text;
@@ -37,14 +37,14 @@ TEST(EventLog, IsByteForByteWhatItWasAndGivesWhatItGave) {
   ExpectGolden("boot.pcrs", AsBytes(text));
 }
 
-TEST(EventLog, EveryTruncationIsRefusedUnlessItEndsBetweenEvents) {
+TEST(BootEventLog, EveryTruncationIsRefusedUnlessItEndsBetweenEvents) {
   const Bytes log = ABoot();
   std::size_t accepted = 0;
   for (std::size_t size = 0; size < log.size(); ++size) accepted += Replayed(ByteView(log).first(size)) ? 1U : 0U;
   EXPECT_EQ(accepted, 11U);  // behind the first event and each of the ten that follow, but the last
 }
 
-TEST(EventLog, WhatIsNotTheCryptoAgileFormWithSha256IsRefused) {
+TEST(BootEventLog, WhatIsNotTheCryptoAgileFormWithSha256IsRefused) {
   EXPECT_FALSE(Replayed({}));
   EXPECT_FALSE(Replayed(LogWriter({{kSha1, 20}}).log));
   EXPECT_FALSE(Replayed(LogWriter({{kSha256, 20}}).log));
@@ -61,7 +61,7 @@ TEST(EventLog, WhatIsNotTheCryptoAgileFormWithSha256IsRefused) {
   EXPECT_TRUE(Replayed(nowhere.log));
 }
 
-TEST(EventLog, ALocalityAfterTheFirstEventChangesNothing) {
+TEST(BootEventLog, ALocalityAfterTheFirstEventChangesNothing) {
   LogWriter plain;
   plain.Add(0, kSeparator, "x");
   LogWriter late;
@@ -70,7 +70,7 @@ TEST(EventLog, ALocalityAfterTheFirstEventChangesNothing) {
   EXPECT_EQ(Replayed(plain.log).value()[0].value, Replayed(late.log).value()[0].value);
 }
 
-TEST(EventLog, EachBankReplaysWithItsOwnHash) {
+TEST(BootEventLog, EachBankReplaysWithItsOwnHash) {
   const Bytes log = ABoot();
   const Replay sha1 = ReplayLog(log, kAlgSha1).value();
   EXPECT_EQ(sha1[7].value, Extend(kAlgSha1, Bytes(20), Bytes(20)));
@@ -80,7 +80,7 @@ TEST(EventLog, EachBankReplaysWithItsOwnHash) {
   EXPECT_TRUE(SameBytes(Extend(kAlgSha256, Hash{}, Hash{}), Extend(Hash{}, Hash{})));
 }
 
-TEST(EventLog, WhatIsReadIsWrittenBackToTheSameBytes) {
+TEST(BootEventLog, WhatIsReadIsWrittenBackToTheSameBytes) {
   const Bytes log = ABoot();
   EventLogReader reader = EventLogReader::Open(log).value();
   Bytes written = EncodeSpecId(reader.spec_id());
@@ -92,7 +92,7 @@ TEST(EventLog, WhatIsReadIsWrittenBackToTheSameBytes) {
   EXPECT_EQ(written, log);
 }
 
-TEST(EventLog, AnErrorStaysAnError) {
+TEST(BootEventLog, AnErrorStaysAnError) {
   const Bytes log = ABoot();
   EventLogReader reader = EventLogReader::Open(ByteView(log).first(log.size() - 1)).value();
   std::size_t events = 0;

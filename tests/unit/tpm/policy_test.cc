@@ -13,7 +13,7 @@
 namespace stele::tpm::test {
 namespace {
 
-class Policy : public ::testing::Test {
+class TrialPolicy : public ::testing::Test {
  protected:
   [[nodiscard]] std::string Read(const std::string& name) const {
     const auto content = ReadFile(bed_.directory() / name, 4096);
@@ -36,7 +36,7 @@ PolicyDigest AtBaseline() {
   return PolicyDigest().Pcr(SelectionOf(registers), RegistersDigestOf(registers));
 }
 
-TEST_F(Policy, RegistersAnIndexAndAPasswordAsTheTpmFoldsThem) {
+TEST_F(TrialPolicy, RegistersAnIndexAndAPasswordAsTheTpmFoldsThem) {
   constexpr const char* kIndex = "0x1500016 ";
   (void)bed_.File("operand", *ParseHex("0000000000000005"));
   (void)bed_.File("zeros", Bytes(8));
@@ -59,7 +59,7 @@ TEST_F(Policy, RegistersAnIndexAndAPasswordAsTheTpmFoldsThem) {
   EXPECT_EQ(ShaHex(policy.AuthValue()), Digest("auth"));
 }
 
-TEST_F(Policy, EveryComparisonHasItsNumber) {
+TEST_F(TrialPolicy, EveryComparisonHasItsNumber) {
   constexpr std::pair<const char*, NvComparison> kComparisons[] = {
       {"neq", NvComparison::kNotEqual},
       {"ugt", NvComparison::kUnsignedGreater},
@@ -80,7 +80,7 @@ TEST_F(Policy, EveryComparisonHasItsNumber) {
   }
 }
 
-TEST_F(Policy, BranchesAndWhatAKeyApproves) {
+TEST_F(TrialPolicy, BranchesAndWhatAKeyApproves) {
   const PolicyDigest one = AtBaseline();
   const PolicyDigest two = PolicyDigest().AuthValue();
   (void)bed_.File("one", one.value());
@@ -101,7 +101,7 @@ TEST_F(Policy, BranchesAndWhatAKeyApproves) {
 }
 
 // The whole of it once: what the key has approved opens the session, and nothing else does.
-TEST_F(Policy, AnApprovalUnsealsAndAnotherStateDoesNot) {
+TEST_F(TrialPolicy, AnApprovalUnsealsAndAnotherStateDoesNot) {
   const Hash approved = AtBaseline().value();
   (void)bed_.File("one", approved);
   (void)bed_.File("signed", AuthorizationDigest(approved, {}));
