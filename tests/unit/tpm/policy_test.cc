@@ -87,6 +87,8 @@ TEST_F(TrialPolicy, BranchesAndWhatAKeyApproves) {
   (void)bed_.File("two", two.value());
   Trial("tpm2_policypcr -S sess -l sha256:11,14 && tpm2_policyor -S sess -L either sha256:one,two");
   EXPECT_EQ(ShaHex(PolicyDigest::Or({one.value(), two.value()})), Digest("either"));
+  Trial("tpm2_policycommandcode -S sess -L command TPM2_CC_Unseal");
+  EXPECT_EQ(ShaHex(PolicyDigest().CommandCode(0x15e)), Digest("command"));
 
   Bytes name = *ParseHex("000b");
   Append(name, Sha256Of(AsBytes("a key's public area")));
