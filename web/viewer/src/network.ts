@@ -53,7 +53,9 @@ async function collect<T>(
       size = answer.checkpoint.size;
     }
     for (const row of answer.rows) {
-      const item = read(new RowModel(row, answer.checkpoint));
+      const model = new RowModel(row, answer.checkpoint);
+      void model.verify();           // all of them, shown or not: their sums are
+      const item = read(model);
       if (item === undefined) out.unread++;
       else out.rows.push(item);
     }

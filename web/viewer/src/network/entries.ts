@@ -61,10 +61,10 @@ function nanoseconds(value: unknown): bigint | null {
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? BigInt(Math.trunc(value)) : null;
 }
 
-const ALARMS: Record<string, ViolationKind> = { policy_violation: 'violation', policy_scan: 'scan', policy_crossing: 'crossing' };
+const ALARMS = new Map<string, ViolationKind>([['policy_violation', 'violation'], ['policy_scan', 'scan'], ['policy_crossing', 'crossing']]);
 
 export function violationOf(payload: Json, receivedNs: string): Violation | undefined {
-  const kind = ALARMS[text(payload['alarm'])];
+  const kind = ALARMS.get(text(payload['alarm']));
   if (kind === undefined) return undefined;
   const from = nanoseconds(payload['from_ns']);
   const to = nanoseconds(payload['to_ns']);
@@ -95,11 +95,11 @@ function diffLine(value: unknown): DiffLine {
   return { sign: match[1] === 'opens' || match[1] === '+' ? 'opens' : 'closes', text: match[2] ?? '' };
 }
 
-const EVENTS: Record<string, EventKind> = {
-  policy_change: 'change', policy_applied: 'applied', policy_failed: 'failed', policy_drift: 'drift', policy_restored: 'restored' };
+const EVENTS = new Map<string, EventKind>([
+  ['policy_change', 'change'], ['policy_applied', 'applied'], ['policy_failed', 'failed'], ['policy_drift', 'drift'], ['policy_restored', 'restored']]);
 
 export function policyEventOf(payload: Json): PolicyEvent | undefined {
-  const kind = EVENTS[text(payload['event'])] ?? EVENTS[text(payload['alarm'])];
+  const kind = EVENTS.get(text(payload['event'])) ?? EVENTS.get(text(payload['alarm']));
   if (kind === undefined) return undefined;
   const lines = payload['diff'] ?? payload['differences'];
   const approvals = Array.isArray(payload['approvals']) ? payload['approvals'] as unknown[] : [];

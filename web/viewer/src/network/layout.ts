@@ -51,9 +51,6 @@ function settle(boxes: Box[], gap: number, bottom: number): void {
   }
 }
 
-const centred = (partners: Box[], height: number): number =>
-  (partners.length === 0 ? TOP : partners.reduce((sum, one) => sum + middleOf(one), 0) / partners.length - height / 2);
-
 export function layoutOf(network: Pick<NetworkAnswer, 'zones'>): Picture {
   // Who may come in stands left; a zone that is only a way out stands right alone.
   const inward = network.zones.filter((zone) => (zone.doors ?? []).length > 0 || (zone.flows ?? []).length === 0);
@@ -65,23 +62,30 @@ export function layoutOf(network: Pick<NetworkAnswer, 'zones'>): Picture {
   const height = TOP + Math.max(stacked(inward.length), stacked(flowCount), stacked(processNames.length));
   const bottom = height;
 
+  const size = { height: rhythm.box };
   const zones = inward.map((zone, i): ZoneBox => ({
-    id: `zone:${zone.name}`, zone, x: LEFT.x, width: LEFT.width, height: rhythm.box, y: TOP + i * (rhythm.box + rhythm.gap) }));
-  const flowRows = network.zones.flatMap((zone) => (zone.flows ?? []).map((flow) => ({ zone, flow })));
-  const flowsTop = TOP + Math.max(0, (height - TOP - stacked(flowRows.length)) / 2);
-  const flows = flowRows.map(({ zone, flow }, i): FlowBox => ({
-    id: `flow:${zone.name}:${flow.name}:${i}`, zone: zone.name, interface: zone.interface ?? '', name: flow.name,
-    destinations: flow.destinations ?? [], ports: flow.ports ?? [], x: RIGHT.x, width: RIGHT.width, height: rhythm.box,
-    y: flowsTop + i * (rhythm.box + rhythm.gap) }));
+    ...size, id: `zone:${zone.name}`, zone, x: LEFT.x, width: LEFT.width, y: TOP + i * (rhythm.box + rhythm.gap) }));
 
+  // A process stands beside the zones that it serves; one that only speaks stands below those.
   const processes = processNames.map((name): ProcessBox => {
     const mine = network.zones.filter((zone) => zone.process === name).map((zone) => zone.name);
-    const left = zones.filter((box) => mine.includes(box.zone.name));
-    const partners: Box[] = left.length > 0 ? left : flows.filter((box) => mine.includes(box.zone));
-    return { id: `process:${name}`, name, zones: mine, x: MIDDLE.x, width: MIDDLE.width, height: rhythm.box, y: centred(partners, rhythm.box) };
+    const served = zones.filter((box) => mine.includes(box.zone.name));
+    const y = served.length === 0 ? bottom : served.reduce((sum, box) => sum + box.y, 0) / served.length;
+    return { ...size, id: `process:${name}`, name, zones: mine, x: MIDDLE.x, width: MIDDLE.width, y };
   });
   processes.sort((a, b) => a.y - b.y);
   settle(processes, rhythm.gap, bottom);
+
+  // Flows stand beside the process that speaks, in its order, so that their lines do not cross.
+  const flows = network.zones.flatMap((zone) => {
+    const process = processes.find((one) => one.zones.includes(zone.name));
+    return (zone.flows ?? []).map((flow, i): FlowBox => ({
+      ...size, id: `flow:${zone.name}:${flow.name}:${i}`, zone: zone.name, interface: zone.interface ?? '', name: flow.name,
+      destinations: flow.destinations ?? [], ports: flow.ports ?? [], x: RIGHT.x, width: RIGHT.width, y: process?.y ?? TOP }));
+  });
+  const rank = (box: FlowBox): number => processes.findIndex((one) => one.zones.includes(box.zone));
+  flows.sort((a, b) => rank(a) - rank(b));
+  settle(flows, rhythm.gap, bottom);
 
   const edges: Edge[] = [];
   for (const box of zones) {

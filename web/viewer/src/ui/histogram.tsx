@@ -75,7 +75,7 @@ function timeFormats(): uPlot.Axis.Values {
   return [
     [28 * day, '{YYYY}-{MM}', null, null, null, null, null, null, 1],
     [day, '{MM}-{DD}', '\n{YYYY}', null, null, null, null, null, 1],
-    [60, '{HH}:{mm}', '\n{MM}-{DD}', null, null, null, null, null, 0],
+    [60, '{HH}:{mm}', '{YYYY}-{MM}-{DD}', null, '{MM}-{DD}', null, null, null, 0],
     [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 0],
     [0.001, '{ss}.{fff}', null, null, null, null, null, null, 0],
   ] as uPlot.Axis.Values;

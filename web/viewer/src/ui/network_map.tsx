@@ -30,7 +30,8 @@ const lines = (height: number): { first: number; second: number } =>
 
 const sourcesOf = (zone: NetworkZone): string[] => (zone.cut === true ? ['see the configuration'] : (zone.sources ?? []).length > 0 ? zone.sources ?? [] : ['any address']);
 
-function zoneLabel(zone: NetworkZone, dropped: number): string {
+/** The tip: all of what the box may have to cut. */
+function zoneTitle(zone: NetworkZone, dropped: number): string {
   const parts = [`zone ${zone.name}`, zone.kind ?? '', zone.interface === undefined || zone.interface === '' ? 'no interface' : zone.interface,
     `from ${sourcesOf(zone).slice(0, 3).join(', ')}`, `to ${(zone.addresses ?? []).slice(0, 3).join(', ')}`,
     dropped > 0 ? `${dropped} packets dropped` : 'nothing dropped'];
@@ -45,19 +46,18 @@ function Zone({ box, dropped, selected, onSelect }: { box: ZoneBox; dropped: num
   const addresses = fitList((zone.addresses ?? []).map(safe), 150, MONO);
   const press = (): void => onSelect(selected ? '' : zone.name);
   return (
-    <g class={`node zone ${selected ? 'selected' : ''}`} role="button" tabIndex={0} aria-pressed={selected} aria-label={zoneLabel(zone, dropped)} data-zone={zone.name}
+    <g class={`node zone ${selected ? 'selected' : ''}`} role="button" tabindex={0} aria-pressed={selected} data-zone={zone.name}
       onClick={press} onKeyDown={(event) => {
         if (event.key !== 'Enter' && event.key !== ' ') return;
         event.preventDefault();
         event.stopPropagation();
         press();
       }}>
-      <title>{zoneLabel(zone, dropped)}</title>
-      <rect class="box" x={box.x} y={box.y} width={box.width} height={box.height} rx="5" />
+      <rect class="box" x={box.x} y={box.y} width={box.width} height={box.height} rx="5"><title>{zoneTitle(zone, dropped)}</title></rect>
       <Sign kind={zone.kind ?? ''} x={box.x + PAD} y={box.y + at.first - 11} />
       <text x={box.x + TEXT_LEFT} y={box.y + at.first}>
         <tspan class="name">{fit(safe(zone.name), 170, BOLD)}</tspan>
-        <tspan class="side" dx="9">{safe(zone.kind ?? '')}{zone.interface === undefined || zone.interface === '' ? '' : ` \u00b7 ${fit(safe(zone.interface), 110, MONO)}`}</tspan>
+        {' '}<tspan class="side" dx="5">{safe(zone.kind ?? '')}{zone.interface === undefined || zone.interface === '' ? '' : ` \u00b7 ${fit(safe(zone.interface), 110, MONO)}`}</tspan>
       </text>
       {dropped === 0 ? null : (
         <text class="drops" x={box.x + box.width - PAD} y={box.y + at.first} text-anchor="end">{`\u25b2 ${formatCount(dropped)} dropped`}</text>)}
@@ -92,7 +92,7 @@ function Flow({ box, selected }: { box: FlowBox; selected: boolean }) {
       <rect class="box" x={box.x} y={box.y} width={box.width} height={box.height} rx="5" />
       <text x={box.x + PAD} y={box.y + at.first}>
         <tspan class="name">{fit(safe(box.name), 130, BOLD)}</tspan>
-        <tspan class="side" dx="9">{fit(safe(`${box.zone}${box.interface === '' ? '' : ` \u00b7 ${box.interface}`}`), 160, MONO)}</tspan>
+        {' '}<tspan class="side" dx="5">{fit(safe(`${box.zone}${box.interface === '' ? '' : ` \u00b7 ${box.interface}`}`), 160, MONO)}</tspan>
       </text>
       <text class="mono" x={box.x + PAD} y={box.y + at.second}>{fitList(box.destinations.map(safe), box.width - 2 * PAD - (ports.length + 1) * MONO, MONO)}</text>
       <text class="mono" x={box.x + box.width - PAD} y={box.y + at.second} text-anchor="end">{ports}</text>

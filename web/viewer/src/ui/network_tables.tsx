@@ -14,7 +14,7 @@ function List({ items, total = items.length, none }: { items: string[]; total?: 
   return (
     <span class="list-cell">
       {shown.map((item, i) => <Hostile key={i} text={item} limit={80} />)}
-      {shown.length < items.length ? <button type="button" class="mini more-mini" aria-label={`show all ${total}`} onClick={() => setAll(true)}>+{formatCount(total - shown.length)}</button>
+      {shown.length < items.length ? <button type="button" class="mini more-mini" onClick={() => setAll(true)}>+{formatCount(total - shown.length)}<span class="sr-only"> more</span></button>
         : total > shown.length ? <span class="muted">+{formatCount(total - shown.length)}</span> : null}
     </span>
   );

@@ -8,7 +8,7 @@ import { Histogram, type HistogramNames } from './histogram.js';
 import { Hostile } from './text.js';
 
 const BUCKETS = 120;
-const PAGE = 50;
+const PAGE = 25;
 const NAMES: HistogramNames = { of: 'Dropped packets', short: ['crossing', 'scan', 'other'], long: ['of crossings', 'of scans', 'others'] };
 const SHOWN_PRESETS = PRESETS.filter(({ id }) => ['1h', '24h', '7d', '30d', 'all'].includes(id));
 const KIND_SIGNS: Record<ViolationKind, string> = { crossing: '\u25a0', scan: '\u25b2', violation: '\u25cb' };
@@ -43,14 +43,14 @@ function Line({ row }: { row: ViolationRow }) {
     <tr data-kind={violation.kind} class={model.verdict.value?.state === 'false' ? 'bad' : ''}>
       <td class="proof"><EntryLink model={model} /></td>
       <td><ViolationSign kind={violation.kind} /></td>
-      <td><Hostile text={violation.zone} limit={40} /></td>
+      <td class="short"><Hostile text={violation.zone} limit={40} /></td>
       <td class="mono"><Hostile text={violation.source} limit={60} /></td>
-      <td class="mono"><Hostile text={violation.destination} limit={60} /></td>
-      <td class="mono"><Hostile text={violation.detail === '' ? portOf(violation) : violation.detail} limit={60} /></td>
+      <td class="mono short"><Hostile text={violation.destination} limit={60} /></td>
+      <td class="mono short"><Hostile text={violation.detail === '' ? portOf(violation) : violation.detail} limit={60} /></td>
       <td><Hostile text={violation.reason} limit={40} /></td>
       <td class="number mono">{formatCount(violation.packets)}</td>
-      <td class="mono">{formatNs(violation.fromNs).slice(0, 19)}</td>
-      <td class="mono">{formatNs(violation.toNs).slice(0, 19)}</td>
+      <td class="mono time">{formatNs(violation.fromNs).slice(0, 19)}</td>
+      <td class="mono time">{formatNs(violation.toNs).slice(0, 19)}</td>
     </tr>
   );
 }
@@ -59,7 +59,7 @@ function Summary({ rows, more }: { rows: ViolationRow[]; more: boolean }) {
   const sum = (list: ViolationRow[]): number => list.reduce((total, row) => total + row.violation.packets, 0);
   return (
     <p class="caption-line">
-      <strong>{formatCount(sum(rows))}</strong> packets in <strong>{formatCount(rows.length)}</strong> {rows.length === 1 ? 'entry' : 'entries'}
+      <span><strong>{formatCount(sum(rows))}</strong> packets in <strong>{formatCount(rows.length)}</strong> {rows.length === 1 ? 'entry' : 'entries'}</span>
       {VIOLATION_KINDS.map((kind) => {
         const mine = rows.filter((row) => row.violation.kind === kind);
         return mine.length === 0 ? null : <span key={kind} class="of-kind"><ViolationSign kind={kind} /> {formatCount(sum(mine))}</span>;
