@@ -81,8 +81,11 @@ json ZonesJson(const Policy& policy, bool zones_listed) {
     if (bytes <= limits::kNetworkZonesBytes) {
       out.push_back(std::move(whole));
     } else {
-      out.push_back({{"name", zone.name}, {"kind", whole["kind"]}, {"interface", zone.interface},
-                     {"process", whole["process"]}, {"cut", true}});
+      out.push_back({{"name", zone.name},
+                     {"kind", whole["kind"]},
+                     {"interface", zone.interface},
+                     {"process", whole["process"]},
+                     {"cut", true}});
     }
   }
   return out;

@@ -1,5 +1,5 @@
-// The network policy as JSON: what `stele policy check --json` prints and what the viewer's Network screen is drawn from
-// (docs/segmentation.md, docs/api.md).
+// The network policy as JSON: what `stele policy check --json` prints and what the viewer's Network screen is drawn
+// from (docs/segmentation.md, docs/api.md).
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@
 
 namespace stele::limits {
 
-// Of the network in stele-query's configuration, so that all of it fits the control channel. Beyond it lists are cut and
-// counted, never left out in silence.
+// Of the network in stele-query's configuration, so that all of it fits the control channel. Beyond it lists are cut
+// and counted, never left out in silence.
 inline constexpr std::size_t kNetworkZonesBytes = 48 * kKiB;
 inline constexpr std::size_t kNetworkReachBytes = 40 * kKiB;
 inline constexpr std::size_t kNetworkPrefixes = 32;

@@ -1,5 +1,5 @@
-// The network: the zones that a caller may see, and what the log says about the policy: who changed it last, and whether
-// that was applied.
+// The network: the zones that a caller may see, and what the log says about the policy: who changed it last, and
+// whether that was applied.
 #include <algorithm>
 
 #include "appliance/base/text.h"
@@ -77,12 +77,12 @@ Json GuardRuns(const std::string& status_json) {
   const Json status = Json::parse(status_json, nullptr, /*allow_exceptions=*/false);
   if (!status.is_object()) return nullptr;
   const Json& processes = ListIn(status, "processes");
-  return std::any_of(processes.begin(), processes.end(), [](const Json& one) {
-    return TextIn(one, "name") == kGuard && TextIn(one, "event") == "ready";
-  });
+  return std::any_of(processes.begin(), processes.end(),
+                     [](const Json& one) { return TextIn(one, "name") == kGuard && TextIn(one, "event") == "ready"; });
 }
 
-std::string_view StateOf(const Json& configured, const Json& guard_runs, const std::string& outcome, bool change_waits, bool complete) {
+std::string_view StateOf(const Json& configured, const Json& guard_runs, const std::string& outcome, bool change_waits,
+                         bool complete) {
   if (configured != true) return "none";
   if (guard_runs.is_null()) return "unknown";
   if (guard_runs == false) return "not_enforced";
@@ -94,8 +94,8 @@ std::string_view StateOf(const Json& configured, const Json& guard_runs, const s
 
 }  // namespace
 
-// Newest first and in boxes of time: what is new since the last call, then further down until both are found. A long log is
-// looked through over several calls. True: nothing about the policy is still to be found.
+// Newest first and in boxes of time: what is new since the last call, then further down until both are found. A long
+// log is looked through over several calls. True: nothing about the policy is still to be found.
 Result<bool> Reads::FollowPolicy(const std::atomic<bool>& cancelled) {
   const Matcher about_policy(TextTerm(Field::kKind, record::KindName(record::Kind::kPolicy)));
   const ScanLimits scan_limits{clock_.BoottimeNs() + kNetworkTimeBoxNs, &cancelled};
@@ -109,9 +109,11 @@ Result<bool> Reads::FollowPolicy(const std::atomic<bool>& cancelled) {
   };
   const std::uint64_t size = reader_->size();
   if (trail_.high < size) {
-    STELE_TRY(const ScanOutcome above, scanner_.Scan({trail_.high, size}, Order::kNewestFirst, about_policy, scan_limits, look));
+    STELE_TRY(const ScanOutcome above,
+              scanner_.Scan({trail_.high, size}, Order::kNewestFirst, about_policy, scan_limits, look));
     const bool whole = above.ended == Ended::kDone || above.ended == Ended::kCaller;
-    if (!whole) trail_ = PolicyTrail{above.resume_at, size, {}, {}};  // a gap below: what was found further down may be old
+    if (!whole)
+      trail_ = PolicyTrail{above.resume_at, size, {}, {}};  // a gap below: what was found further down may be old
     trail_.high = size;
     if (found.change) trail_.change = found.change;
     if (found.outcome) trail_.outcome = found.outcome;
@@ -119,7 +121,8 @@ Result<bool> Reads::FollowPolicy(const std::atomic<bool>& cancelled) {
   }
   if (trail_.low == 0 || (trail_.change && trail_.outcome)) return true;
   found = trail_;
-  STELE_TRY(const ScanOutcome below, scanner_.Scan({0, trail_.low}, Order::kNewestFirst, about_policy, scan_limits, look));
+  STELE_TRY(const ScanOutcome below,
+            scanner_.Scan({0, trail_.low}, Order::kNewestFirst, about_policy, scan_limits, look));
   trail_.change = found.change;
   trail_.outcome = found.outcome;
   trail_.low = below.ended == Ended::kDone ? 0 : below.resume_at;
@@ -142,7 +145,9 @@ Json Reads::PolicyEntry(std::optional<std::uint64_t> sequence, const Matcher* in
 }
 
 Answer Reads::Network(const ReadRequest& request, const std::atomic<bool>& cancelled) {
-  Json network = request.network_json == nullptr ? Json() : Json::parse(*request.network_json, nullptr, /*allow_exceptions=*/false);
+  Json network = request.network_json == nullptr
+                     ? Json()
+                     : Json::parse(*request.network_json, nullptr, /*allow_exceptions=*/false);
   if (!network.is_object()) return Refusal(503, "unavailable", "the network of the running configuration is not known");
   const auto complete = FollowPolicy(cancelled);
   if (!complete) return Refusal(503, "unavailable", Describe(complete.error()));
@@ -153,10 +158,13 @@ Answer Reads::Network(const ReadRequest& request, const std::atomic<bool>& cance
   const Json outcome = PolicyEntry(trail_.outcome, nullptr);
   const bool change_waits = trail_.change && (!trail_.outcome || *trail_.change > *trail_.outcome);
   const Json guard_runs = GuardRuns(request.status_json);
-  network["state"] = StateOf(network.value("configured", Json(false)), guard_runs, TextIn(outcome, "event"), change_waits, *complete);
+  network["state"] =
+      StateOf(network.value("configured", Json(false)), guard_runs, TextIn(outcome, "event"), change_waits, *complete);
   network["guard_runs"] = guard_runs;
   network["limited"] = limited;
-  network["last"] = {{"complete", *complete}, {"change", PolicyEntry(trail_.change, &in_scope)}, {"outcome", PolicyEntry(trail_.outcome, &in_scope)}};
+  network["last"] = {{"complete", *complete},
+                     {"change", PolicyEntry(trail_.change, &in_scope)},
+                     {"outcome", PolicyEntry(trail_.outcome, &in_scope)}};
   Answer answer;
   answer.rows = network["zones"].size();
   answer.body = Dump(network);

@@ -1,5 +1,5 @@
-// Goal: the network that stele-query is told is that of stele.toml and of what listens, and fits its control channel however
-// large the policy is. Method: configurations as text.
+// Goal: the network that stele-query is told is that of stele.toml and of what listens, and fits its control channel
+// however large the policy is. Method: configurations as text.
 #include "appliance/daemons/policy_json.h"
 
 #include <gtest/gtest.h>
@@ -75,7 +75,8 @@ TEST(PolicyJson, AHugePolicyIsCutAndSaysSo) {
   for (int zone = 0; zone < 31; ++zone) {
     const std::string number = std::to_string(zone);
     toml += "[[zones]]\nname = \"plant-" + number + "\"\ninterface = \"eth" + number + "\"\naddress = \"10." + number +
-            ".255.1\"\nsyslog_udp_port = 514\nsyslog_tcp_port = 514\nsyslog_tls_port = 6514\nrelp_port = 2514\nallowed_sources = [";
+            ".255.1\"\nsyslog_udp_port = 514\nsyslog_tcp_port = 514\nsyslog_tls_port = 6514\nrelp_port = "
+            "2514\nallowed_sources = [";
     for (int i = 0; i < 250; ++i) toml += "\"10." + number + "." + std::to_string(i) + ".2\",";
     toml += "]\n";
   }

@@ -1,6 +1,6 @@
-// Goal: GET /api/v1/network shows the policy that runs, what the log says of it, and to each caller no more than the scope
-// allows; and the entries behind the Network screen are found by the queries it makes. Method: a small real store with such
-// entries, and a network as the supervisor renders it.
+// Goal: GET /api/v1/network shows the policy that runs, what the log says of it, and to each caller no more than the
+// scope allows; and the entries behind the Network screen are found by the queries it makes. Method: a small real store
+// with such entries, and a network as the supervisor renders it.
 #include <gtest/gtest.h>
 
 #include "appliance/query/reads.h"
@@ -18,7 +18,8 @@ constexpr const char* kNoGuard = R"({"processes":[{"name":"stele-web","event":"r
 // What the screen asks (web/viewer/src/network/entries.ts).
 constexpr const char* kViolations = "kind:alarm json.alarm:(policy_violation OR policy_scan OR policy_crossing)";
 constexpr const char* kHistory =
-    "(kind:policy json.event:(policy_change OR policy_applied OR policy_failed)) OR (kind:alarm json.alarm:(policy_drift OR "
+    "(kind:policy json.event:(policy_change OR policy_applied OR policy_failed)) OR (kind:alarm "
+    "json.alarm:(policy_drift OR "
     "policy_restored))";
 
 class NetworkTest : public ::testing::Test {
@@ -30,10 +31,13 @@ class NetworkTest : public ::testing::Test {
     const Json door{{"service", "syslog-udp"}, {"protocol", "udp"}, {"port", 514}};
     const Json other{{"service", "https-json"}, {"protocol", "tcp"}, {"port", 8443}};
     network_ = {{"configured", true},
-                {"zones", {zone("dmz", "ingest", Json::array({door})), zone("lan", "ingest", Json::array({other})),
-                           zone("operator", "operator", Json::array())}},
-                {"reach", {{{"zone", "dmz"}, {"direction", "in"}}, {{"zone", "lan"}, {"direction", "in"}},
-                           {{"zone", "operator"}, {"direction", "in"}}}},
+                {"zones",
+                 {zone("dmz", "ingest", Json::array({door})), zone("lan", "ingest", Json::array({other})),
+                  zone("operator", "operator", Json::array())}},
+                {"reach",
+                 {{{"zone", "dmz"}, {"direction", "in"}},
+                  {{"zone", "lan"}, {"direction", "in"}},
+                  {{"zone", "operator"}, {"direction", "in"}}}},
                 {"reach_total", 3},
                 {"findings", {{{"severity", "warning"}, {"text", "zone lan: wide"}}}}};
   }
@@ -55,7 +59,11 @@ class NetworkTest : public ::testing::Test {
   Json Network() { return Ask(Call::kNetwork); }
   std::uint64_t Policy(const Json& entry) { return log_.Add(Kind::kPolicy, entry.dump()); }
   std::uint64_t Change(const char* digest) {
-    return Policy({{"event", "policy_change"}, {"digest", digest}, {"policy", std::string(3'000, 'p')}, {"who", "anna"}, {"why", "a new plant"}});
+    return Policy({{"event", "policy_change"},
+                   {"digest", digest},
+                   {"policy", std::string(3'000, 'p')},
+                   {"who", "anna"},
+                   {"why", "a new plant"}});
   }
 
   QueryLog log_;
@@ -174,11 +182,13 @@ TEST_F(NetworkTest, TheScreensQueriesFindItsEntriesAndNoOthers) {
   const auto alarm = [this](Json entry) { return log_.Add(Kind::kAlarm, entry.dump()); };
   const std::vector<std::uint64_t> violations{
       alarm({{"alarm", "policy_violation"}, {"zone", "dmz"}, {"reason", "port"}, {"packets", 7}}),
-      alarm({{"alarm", "policy_scan"}, {"zone", "dmz"}, {"ports", 900}}), alarm({{"alarm", "policy_crossing"}, {"zone", "lan"}})};
+      alarm({{"alarm", "policy_scan"}, {"zone", "dmz"}, {"ports", 900}}),
+      alarm({{"alarm", "policy_crossing"}, {"zone", "lan"}})};
   alarm({{"alarm", "source_silent"}, {"text", "policy_violation"}});
   log_.Syslog(R"(<13>1 - - - - - - {"alarm":"policy_violation"})");
-  std::vector<std::uint64_t> history{Change("aa"), Policy({{"event", "policy_applied"}}), Policy({{"event", "policy_failed"}}),
-                                     alarm({{"alarm", "policy_drift"}}), alarm({{"alarm", "policy_restored"}})};
+  std::vector<std::uint64_t> history{Change("aa"), Policy({{"event", "policy_applied"}}),
+                                     Policy({{"event", "policy_failed"}}), alarm({{"alarm", "policy_drift"}}),
+                                     alarm({{"alarm", "policy_restored"}})};
   Policy({{"event", "reload"}});
   log_.Checkpoint();
   const auto found = [this](const char* query) {

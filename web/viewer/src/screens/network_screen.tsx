@@ -18,7 +18,7 @@ import { Hostile } from '../ui/text.js';
 type Tone = 'good' | 'bad' | 'open';
 const STATES: Record<string, { tone: Tone; word: string; meaning: string }> = {
   none: { tone: 'open', word: 'No network policy', meaning: 'No zone names an interface, so nothing is filtered by this appliance.' },
-  not_enforced: { tone: 'open', word: 'Not enforced', meaning: 'The policy is configured and checked, but no process of this appliance applies it: the kernel drops nothing because of it.' },
+  not_enforced: { tone: 'open', word: 'Not enforced', meaning: 'The policy is configured, but no process of this appliance applies it: the kernel drops nothing because of it.' },
   applied: { tone: 'good', word: 'Enforced', meaning: 'The policy was applied, read back and compared, and is being watched.' },
   pending: { tone: 'open', word: 'A change is waiting', meaning: 'It stands in the log and has not been applied; until then the rules before it hold.' },
   failed: { tone: 'bad', word: 'The last change failed', meaning: 'The rules before it stay in force.' },
@@ -104,8 +104,6 @@ export function NetworkScreen() {
   const network = state.network.value;
   const maySearch = session.value?.permissions.includes('search') ?? false;
   const isFalse = (model: { verdict: { value: { state: string } | null } }): boolean => model.verdict.value?.state === 'false';
-  const rows = state.inZone.value;
-  const good = rows.filter((row) => !isFalse(row.model));
   const allGood = (state.violations.value?.rows ?? []).filter((row) => !isFalse(row.model));
   const dropped = droppedOf(allGood.map((row) => row.violation));
   const falses = (state.violations.value?.rows ?? []).length - allGood.length + (state.events.value?.rows ?? []).filter((row) => isFalse(row.model)).length;
@@ -122,7 +120,7 @@ export function NetworkScreen() {
         <Picture network={network} dropped={dropped} />
         {maySearch ? null : <p class="limit"><Mark kind="open" /> Your role may see the policy, but not read entries: violations and history stay empty.</p>}
         {state.entriesError.value === '' ? null : <p class="error" role="alert">Violations and history could not be read: <Hostile text={state.entriesError.value} /></p>}
-        <Violations rows={good.length === rows.length ? rows : rows} zone={state.zone.value} onRange={onRange} onZone={onZone} />
+        <Violations rows={state.inZone.value} zone={state.zone.value} onRange={onRange} onZone={onZone} />
         <Counters network={network} status={state.status.value} dropped={dropped} />
         <Matrix network={network} zone={state.zone.value} onZone={onZone} />
         <PolicyHistory />

@@ -74,6 +74,9 @@ export function Violations({ rows, zone, onRange, onZone }: {
   const [shown, setShown] = useState(PAGE);
   const listing = violations.value;
   const preset = ran.value?.preset ?? '';
+  const isFalse = (row: ViolationRow): boolean => row.model.verdict.value?.state === 'false';
+  const good = rows.filter((row) => !isFalse(row));
+  const listed = [...rows.filter(isFalse), ...good];       // what is not to be believed comes first, and is counted nowhere
   return (
     <section class="card" aria-labelledby="violations-title">
       <div class="card-head">
@@ -91,12 +94,12 @@ export function Violations({ rows, zone, onRange, onZone }: {
           <p>Dropped packets become entries only while the policy is enforced and its watcher runs; how it stands is said at the top.</p>
         </div>
       ) : <>
-        <Summary rows={rows} more={listing.more} />
-        <Chart rows={rows} onZoom={(from, to) => onRange({ from, to })} />
+        <Summary rows={good} more={listing.more} />
+        <Chart rows={good} onZoom={(from, to) => onRange({ from, to })} />
         <table class="table violations">
           <thead><tr><th>Entry</th><th>What</th><th>Zone</th><th>Source</th><th>Destination</th><th>Port</th><th>Reason</th>
             <th class="number">Packets</th><th>First (UTC)</th><th>Last (UTC)</th></tr></thead>
-          <tbody>{rows.slice(0, shown).map((row) => <Line key={row.seq} row={row} />)}</tbody>
+          <tbody>{listed.slice(0, shown).map((row) => <Line key={row.seq} row={row} />)}</tbody>
         </table>
         {rows.length <= shown ? null : (
           <p class="more"><button type="button" class="small" onClick={() => setShown(shown + PAGE)}>Show more</button>
