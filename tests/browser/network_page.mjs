@@ -71,8 +71,6 @@ async function pictures(page, name) {
     await page.waitForTimeout(150);
     await page.screenshot({ path: join(scratch, `${name}-${theme}.png`) });
     await page.locator('.card:has(.map)').screenshot({ path: join(scratch, `${name}-picture-${theme}.png`) });
-    await page.locator('.card:has(.history)').screenshot({ path: join(scratch, `${name}-history-${theme}.png`) });
-    await page.locator('[aria-labelledby=violations-title]').screenshot({ path: join(scratch, `${name}-violations-${theme}.png`) });
   }
 }
 
