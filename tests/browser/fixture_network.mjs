@@ -67,8 +67,9 @@ export function fixtureNetwork(log, count, endNs, hostile) {
   [70n * HOUR, 'policy', { event: 'policy_change', digest: digestOf(third), policy: third, who: 'anna', why: hostile, forced: false, diff: ['opens   198.51.100.0/25 on eth2 (zone office) -> 192.0.2.10 tcp/6514 (syslog-tls, stele-receive@office)'],
     approvals: [{ name: 'anna', key: 'ed25519:4c1f09aa' }, { name: hostile, key: hostile }] }],
   [70n * HOUR - 1_200_000_000n, 'policy', { event: 'policy_applied', digest: digestOf(third) }],
+  [40n * HOUR, 'policy', { event: 'policy_applied', digest: digestOf(third), at_start: true }],
   [20n * HOUR, 'alarm', { alarm: 'policy_drift', text: 'the rules of the kernel are not those of the policy', differences: ['added: rule in chain machines: tcp dport 23 accept'], program: 'nft', process: 40711 }],
-  [20n * HOUR - 900_000_000n, 'alarm', { alarm: 'policy_restored', text: 'the rules of the policy are in force again', differences: [], program: 'stele-guard', process: 212 }]);
+  [20n * HOUR - 900_000_000n, 'alarm', { alarm: 'policy_restored', text: 'the rules of the policy are in force again', differences: [], program: '', process: 0 }]);
   const ingest = zones.filter((z) => z.kind === 'ingest');
   const reasons = ['port', 'source', 'spoofed', 'rate', 'connections', 'icmp'];
   for (let i = 0; i < 130; i++) {
@@ -78,8 +79,9 @@ export function fixtureNetwork(log, count, endNs, hostile) {
       destination: zone.addresses[0], protocol: next(3) === 0 ? 'udp' : 'tcp', port: [22, 23, 80, 135, 445, 3389, 8080, 502][next(8)], packets: 1 + next(60),
       from_ns: Number(endNs - ago - 60_000_000_000n), to_ns: Number(endNs - ago) }]);
   }
-  list.push([31n * HOUR, 'alarm', { alarm: 'policy_scan', zone: ingest[0].name, source: '10.20.7.66', ports: 3412, addresses: 2, packets: 6824, from_ns: Number(endNs - 32n * HOUR), to_ns: Number(endNs - 31n * HOUR) }],
-    [30n * HOUR, 'alarm', { alarm: 'policy_crossing', zone: ingest[0].name, source: '10.20.7.66', destination: '203.0.113.5', protocol: 'tcp', port: 9443, packets: 211, from_ns: Number(endNs - 31n * HOUR), to_ns: Number(endNs - 30n * HOUR) }],
+  list.push([31n * HOUR, 'alarm', { alarm: 'policy_scan', zone: ingest[0].name, reason: 'port', source: '10.20.7.66', ports: 3412, addresses: 2, packets: 6824, from_ns: Number(endNs - 32n * HOUR), to_ns: Number(endNs - 31n * HOUR) }],
+    [30n * HOUR, 'alarm', { alarm: 'policy_crossing', zone: ingest[0].name, reason: 'egress', target: 'operator', source: '10.20.7.66', destination: '203.0.113.5', protocol: 'tcp', port: 9443, packets: 211, from_ns: Number(endNs - 31n * HOUR), to_ns: Number(endNs - 30n * HOUR) }],
+    [6n * HOUR, 'alarm', { alarm: 'policy_violations_uncounted', zone: null, cause: 'more at once than could be read', packets: 940, from_ns: Number(endNs - 6n * HOUR), to_ns: Number(endNs - 6n * HOUR) }],
     [5n * HOUR, 'alarm', { alarm: 'policy_violation', zone: ingest.at(-1).name, reason: hostile, source: hostile, packets: 3 }]);
   const entries = list.sort((a, b) => (a[0] > b[0] ? -1 : a[0] < b[0] ? 1 : 0)).map(([ago, kind, payload]) => ({ payload, record: add(kind, ago, payload) }));
   const newest = (...events) => {

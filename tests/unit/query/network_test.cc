@@ -16,11 +16,13 @@ constexpr const char* kGuardReady = R"({"processes":[{"name":"stele-guard","even
 constexpr const char* kNoGuard = R"({"processes":[{"name":"stele-web","event":"ready"}]})";
 
 // What the screen asks (web/viewer/src/network/entries.ts).
-constexpr const char* kViolations = "kind:alarm json.alarm:(policy_violation OR policy_scan OR policy_crossing)";
+constexpr const char* kViolations =
+    "kind:alarm json.alarm:(policy_violation OR policy_scan OR policy_crossing OR "
+    "policy_violations_uncounted)";
 constexpr const char* kHistory =
     "(kind:policy json.event:(policy_change OR policy_applied OR policy_failed)) OR (kind:alarm "
     "json.alarm:(policy_drift OR "
-    "policy_restored))";
+    "policy_restored OR policy_unapplied))";
 
 class NetworkTest : public ::testing::Test {
  protected:
@@ -183,12 +185,16 @@ TEST_F(NetworkTest, TheScreensQueriesFindItsEntriesAndNoOthers) {
   const std::vector<std::uint64_t> violations{
       alarm({{"alarm", "policy_violation"}, {"zone", "dmz"}, {"reason", "port"}, {"packets", 7}}),
       alarm({{"alarm", "policy_scan"}, {"zone", "dmz"}, {"ports", 900}}),
-      alarm({{"alarm", "policy_crossing"}, {"zone", "lan"}})};
+      alarm({{"alarm", "policy_crossing"}, {"zone", "lan"}}),
+      alarm({{"alarm", "policy_violations_uncounted"}, {"zone", nullptr}})};
   alarm({{"alarm", "source_silent"}, {"text", "policy_violation"}});
   log_.Syslog(R"(<13>1 - - - - - - {"alarm":"policy_violation"})");
-  std::vector<std::uint64_t> history{Change("aa"), Policy({{"event", "policy_applied"}}),
-                                     Policy({{"event", "policy_failed"}}), alarm({{"alarm", "policy_drift"}}),
-                                     alarm({{"alarm", "policy_restored"}})};
+  std::vector<std::uint64_t> history{Change("aa"),
+                                     Policy({{"event", "policy_applied"}}),
+                                     Policy({{"event", "policy_failed"}}),
+                                     alarm({{"alarm", "policy_drift"}}),
+                                     alarm({{"alarm", "policy_restored"}}),
+                                     alarm({{"alarm", "policy_unapplied"}})};
   Policy({{"event", "reload"}});
   log_.Checkpoint();
   const auto found = [this](const char* query) {

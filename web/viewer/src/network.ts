@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals';
 import { type NetworkAnswer, type SearchAnswer, type StatusAnswer, api } from './api.js';
 import {
-  HISTORY_QUERY, type PolicyEvent, VIOLATIONS_QUERY, type Violation, historyOf, openDrift, parseObject, policyEventOf, violationOf } from './network/entries.js';
+  HISTORY_QUERY, type PolicyEvent, VIOLATIONS_QUERY, type Violation, historyOf, openDrift, openUnapplied, parseObject, policyEventOf, violationOf } from './network/entries.js';
 import { type Range, freezePreset } from './time.js';
 import { RowModel, payloadPreview } from './rows.js';
 import { route } from './state.js';
@@ -12,7 +12,8 @@ import { fromBase64 } from './verify/bytes.js';
 const PAGE_ROWS = 500;
 export const VIOLATIONS_MAX = 4000;         // entries, not packets; beyond it the screen says so
 export const HISTORY_MAX = 500;
-export const DEFAULT_PRESET = '7d';
+const DEFAULT_PRESET = '7d';
+const STALE_MS = 60_000;
 
 export interface ViolationRow { seq: number; violation: Violation; model: RowModel }
 export interface EventRow { seq: number; event: PolicyEvent; model: RowModel; whole: boolean }
@@ -33,8 +34,15 @@ export const zone = signal('');              // '': all of them
 export const ran = signal<{ preset: string; range: Range; nowMs: number } | null>(null);
 
 export const inZone = computed(() => (violations.value?.rows ?? []).filter((row) => zone.value === '' || row.violation.zone === zone.value));
+// As text, so that what hangs on it is only computed again when an entry turns out to be false, not at each one that is proven.
+const falseText = computed(() => [...(violations.value?.rows ?? []), ...(events.value?.rows ?? [])]
+  .filter(({ model }) => model.verdict.value?.state === 'false').map(({ seq }) => seq).join(' '));
+/** Entries that are not what the signed log holds: shown as such, and counted nowhere. */
+export const falses = computed(() => new Set(falseText.value.split(' ').filter((seq) => seq !== '').map(Number)));
+
 export const history = computed(() => historyOf(events.value?.rows ?? []));
 export const drift = computed(() => openDrift(events.value?.rows ?? []));
+export const unapplied = computed(() => openUnapplied(events.value?.rows ?? []));
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
@@ -104,7 +112,8 @@ async function completeNewest(signal: AbortSignal): Promise<void> {
   }
 }
 
-export function load(): void {
+/** Reads what the address says. What is on the screen and not yet stale is not read again: each read is an entry of the log. */
+export function load(anew = false): void {
   const { parameters } = route.value;
   const from = parameters.get('from');
   const to = parameters.get('to');
@@ -112,7 +121,9 @@ export function load(): void {
   const preset = from === null && to === null ? parameters.get('last') ?? DEFAULT_PRESET : '';
   const range = preset === '' ? { from, to } : freezePreset(preset, nowMs);
   zone.value = parameters.get('zone') ?? '';
-  if (ran.value !== null && ran.value.preset === preset && (preset !== '' || (ran.value.range.from === from && ran.value.range.to === to)) && nowMs - ran.value.nowMs < 2000) return;
+  const last = ran.value;
+  const same = last !== null && last.preset === preset && (preset !== '' || (last.range.from === from && last.range.to === to));
+  if (same && !anew && nowMs - last.nowMs < STALE_MS) return;
   running?.abort();
   const abort = new AbortController();
   running = abort;

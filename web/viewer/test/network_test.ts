@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkZone } from '../src/api.js';
 import {
-  type Dated, type Violation, bucketsOf, droppedOf, historyOf, openDrift, parseObject, policyEventOf, violationOf } from '../src/network/entries.js';
+  type Dated, type Violation, bucketsOf, droppedOf, historyOf, openDrift, openUnapplied, parseObject, policyEventOf, violationOf } from '../src/network/entries.js';
 import { type Box, fit, fitList, layoutOf } from '../src/network/layout.js';
 
 const NOW = '1795230000036000000';
@@ -27,14 +27,17 @@ test('a violation is read member by member', () => {
   assert.deepEqual([one.kind, one.zone, one.source, one.protocol, one.port, one.reason, one.packets], ['violation', 'machines', '10.1.2.3', 'tcp', 22, 'port', 7]);
   assert.ok(one.fromNs < one.toNs);
   const scan = violation({ alarm: 'policy_scan', ports: 900, addresses: 1 });
-  assert.deepEqual([scan.kind, scan.reason, scan.detail], ['scan', 'scan', '900 ports, 1 address']);
-  assert.equal(violation({ alarm: 'policy_crossing' }).kind, 'crossing');
+  assert.deepEqual([scan.kind, scan.reason, scan.detail], ['scan', 'port', '900 ports, 1 address']);
+  assert.deepEqual([violation({ alarm: 'policy_crossing', target: 'operator' }).kind, violation({ alarm: 'policy_crossing', target: 'operator' }).target], ['crossing', 'operator']);
+  assert.equal(violation({ protocol: 'icmp', port: null, icmp_type: 8 }).detail, 'icmp type 8');
+  const uncounted = violationOf({ alarm: 'policy_violations_uncounted', zone: null, cause: 'overrun', packets: 4000 }, NOW);
+  assert.deepEqual([uncounted?.kind, uncounted?.reason, uncounted?.zone, uncounted?.packets], ['uncounted', 'overrun', '', 4000]);
 });
 
 test('what is missing or of another type is left out, and an entry is at least a packet', () => {
   const bare = violationOf({ alarm: 'policy_violation' }, NOW);
   assert.deepEqual(bare, { kind: 'violation', zone: '', source: '', destination: '', protocol: '', port: null, reason: '', packets: 1,
-    fromNs: BigInt(NOW), toNs: BigInt(NOW), detail: '' });
+    fromNs: BigInt(NOW), toNs: BigInt(NOW), detail: '', target: '' });
   const odd = violationOf({ alarm: 'policy_violation', zone: {}, port: '22', packets: -4, from_ns: 'soon', to_ns: NOW, reason: ['x'] }, NOW);
   assert.deepEqual([odd?.zone, odd?.port, odd?.packets, odd?.reason, odd?.fromNs], ['', null, 1, '', BigInt(NOW)]);
   for (const payload of [{}, { alarm: 'source_silent' }, { alarm: 7 }, { event: 'policy_violation' }, { alarm: '__proto__' }, { alarm: 'constructor' }]) {
@@ -100,6 +103,11 @@ test('a drift is open until the rules were restored or applied again', () => {
   assert.equal(openDrift([event(6, { event: 'policy_applied' }), drift]), undefined);
   assert.equal(openDrift([event(4, { event: 'policy_applied' }), drift, event(7, { event: 'policy_change' })])?.seq, 5);
   assert.equal(openDrift([]), undefined);
+  const unapplied = event(8, { alarm: 'policy_unapplied', diff: ['opens x'] });
+  assert.equal(openUnapplied([event(1, { event: 'policy_change' }), unapplied, event(9, { event: 'policy_applied', at_start: true })])?.seq, 8);
+  assert.equal(openUnapplied([unapplied, event(9, { event: 'policy_change' })]), undefined);
+  assert.equal(event(9, { event: 'policy_applied', at_start: true }).event.atStart, true);
+  assert.equal(event(9, { alarm: 'policy_drift', program: '', process: 0 }).event.actor, '');
   for (const payload of [{}, { event: 'reload' }, { alarm: 'policy_scan' }, { event: 'toString' }]) assert.equal(policyEventOf(payload), undefined);
 });
 

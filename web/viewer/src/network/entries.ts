@@ -3,12 +3,12 @@
 
 export type Json = Record<string, unknown>;
 
-export const VIOLATIONS_QUERY = 'kind:alarm json.alarm:(policy_violation OR policy_scan OR policy_crossing)';
+export const VIOLATIONS_QUERY = 'kind:alarm json.alarm:(policy_violation OR policy_scan OR policy_crossing OR policy_violations_uncounted)';
 export const HISTORY_QUERY =
-  '(kind:policy json.event:(policy_change OR policy_applied OR policy_failed)) OR (kind:alarm json.alarm:(policy_drift OR policy_restored))';
+  '(kind:policy json.event:(policy_change OR policy_applied OR policy_failed)) OR (kind:alarm json.alarm:(policy_drift OR policy_restored OR policy_unapplied))';
 
-export type ViolationKind = 'violation' | 'scan' | 'crossing';
-export const VIOLATION_KINDS: ViolationKind[] = ['crossing', 'scan', 'violation'];
+export type ViolationKind = 'violation' | 'scan' | 'crossing' | 'uncounted';
+export const VIOLATION_KINDS: ViolationKind[] = ['crossing', 'scan', 'violation', 'uncounted'];
 
 export interface Violation {
   kind: ViolationKind;
@@ -17,14 +17,15 @@ export interface Violation {
   destination: string;
   protocol: string;
   port: number | null;
-  reason: string;          // as the ruleset names it; of a scan or a crossing: that word
+  reason: string;          // as the ruleset names it; of packets that were only counted: the cause
   packets: number;         // at least 1: an entry is at least a packet
   fromNs: bigint;
   toNs: bigint;
-  detail: string;          // of a scan: how wide it was
+  detail: string;          // in place of a port: how wide a scan was, the type of an ICMP packet
+  target: string;          // of a crossing: whose network it was meant for
 }
 
-export type EventKind = 'change' | 'applied' | 'failed' | 'drift' | 'restored';
+export type EventKind = 'change' | 'applied' | 'failed' | 'drift' | 'restored' | 'unapplied';
 
 export interface PolicyEvent {
   kind: EventKind;
@@ -37,6 +38,7 @@ export interface PolicyEvent {
   forced: boolean;
   policy: string;                  // the text as it was proposed
   actor: string;                   // of a drift: the program that did it, where that is known
+  atStart: boolean;                // put in place again by a start
 }
 
 export interface DiffLine { sign: 'opens' | 'closes' | 'other'; text: string }
@@ -61,7 +63,7 @@ function nanoseconds(value: unknown): bigint | null {
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? BigInt(Math.trunc(value)) : null;
 }
 
-const ALARMS = new Map<string, ViolationKind>([['policy_violation', 'violation'], ['policy_scan', 'scan'], ['policy_crossing', 'crossing']]);
+const ALARMS = new Map<string, ViolationKind>([['policy_violation', 'violation'], ['policy_scan', 'scan'], ['policy_crossing', 'crossing'], ['policy_violations_uncounted', 'uncounted']]);
 
 export function violationOf(payload: Json, receivedNs: string): Violation | undefined {
   const kind = ALARMS.get(text(payload['alarm']));
@@ -71,6 +73,7 @@ export function violationOf(payload: Json, receivedNs: string): Violation | unde
   const received = BigInt(receivedNs);
   const ports = count(payload['ports']);
   const addresses = count(payload['addresses']);
+  const icmpType = count(payload['icmp_type']);
   return {
     kind,
     zone: text(payload['zone']),
@@ -78,13 +81,15 @@ export function violationOf(payload: Json, receivedNs: string): Violation | unde
     destination: text(payload['destination']),
     protocol: text(payload['protocol']),
     port: count(payload['port']),
-    reason: kind === 'violation' ? text(payload['reason']) : kind,
+    reason: text(kind === 'uncounted' ? payload['cause'] : payload['reason']),
     packets: Math.max(1, count(payload['packets']) ?? 1),
     fromNs: from ?? to ?? received,
     toNs: to ?? from ?? received,
-    detail: kind !== 'scan' ? '' : [
+    detail: [
       ports === null ? '' : `${ports} ${ports === 1 ? 'port' : 'ports'}`,
-      addresses === null ? '' : `${addresses} ${addresses === 1 ? 'address' : 'addresses'}`].filter((part) => part !== '').join(', '),
+      addresses === null ? '' : `${addresses} ${addresses === 1 ? 'address' : 'addresses'}`,
+      icmpType === null ? '' : `${text(payload['protocol'])} type ${icmpType}`].filter((part) => part !== '').join(', '),
+    target: text(payload['target']),
   };
 }
 
@@ -96,7 +101,8 @@ function diffLine(value: unknown): DiffLine {
 }
 
 const EVENTS = new Map<string, EventKind>([
-  ['policy_change', 'change'], ['policy_applied', 'applied'], ['policy_failed', 'failed'], ['policy_drift', 'drift'], ['policy_restored', 'restored']]);
+  ['policy_change', 'change'], ['policy_applied', 'applied'], ['policy_failed', 'failed'], ['policy_drift', 'drift'],
+  ['policy_restored', 'restored'], ['policy_unapplied', 'unapplied']]);
 
 export function policyEventOf(payload: Json): PolicyEvent | undefined {
   const kind = EVENTS.get(text(payload['event'])) ?? EVENTS.get(text(payload['alarm']));
@@ -116,8 +122,9 @@ export function policyEventOf(payload: Json): PolicyEvent | undefined {
       return { name: text(member['name']), key: text(member['key']) };
     }),
     forced: payload['forced'] === true,
+    atStart: payload['at_start'] === true,
     policy: text(payload['policy']),
-    actor: [text(payload['program']), typeof process === 'number' ? `process ${process}` : text(process)].filter((part) => part !== '').join(', '),
+    actor: [text(payload['program']), typeof process === 'number' && process > 0 ? `process ${process}` : text(process)].filter((part) => part !== '').join(', '),
   };
 }
 
@@ -152,6 +159,12 @@ export function openDrift<T extends Dated>(items: T[]): T | undefined {
   return newest?.event.kind === 'drift' ? newest : undefined;
 }
 
+/** The zones of the configuration are not those of the policy in force, and no change has come since. */
+export function openUnapplied<T extends Dated>(items: T[]): T | undefined {
+  const newest = [...items].sort((a, b) => b.seq - a.seq).find(({ event }) => ['unapplied', 'change'].includes(event.kind));
+  return newest?.event.kind === 'unapplied' ? newest : undefined;
+}
+
 /** Dropped packets by zone and reason, as far as the entries tell. */
 export function droppedOf(violations: Violation[]): Map<string, Map<string, number>> {
   const zones = new Map<string, Map<string, number>>();
@@ -165,7 +178,7 @@ export function droppedOf(violations: Violation[]): Map<string, Map<string, numb
 
 export interface Buckets { fromNs: bigint; widthNs: bigint; counts: [number, number, number][]; total: number }
 
-/** Packets over time as [crossing, scan, violation]. The packets of an interval are spread over it evenly, none is lost. */
+/** Packets over time as [crossing, scan, all others]. The packets of an interval are spread over it evenly, none is lost. */
 export function bucketsOf(violations: Violation[], fromNs: bigint, toNs: bigint, number: number): Buckets {
   const span = toNs > fromNs ? toNs - fromNs : 1n;
   const widthNs = span / BigInt(number) + 1n;
@@ -178,7 +191,7 @@ export function bucketsOf(violations: Violation[], fromNs: bigint, toNs: bigint,
   for (const violation of violations) {
     const first = place(violation.fromNs);
     const last = Math.max(first, place(violation.toNs));
-    const column = VIOLATION_KINDS.indexOf(violation.kind);
+    const column = Math.min(2, VIOLATION_KINDS.indexOf(violation.kind));
     const places = last - first + 1;
     const share = Math.floor(violation.packets / places);
     for (let i = first; i <= last; i++) {

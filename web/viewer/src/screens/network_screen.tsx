@@ -37,6 +37,7 @@ const onRange = (range: { last?: string; from?: string; to?: string }): void =>
 
 function Standing({ network }: { network: NetworkAnswer }) {
   const drift = state.drift.value;
+  const unapplied = state.unapplied.value;
   const standing = drift !== undefined && network.guard_runs === true ? DRIFT : STATES[network.state] ?? STATES['unknown'] ?? DRIFT;
   const change = network.last?.change ?? null;
   const outcome = network.last?.outcome ?? null;
@@ -48,6 +49,7 @@ function Standing({ network }: { network: NetworkAnswer }) {
         <p class="summary-word">{standing.word}</p>
         <p class="muted">{standing.meaning}
           {drift === undefined || standing !== DRIFT ? null : <>{' '}<a href={entryPage(drift.seq)}>entry #{formatCount(drift.seq)}</a></>}
+          {unapplied === undefined ? null : <>{' '}The zones of stele.toml, drawn here, are not those of the policy in force: <a href={entryPage(unapplied.seq)}>entry #{formatCount(unapplied.seq)}</a>.</>}
           {outcome?.text === undefined || network.state !== 'failed' ? null : <>{' '}<Hostile text={outcome.text} limit={300} /></>}</p>
       </div>
       <div class="claim">
@@ -100,23 +102,21 @@ function FalseEntries({ count }: { count: number }) {
 export function NetworkScreen() {
   const where = route.value;
   useEffect(() => { state.load(); }, [where]);
-  useKeys({ 'r': () => state.load() });
+  useKeys({ 'r': () => state.load(true) });
   const network = state.network.value;
   const maySearch = session.value?.permissions.includes('search') ?? false;
-  const isFalse = (model: { verdict: { value: { state: string } | null } }): boolean => model.verdict.value?.state === 'false';
-  const allGood = (state.violations.value?.rows ?? []).filter((row) => !isFalse(row.model));
-  const dropped = droppedOf(allGood.map((row) => row.violation));
-  const falses = (state.violations.value?.rows ?? []).length - allGood.length + (state.events.value?.rows ?? []).filter((row) => isFalse(row.model)).length;
+  const falses = state.falses.value;
+  const dropped = droppedOf((state.violations.value?.rows ?? []).filter((row) => !falses.has(row.seq)).map((row) => row.violation));
   return (
     <main class="screen page network" id="main" aria-busy={state.busy.value}>
       <div class="page-head">
         <h1>Network</h1>
-        <button type="button" class="control" disabled={state.busy.value} onClick={() => state.load()}>{state.busy.value ? 'Reading' : 'Read again'} <kbd>r</kbd></button>
+        <button type="button" class="control" disabled={state.busy.value} onClick={() => state.load(true)}>{state.busy.value ? 'Reading' : 'Read again'} <kbd>r</kbd></button>
       </div>
       {state.networkError.value === '' ? null : <p class="error" role="alert"><Hostile text={state.networkError.value} /></p>}
       {network === null ? null : <>
         <Standing network={network} />
-        <FalseEntries count={falses} />
+        <FalseEntries count={falses.size} />
         <Picture network={network} dropped={dropped} />
         {maySearch ? null : <p class="limit"><Mark kind="open" /> Your role may see the policy, but not read entries: violations and history stay empty.</p>}
         {state.entriesError.value === '' ? null : <p class="error" role="alert">Violations and history could not be read: <Hostile text={state.entriesError.value} /></p>}

@@ -8,6 +8,7 @@ import { Hostile } from './text.js';
 
 const PAGE = 20;
 const DIFF_LINES = 40;
+const OUTCOMES = 4;
 const SIGNS: Record<DiffLine['sign'], string> = { opens: '+', closes: '\u2212', other: '\u00b7' };
 const WORDS: Record<EventKind, { sign: string; word: string }> = {
   change: { sign: '\u25c6', word: 'change' },
@@ -15,6 +16,7 @@ const WORDS: Record<EventKind, { sign: string; word: string }> = {
   failed: { sign: '\u2716', word: 'failed: the older rules stay' },
   drift: { sign: '\u25b2', word: 'drift: the rules were changed by hand' },
   restored: { sign: '\u21ba', word: 'restored' },
+  unapplied: { sign: '\u25b3', word: 'not applied: stele.toml says otherwise than the policy in force' },
 };
 
 function EventWord({ kind }: { kind: EventKind }) {
@@ -48,6 +50,10 @@ function Approvals({ row }: { row: EventRow }) {
   );
 }
 
+/** What became of it at first, and the newest of what each start said since. */
+const shownOutcomes = (outcomes: EventRow[]): EventRow[] =>
+  (outcomes.length <= OUTCOMES ? outcomes : [...outcomes.slice(0, 1), ...outcomes.slice(1 - OUTCOMES)]);
+
 function Item({ entry }: { entry: HistoryItem<EventRow> }) {
   const row = entry.item;
   const { event, model } = row;
@@ -74,9 +80,10 @@ function Item({ entry }: { entry: HistoryItem<EventRow> }) {
         <details class="raw"><summary>the policy as proposed</summary><pre><Hostile text={event.policy} breaks limit={40_000} /></pre></details>)}
       {entry.outcomes.length === 0 ? null : (
         <ul class="outcomes">
-          {entry.outcomes.map((one) => (
-            <li key={one.seq}><EventWord kind={one.event.kind} /> <span class="mono when">{formatNs(one.model.row.time_ns).slice(0, 19)} UTC</span> <EntryLink model={one.model} />
+          {shownOutcomes(entry.outcomes).map((one) => (
+            <li key={one.seq}><EventWord kind={one.event.kind} />{one.event.atStart ? <span class="muted">again, at a start</span> : null} <span class="mono when">{formatNs(one.model.row.time_ns).slice(0, 19)} UTC</span> <EntryLink model={one.model} />
               {one.event.text === '' ? null : <span class="bad-text"> <Hostile text={one.event.text} limit={600} /></span>}</li>))}
+          {entry.outcomes.length <= OUTCOMES ? null : <li class="muted">{formatCount(entry.outcomes.length - OUTCOMES)} more at further starts</li>}
         </ul>)}
       {event.kind !== 'change' || entry.outcomes.length > 0 ? null : <p class="muted">No entry says what became of it.</p>}
     </li>

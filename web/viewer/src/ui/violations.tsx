@@ -1,6 +1,6 @@
 // Packets that the policy dropped: over time, by reason, and entry by entry.
-import { useState } from 'preact/hooks';
-import { type ViolationRow, VIOLATIONS_MAX, ran, violations } from '../network.js';
+import { useCallback, useMemo, useState } from 'preact/hooks';
+import { type ViolationRow, VIOLATIONS_MAX, falses, ran, violations } from '../network.js';
 import { VIOLATION_KINDS, type Violation, type ViolationKind, bucketsOf } from '../network/entries.js';
 import { PRESETS, formatCount, formatNs } from '../time.js';
 import { EntryLink } from './entry_link.js';
@@ -11,7 +11,7 @@ const BUCKETS = 120;
 const PAGE = 25;
 const NAMES: HistogramNames = { of: 'Dropped packets', short: ['crossing', 'scan', 'other'], long: ['of crossings', 'of scans', 'others'] };
 const SHOWN_PRESETS = PRESETS.filter(({ id }) => ['1h', '24h', '7d', '30d', 'all'].includes(id));
-const KIND_SIGNS: Record<ViolationKind, string> = { crossing: '\u25a0', scan: '\u25b2', violation: '\u25cb' };
+const KIND_SIGNS: Record<ViolationKind, string> = { crossing: '\u25a0', scan: '\u25b2', violation: '\u25cb', uncounted: '\u25cc' };
 
 export function ViolationSign({ kind }: { kind: ViolationKind }) {
   return <span class={`violation-kind ${kind}`}><span aria-hidden="true">{KIND_SIGNS[kind]}</span> {kind}</span>;
@@ -29,9 +29,11 @@ function spanOf(rows: ViolationRow[]): { from: bigint; to: bigint } {
 }
 
 function Chart({ rows, onZoom }: { rows: ViolationRow[]; onZoom: (from: string, to: string) => void }) {
-  const { from, to } = spanOf(rows);
-  const buckets = bucketsOf(rows.map((row) => row.violation), from, to, BUCKETS);
-  const answer = { bucket_ns: String(buckets.widthNs), from_ns: String(from), to_ns: String(to), buckets: buckets.counts };
+  const answer = useMemo(() => {
+    const { from, to } = spanOf(rows);
+    const buckets = bucketsOf(rows.map((row) => row.violation), from, to, BUCKETS);
+    return { bucket_ns: String(buckets.widthNs), from_ns: String(from), to_ns: String(to), buckets: buckets.counts };
+  }, [rows]);
   return <Histogram answer={answer} names={NAMES} onZoom={onZoom} />;
 }
 
@@ -45,7 +47,7 @@ function Line({ row }: { row: ViolationRow }) {
       <td><ViolationSign kind={violation.kind} /></td>
       <td class="short"><Hostile text={violation.zone} limit={40} /></td>
       <td class="mono"><Hostile text={violation.source} limit={60} /></td>
-      <td class="mono short"><Hostile text={violation.destination} limit={60} /></td>
+      <td class="mono short"><Hostile text={violation.destination} limit={60} />{violation.target === '' ? null : <span class="flag target"><Hostile text={violation.target} limit={40} /></span>}</td>
       <td class="mono short"><Hostile text={violation.detail === '' ? portOf(violation) : violation.detail} limit={60} /></td>
       <td><Hostile text={violation.reason} limit={40} /></td>
       <td class="number mono">{formatCount(violation.packets)}</td>
@@ -72,11 +74,12 @@ function Summary({ rows, more }: { rows: ViolationRow[]; more: boolean }) {
 export function Violations({ rows, zone, onRange, onZone }: {
   rows: ViolationRow[]; zone: string; onRange: (parameters: { last?: string; from?: string; to?: string }) => void; onZone: (zone: string) => void }) {
   const [shown, setShown] = useState(PAGE);
+  const onZoom = useCallback((from: string, to: string) => onRange({ from, to }), [onRange]);
   const listing = violations.value;
   const preset = ran.value?.preset ?? '';
-  const isFalse = (row: ViolationRow): boolean => row.model.verdict.value?.state === 'false';
-  const good = rows.filter((row) => !isFalse(row));
-  const listed = [...rows.filter(isFalse), ...good];       // what is not to be believed comes first, and is counted nowhere
+  const bad = falses.value;
+  const good = useMemo(() => rows.filter((row) => !bad.has(row.seq)), [rows, bad]);
+  const listed = [...rows.filter((row) => bad.has(row.seq)), ...good];       // what is not to be believed comes first, and is counted nowhere
   return (
     <section class="card" aria-labelledby="violations-title">
       <div class="card-head">
@@ -95,7 +98,7 @@ export function Violations({ rows, zone, onRange, onZone }: {
         </div>
       ) : <>
         <Summary rows={good} more={listing.more} />
-        <Chart rows={good} onZoom={(from, to) => onRange({ from, to })} />
+        <Chart rows={good} onZoom={onZoom} />
         <table class="table violations">
           <thead><tr><th>Entry</th><th>What</th><th>Zone</th><th>Source</th><th>Destination</th><th>Port</th><th>Reason</th>
             <th class="number">Packets</th><th>First (UTC)</th><th>Last (UTC)</th></tr></thead>
