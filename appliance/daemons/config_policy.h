@@ -42,7 +42,9 @@ struct PolicyProblem {
   std::uint32_t line = 0;
   std::string text;
 };
-// Not checked beyond that (netfilter/checks.h).
+// Every zone of the file with its doors, whether or not it names an interface.
+[[nodiscard]] tl::expected<netfilter::Policy, PolicyProblem> ZonesOf(const Config& config);
+// The same where it is a policy. Not checked beyond that (netfilter/checks.h).
 [[nodiscard]] tl::expected<netfilter::Policy, PolicyProblem> PolicyOf(const Config& config);
 
 }  // namespace stele::daemons

@@ -24,6 +24,7 @@
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
 #include "appliance/daemons/listeners.h"
+#include "appliance/daemons/policy_json.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
 #include "appliance/daemons/watches.h"
@@ -45,6 +46,7 @@ constexpr std::uint64_t kStartAttempts = 4;       // of a member that was never 
 constexpr milliseconds kBetweenHandovers{1'000};  // of TPM connections: one that fails at once is not tried in a loop
 constexpr milliseconds kBetweenWatches{5'000};
 constexpr milliseconds kBetweenCertificateWatches{3'600'000};
+constexpr std::size_t kConfigurationBytes = 2 * limits::kChannelFrameBytes;  // of a member; more would not wait in its control channel
 constexpr std::size_t kUnheardMax = 64;  // deaths and alarms while the ledger is down
 
 // Members by index, in the order they are started; links and stop order refer to it. A receiver for each zone follows.
@@ -129,6 +131,15 @@ std::string ReceiverConfigurationOf(std::size_t zone, const Parts& parts) {
                               parts.zone_networks.active() ? of.interface : std::string());
 }
 
+json NetworkOfParts(const Parts& parts) {
+  std::vector<BoundDoor> bound{{"operator", "viewer", parts.viewer.port}};
+  for (std::size_t i = 0; i < parts.receivers.size(); ++i) {
+    for (const auto& listener : parts.receivers[i].listeners)
+      bound.push_back({parts.config.zones[i].name, listener.name, listener.port});
+  }
+  return NetworkJson(parts.config, bound);
+}
+
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
   const Config& config = parts.config;
   const Identity& identity = parts.identity;
@@ -174,7 +185,8 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"ek_chain_path", parts.home.EkChain().string()},
                   {"feeds", FeedsJson(config)},
                   {"cosigned_only", config.witness_quorum_missing == "closed"},
-                  {"cosigned_max_age_s", QuorumMaxAgeS(config)}}
+                  {"cosigned_max_age_s", QuorumMaxAgeS(config)},
+                  {"network", NetworkOfParts(parts)}}
           .dump();
     case kWeb: {
       json tls = tls_of(identity.certificates.viewer);
@@ -201,8 +213,8 @@ Result<MemberSpec> Member(const std::string& name, const char* executable, std::
   member.name = name;
   STELE_TRY(member.executable, FindExecutable(executable));
   member.configuration_json = std::move(configuration_json);
-  if (member.configuration_json.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
-    return Fail(Code::kInvalid, "the configuration of " + name + " takes more than 64 KiB");
+  if (member.configuration_json.size() > kConfigurationBytes) {
+    return Fail(Code::kInvalid, "the configuration of " + name + " takes more than 128 KiB");
   }
   member.stop_limit = kStopLimit;
   member.network = NetworkOf(config);
@@ -391,6 +403,7 @@ class Appliance {
     }
     LogInfo("configuration read again" + (waiting.empty() ? "" : "; these keys take effect at the next start: " + waiting));
     ReloadCertificates();
+    (void)family_.Reconfigure(kQuery, ConfigurationOf(kQuery, parts_));  // down: it starts with the new one
     json ledger = json::parse(ConfigurationOf(kLedger, parts_), nullptr, false);
     family_.SetConfiguration(kLedger, ledger.dump());
     if (!later.empty()) ledger["at_next_start"] = later;

@@ -12,6 +12,7 @@
 #include "appliance/daemons/cli/output.h"
 #include "appliance/daemons/config_alerts.h"
 #include "appliance/daemons/config_policy.h"
+#include "appliance/daemons/policy_json.h"
 #include "netfilter/checks.h"
 #include "netfilter/compile.h"
 #include "netfilter/matrix.h"
@@ -55,72 +56,12 @@ std::vector<std::string> InterfacesHere() {
   return out;
 }
 
-const char* SeverityText(Severity severity) {
-  switch (severity) {
-    case Severity::kError:
-      return "error";
-    case Severity::kCutOff:
-      return "cut_off";
-    case Severity::kWarning:
-      return "warning";
-  }
-  return "";
-}
-
-const char* TrafficText(Traffic traffic) {
-  switch (traffic) {
-    case Traffic::kDoor:
-      return "in";
-    case Traffic::kEcho:
-      return "echo";
-    case Traffic::kFlow:
-      return "out";
-  }
-  return "";
-}
-
-nlohmann::json PeersJson(const Reach& reach) {
-  auto out = nlohmann::json::array();
-  for (const IpPrefix& prefix : reach.peers.Prefixes()) out.push_back(IpPrefixText(prefix));
-  return out;
-}
-
-// {"direction","zone","interface","peers":[...],"address"?,"protocol","port"?,"service","process"?}
-nlohmann::json ReachJson(const Reach& reach) {
-  nlohmann::json out{{"direction", TrafficText(reach.traffic)},
-                     {"zone", reach.zone},
-                     {"interface", reach.interface},
-                     {"peers", PeersJson(reach)},
-                     {"service", reach.service}};
-  const bool echo = reach.traffic == Traffic::kEcho;
-  const bool flow = reach.traffic == Traffic::kFlow;
-  out["protocol"] = echo ? (IsV4(reach.address) ? "icmp" : "icmpv6") : std::string(ProtocolText(reach.port.protocol));
-  if (!echo) out["port"] = reach.port.number;
-  if (!echo) out["process"] = reach.process;
-  if (!flow) out["address"] = IpPrefixText({reach.address, 128});
-  return out;
-}
-
-nlohmann::json ZoneJson(const Zone& zone) {
-  nlohmann::json out{{"name", zone.name},
-                     {"kind", std::string(kZoneKinds[static_cast<std::size_t>(zone.kind)])},
-                     {"interface", zone.interface},
-                     {"addresses", nlohmann::json::array()},
-                     {"sources", nlohmann::json::array()}};
-  for (const IpAddress& address : zone.addresses) out["addresses"].push_back(IpPrefixText({address, 128}));
-  for (const IpPrefix& prefix : zone.sources) out["sources"].push_back(IpPrefixText(prefix));
-  return out;
-}
-
 void PrintReport(const std::vector<Finding>& findings, const Policy& policy, bool ok) {
   nlohmann::json out{{"ok", ok},
                      {"findings", nlohmann::json::array()},
                      {"zones", nlohmann::json::array()},
                      {"reach", nlohmann::json::array()}};
-  for (const Finding& finding : findings) {
-    out["findings"].push_back(
-        {{"severity", SeverityText(finding.severity)}, {"line", finding.line}, {"text", finding.text}});
-  }
+  for (const Finding& finding : findings) out["findings"].push_back(FindingJson(finding));
   for (const Zone& zone : policy.zones) out["zones"].push_back(ZoneJson(zone));
   for (const Reach& reach : MatrixOf(policy).rows) out["reach"].push_back(ReachJson(reach));
   PrintJson(out);
