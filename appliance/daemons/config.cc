@@ -340,6 +340,13 @@ Section OtherZoneSection(netfilter::Zone& zone, std::vector<std::string>& addres
   return section;
 }
 
+Section PolicyWatchSection(PolicyWatch& watch) {
+  return {{"watch", TakeFlag(watch.on)},
+          {"watch_interval_s", TakeNumberInto(watch.interval_s, 1, 3'600)},
+          {"watch_entries_per_interval", TakeNumberInto(watch.entries_per_interval, 4, 100)},
+          {"watch_entries_per_hour", TakeNumberInto(watch.entries_per_hour, 10, 100'000)}};
+}
+
 Section IngestSection(IngestZone& zone) {
   Section section = ZoneSection(zone);
   section["zone"] = TakeText(zone.name);
@@ -388,6 +395,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"retry_max_s", TakeNumberInto(config.alerts_retry_max_s, 1, 3'600)},
         {"viewer_url", [&config](const toml::node& node) { return ReadViewerUrl(node, config.alerts_viewer_url); }},
         {"flows", [&config](const toml::node& node) { return ReadAlertFlows(node, config.alert_flows); }}}},
+      {"policy", PolicyWatchSection(config.policy_watch)},
       {"processes",
        {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)},
         {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off", "zones"})}}},

@@ -141,6 +141,14 @@ struct AlertFlowConfig {
   std::vector<std::string> sources;  // names of sources all of whose records go too
 };
 
+// Who hears of the packets that the network policy drops.
+struct PolicyWatch {
+  bool on = false;
+  std::int64_t interval_s = 10;
+  std::size_t entries_per_interval = 32;
+  std::size_t entries_per_hour = 600;
+};
+
 struct Config {
   std::string origin;
 
@@ -187,6 +195,8 @@ struct Config {
   // Every key the file names, as "section.key" or "zones.NAME.key", with its value as text: what a reload compares.
   std::map<std::string, std::string> values;
   Hash sha256{};  // of the file's bytes, of nothing when there is no file: goes into a `policy` entry
+
+  PolicyWatch policy_watch;  // [policy]
 };
 
 // `name` stands in messages. kInvalid: "stele.toml:3: unknown key ingest.adress".

@@ -41,6 +41,28 @@ std::uint64_t EpochOf(Entropy& entropy) {
   return LoadLittle<std::uint64_t>(random.data()) | 1U;
 }
 
+// Of the channels that append.
+std::optional<Role> AppenderRole(std::string_view name) {
+  if (name == "receive") return Role::kReceive;
+  if (name == "query") return Role::kQuery;
+  if (name == "watch") return Role::kWatch;
+  return std::nullopt;
+}
+
+// The kinds of entry that a channel may append, by its role.
+bool MayAppend(Role role, Kind kind) {
+  switch (role) {
+    case Role::kReceive:
+      return Counts(kind) || kind == Kind::kLoss || kind == Kind::kAlarm;
+    case Role::kQuery:
+      return kind == Kind::kAccess;
+    case Role::kWatch:
+      return kind == Kind::kAlarm;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer> writer, DeviceShelf& shelf, Clock& clock,
@@ -96,13 +118,14 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
     STELE_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, anchor_fd_.get(), &event) == 0);
     return;
   }
-  if (what.role != "receive" && what.role != "query") {
+  const auto role = AppenderRole(what.role);
+  if (!role) {
     LogWarning("a channel of the unknown role " + what.role + " was refused");
     return;
   }
   Appender appender;
   appender.id = next_appender_++;
-  appender.role = what.role == "receive" ? Role::kReceive : Role::kQuery;
+  appender.role = *role;
   appender.name = what.name;
   appender.fd = std::move(descriptor);
   event.data.u64 = appender.id;
@@ -347,16 +370,17 @@ bool Service::HasRoom() const {
          gathering_.batch.size() + limits::kChannelFrameRecords + 1024 <= limits::kBlockRecords;
 }
 
-// What a channel may append was fixed when it was made: its kinds by its role, and a receiver speaks for its own zone
-// only.
+// What a channel may append was fixed when it was made: its kinds by its role; a receiver speaks for its own zone only,
+// and who watches the network's policy of nothing else.
 Result<void> Service::CheckMayAppend(const Appender& appender, Kind kind, ByteView payload) {
-  const bool receiver = appender.role == Role::kReceive;
-  const bool own_words = kind == Kind::kLoss || kind == Kind::kAlarm;
-  if (!(receiver ? Counts(kind) || own_words : appender.role == Role::kQuery && kind == Kind::kAccess)) {
-    return Fail(Code::kInvalid, "records: a kind this channel may not append");
-  }
-  if (!receiver || !own_words) return {};
+  if (!MayAppend(appender.role, kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
+  if (Counts(kind) || kind == Kind::kAccess) return {};
   const json entry = json::parse(AsText(payload), nullptr, false);
+  if (appender.role == Role::kWatch) {
+    const json name = entry.is_object() ? entry.value("alarm", json()) : json();
+    if (name.is_string() && name.get<std::string>().starts_with("policy_")) return {};
+    return Fail(Code::kInvalid, "records: an alarm that is not about the network's policy");
+  }
   if (!entry.is_object() || entry.value("zone", json(appender.name)) != appender.name) {
     return Fail(Code::kInvalid, "records: an entry about a zone that is not this channel's");
   }

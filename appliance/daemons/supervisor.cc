@@ -23,6 +23,7 @@
 #include "appliance/daemons/courier_member.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
+#include "appliance/daemons/guard_watch_member.h"
 #include "appliance/daemons/listeners.h"
 #include "appliance/daemons/policy_json.h"
 #include "appliance/daemons/tpm_source.h"
@@ -121,6 +122,7 @@ struct Parts {
   ZoneNetworks& zone_networks;
   const TpmSource& tpm;
   int query_socket;
+  const std::optional<GuardWatchGear>& guard_watch;
 };
 
 json SourcesJson(const Config& config) { return json::parse(channel::EncodeSourceRules(config.sources), nullptr, false); }
@@ -243,6 +245,12 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   members[kAnchor].own.push_back(DuplicateOf({"seed", "seed", ""}, parts.identity.seed.fd()));
   members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
+  if (parts.guard_watch) {
+    STELE_TRY(std::string configuration, GuardWatchConfiguration(parts.config));
+    STELE_TRY(MemberSpec watch, Member(kGuardWatchName, kGuardWatchName, std::move(configuration), parts.config));
+    watch.own = GuardWatchChannels(*parts.guard_watch);
+    members.push_back(std::move(watch));
+  }
   STELE_TRY(auto courier, CourierMember(parts.home, parts.config,
                                         {parts.identity.log_id, parts.identity.origin, parts.identity.verification_key,
                                          UrlOf(parts.viewer)}));
@@ -250,13 +258,18 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   return members;
 }
 
-// A receiver for each zone follows the first members, and stele-courier, where there is one, is the last.
+// A receiver for each zone follows the first members, then stele-guard-watch, and stele-courier is the last, where there
+// are these two.
 std::vector<LinkSpec> Links(const Config& config, const std::vector<MemberSpec>& members) {
   std::vector<LinkSpec> links{{kLedger, kAnchor, {"anchor", "anchor", ""}, {"ledger", "ledger", ""}},
                               {kLedger, kQuery, {"query", "query", ""}, {"ledger", "ledger", ""}},
                               {kQuery, kWeb, {"web", "web", ""}, {"query", "query", ""}}};
   for (std::size_t i = 0; i < config.zones.size(); ++i) {
     links.push_back({kLedger, kFirstReceiver + i, {"receive", config.zones[i].name, ""}, {"ledger", "ledger", ""}});
+  }
+  for (std::size_t i = kFirstReceiver; i < members.size(); ++i) {
+    if (members[i].name != kGuardWatchName) continue;
+    links.push_back({kLedger, i, {"watch", kGuardWatchName, ""}, {"ledger", "ledger", ""}});
   }
   if (members.back().name == kCourierName) {
     links.push_back({kQuery, members.size() - 1, {"courier", "courier", ""}, {"query", "query", ""}});
@@ -637,13 +650,18 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
     STELE_TRY_VOID(MakePages(receivers[i], died_since_ns));
   }
   STELE_TRY(const BoundListener viewer, BindListener("viewer", "https", config.viewer_address, config.viewer_port));
+  std::vector<int> networks;  // of zones that have one of their own
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    if (zone_networks.fd(i) >= 0) networks.push_back(zone_networks.fd(i));
+  }
+  STELE_TRY(const auto guard_watch, OpenGuardWatch(config, networks));
   STELE_TRY(TpmSource tpm, TpmSource::Open(home, config.tpm));
   STELE_TRY(const Identity identity, MakeOrLoadIdentity(home, config, tpm, {}, &Say));
   STELE_TRY(const UniqueFd query_socket, BindUnixListener(home.QuerySocket()));
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     STELE_TRY(receivers[i].tls_json, ReadZoneTls(home, config, config.zones[i], identity.certificates));
   }
-  const Parts parts{home, config, identity, viewer, receivers, zone_networks, tpm, query_socket.get()};
+  const Parts parts{home, config, identity, viewer, receivers, zone_networks, tpm, query_socket.get(), guard_watch};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const auto reload = [&home, &options] { return ConfigOf(home, options); };

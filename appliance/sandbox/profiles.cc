@@ -50,6 +50,13 @@ Profile WebProfile() {
           .descriptors_max = limits::kConnections + kOwnDescriptors};
 }
 
+Profile GuardWatchProfile(std::size_t sockets) {
+  return {.name = "stele-guard-watch",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents},
+          .paths = {},
+          .descriptors_max = sockets + kOwnDescriptors};
+}
+
 Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports) {
   return {.name = "stele-courier",
           .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kConnect, Promise::kReadFile,

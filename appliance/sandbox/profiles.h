@@ -44,6 +44,11 @@ namespace stele::sandbox {
 // No file (the viewer is compiled in), no new socket.
 [[nodiscard]] Profile WebProfile();
 
+// stele-guard-watch: hears of the packets that the network's policy dropped, and says so to the ledger.
+//   core, stream, events   the netlink sockets it was given, already bound; the ledger's channel
+// No file, no new socket, no capability: it cannot change what it watches.
+[[nodiscard]] Profile GuardWatchProfile(std::size_t sockets);
+
 // stele-courier: takes checkpoints to the witnesses, brings cosignatures back, takes alarms to their receivers.
 //   core, stream, events
 //   connect  TCP, to `ports`
