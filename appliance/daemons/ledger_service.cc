@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "appliance/base/text.h"
+#include "appliance/channel/policy_messages.h"
 #include "appliance/store/lookup.h"
 
 namespace stele::ledger_daemon {
@@ -96,13 +97,16 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
     STELE_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, anchor_fd_.get(), &event) == 0);
     return;
   }
-  if (what.role != "receive" && what.role != "query") {
+  static const std::map<std::string, Role, std::less<>> kRoles{
+      {"receive", Role::kReceive}, {"query", Role::kQuery}, {"guard", channel::kRoleGuard}};
+  const auto role = kRoles.find(what.role);
+  if (role == kRoles.end()) {
     LogWarning("a channel of the unknown role " + what.role + " was refused");
     return;
   }
   Appender appender;
   appender.id = next_appender_++;
-  appender.role = what.role == "receive" ? Role::kReceive : Role::kQuery;
+  appender.role = role->second;
   appender.name = what.name;
   appender.fd = std::move(descriptor);
   event.data.u64 = appender.id;
@@ -118,7 +122,7 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
   // The same role and name again: the peer was restarted. What a dead receiver had sent is still in its channel and is read to
   // the end; it is dropped then.
   for (auto at = appenders_.begin(); at != appenders_.end();) {
-    const bool replaced = at->second.role == Role::kQuery && appender.role == Role::kQuery && at->second.name == appender.name;
+    const bool replaced = at->second.role != Role::kReceive && at->second.role == appender.role && at->second.name == appender.name;
     at = replaced ? appenders_.erase(at) : std::next(at);
   }
   if (appender.role == Role::kReceive) tallies_.Opened(appender.id, appender.name);
@@ -233,6 +237,10 @@ void Service::HandleNotice(ByteView body) {
   }
   if (notice.is_object() && notice.value("event", json()) == "alerts") {
     alerts_ = notice.value("detail", json());
+    return;
+  }
+  if (notice.is_object() && notice.value("event", json()) == "policy") {
+    policy_ = notice.value("detail", json());
     return;
   }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
@@ -350,6 +358,10 @@ bool Service::HasRoom() const {
 // What a channel may append was fixed when it was made: its kinds by its role, and a receiver speaks for its own zone
 // only.
 Result<void> Service::CheckMayAppend(const Appender& appender, Kind kind, ByteView payload) {
+  if (appender.role == channel::kRoleGuard) {
+    if (kind == Kind::kPolicy || kind == Kind::kAlarm) return {};
+    return Fail(Code::kInvalid, "records: a kind this channel may not append");
+  }
   const bool receiver = appender.role == Role::kReceive;
   const bool own_words = kind == Kind::kLoss || kind == Kind::kAlarm;
   if (!(receiver ? Counts(kind) || own_words : appender.role == Role::kQuery && kind == Kind::kAccess)) {
@@ -483,7 +495,9 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   Append(appender.large_payload, part.header.payload);
   if (appender.large_payload.size() < part.total_length) return {};
   const channel::LargePart whole = *std::exchange(appender.large, std::nullopt);
-  if (!Admits(whole.header.kind == Kind::kAccess ? store::Need::kAccess : store::Need::kPayload, 1, appender.large_payload.size())) {
+  store::Need need = Counts(whole.header.kind) ? store::Need::kPayload : store::Need::kRoutine;
+  if (whole.header.kind == Kind::kAccess) need = store::Need::kAccess;
+  if (!Admits(need, 1, appender.large_payload.size())) {
     appender.large_payload = Bytes();
     RefuseFrame(appender, whole.frame_id, 1);
     return {};
