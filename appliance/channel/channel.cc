@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "appliance/base/limits.h"
+#include "appliance/channel/policy_messages.h"
 
 namespace stele::channel {
 namespace {
@@ -87,6 +88,7 @@ const char* RoleName(Role role) {
     case Role::kWeb: return "web";
     case Role::kSupervisor: return "supervisor";
     case Role::kCli: return "cli";
+    case Role::kGuard: return "guard";
     case Role::kWatch: return "watch";
   }
   return "unknown";

@@ -34,6 +34,9 @@
 //
 //   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off" | "zones"
 //
+//   [policy]      enforce = false                restore = false                  approvals = 0
+//                 [[policy.approvers]]: config_enforce.h
+//
 //   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
 //                 silence_messages = 100         [[sources.named]] name = "core-switch", address = "192.0.2.1" or
 //                                                a list, identity = "", silence_s = 600
@@ -52,6 +55,7 @@
 #include "appliance/base/bytes.h"
 #include "appliance/base/limits.h"
 #include "appliance/channel/source_rules.h"
+#include "appliance/daemons/config_enforce.h"
 #include "appliance/ingest/syslog_keys.h"
 #include "netfilter/policy.h"
 
@@ -189,6 +193,8 @@ struct Config {
 
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off", "zones"
+
+  EnforceConfig policy;
 
   channel::SourceRules sources;
 

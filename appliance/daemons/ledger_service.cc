@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "appliance/base/text.h"
+#include "appliance/channel/policy_messages.h"
 #include "appliance/store/lookup.h"
 
 namespace stele::ledger_daemon {
@@ -45,6 +46,7 @@ std::uint64_t EpochOf(Entropy& entropy) {
 std::optional<Role> AppenderRole(std::string_view name) {
   if (name == "receive") return Role::kReceive;
   if (name == "query") return Role::kQuery;
+  if (name == "guard") return Role::kGuard;
   if (name == "watch") return Role::kWatch;
   return std::nullopt;
 }
@@ -56,6 +58,8 @@ bool MayAppend(Role role, Kind kind) {
       return Counts(kind) || kind == Kind::kLoss || kind == Kind::kAlarm;
     case Role::kQuery:
       return kind == Kind::kAccess;
+    case Role::kGuard:
+      return kind == Kind::kPolicy || kind == Kind::kAlarm;
     case Role::kWatch:
       return kind == Kind::kAlarm;
     default:
@@ -141,7 +145,7 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
   // The same role and name again: the peer was restarted. What a dead receiver had sent is still in its channel and is read to
   // the end; it is dropped then.
   for (auto at = appenders_.begin(); at != appenders_.end();) {
-    const bool replaced = at->second.role == Role::kQuery && appender.role == Role::kQuery && at->second.name == appender.name;
+    const bool replaced = at->second.role != Role::kReceive && at->second.role == appender.role && at->second.name == appender.name;
     at = replaced ? appenders_.erase(at) : std::next(at);
   }
   if (appender.role == Role::kReceive) tallies_.Opened(appender.id, appender.name);
@@ -256,6 +260,10 @@ void Service::HandleNotice(ByteView body) {
   }
   if (notice.is_object() && notice.value("event", json()) == "alerts") {
     alerts_ = notice.value("detail", json());
+    return;
+  }
+  if (notice.is_object() && notice.value("event", json()) == "policy") {
+    policy_ = notice.value("detail", json());
     return;
   }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
@@ -374,7 +382,7 @@ bool Service::HasRoom() const {
 // and who watches the network's policy of nothing else.
 Result<void> Service::CheckMayAppend(const Appender& appender, Kind kind, ByteView payload) {
   if (!MayAppend(appender.role, kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
-  if (Counts(kind) || kind == Kind::kAccess) return {};
+  if (Counts(kind) || kind == Kind::kAccess || appender.role == Role::kGuard) return {};
   const json entry = json::parse(AsText(payload), nullptr, false);
   if (appender.role == Role::kWatch) {
     const json name = entry.is_object() ? entry.value("alarm", json()) : json();
@@ -507,7 +515,9 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   Append(appender.large_payload, part.header.payload);
   if (appender.large_payload.size() < part.total_length) return {};
   const channel::LargePart whole = *std::exchange(appender.large, std::nullopt);
-  if (!Admits(whole.header.kind == Kind::kAccess ? store::Need::kAccess : store::Need::kPayload, 1, appender.large_payload.size())) {
+  store::Need need = Counts(whole.header.kind) ? store::Need::kPayload : store::Need::kRoutine;
+  if (whole.header.kind == Kind::kAccess) need = store::Need::kAccess;
+  if (!Admits(need, 1, appender.large_payload.size())) {
     appender.large_payload = Bytes();
     RefuseFrame(appender, whole.frame_id, 1);
     return {};

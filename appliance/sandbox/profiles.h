@@ -56,6 +56,15 @@ namespace stele::sandbox {
 // No store, no TPM, no listener, no other kind of socket; names were looked up before.
 [[nodiscard]] Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports);
 
+// stele-guard: keeps the packet filter's rules as the policy in force says.
+//   core, stream, events
+//   netfilter  netlink sockets to the packet filter and the list of interfaces, with CAP_NET_ADMIN, and no other capability
+//   accept     its local socket for the command line
+//   replace    the policy in force below state_dir, written whole or not at all
+//   read       names of protocols and users
+// No other socket, no store, no TPM. It entered the namespaces whose rules it keeps before.
+[[nodiscard]] Profile GuardProfile(const std::filesystem::path& state_dir);
+
 // stele witness serve: answers requests for cosignatures.
 //   core, stream, events
 //   accept   its listener

@@ -25,7 +25,7 @@ as_root() {
 }
 
 # The programs alone: what running and measuring need; tests stay unbuilt.
-programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-guard-watch stele-bench-send stele-store-payloads stele-audit)
+programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-guard stele-guard-watch stele-bench-send stele-store-payloads stele-audit)
 
 # configure_and_build PRESET [TARGET...]: quiet unless it fails; the log stays in build/PRESET/build.log.
 configure_and_build() {

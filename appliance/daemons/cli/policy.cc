@@ -10,8 +10,7 @@
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
 #include "appliance/daemons/cli/output.h"
-#include "appliance/daemons/config_alerts.h"
-#include "appliance/daemons/config_policy.h"
+#include "appliance/daemons/cli/policy_load.h"
 #include "appliance/daemons/policy_json.h"
 #include "netfilter/checks.h"
 #include "netfilter/compile.h"
@@ -21,32 +20,6 @@ namespace stele::daemons::cli {
 namespace {
 
 using namespace netfilter;
-
-struct NamedPolicy {
-  std::string file;
-  Policy policy;
-  std::vector<Finding> ways_out;  // that flows of alerts lack
-};
-
-void Say(std::FILE* out, const std::string& file, std::uint32_t line, const std::string& text) {
-  const std::string where = line == 0 ? file : file + ":" + std::to_string(line);
-  std::fprintf(out, "%s\n", Safe(where + ": " + text).c_str());
-}
-
-// Nothing: it has been said why not, and the exit status is 2 (a file that cannot be read: 3).
-std::optional<NamedPolicy> Load(const std::string& file, int& status) {
-  const auto config = LoadConfig(file, true);
-  if (!config) {
-    std::fprintf(stderr, "stele: %s\n", Safe(config.error().context).c_str());
-    status = config.error().code == Code::kInvalid ? kExitUsage : kExitCannotTell;
-    return std::nullopt;
-  }
-  auto policy = PolicyOf(*config);
-  if (policy) return NamedPolicy{file, std::move(*policy), CheckWaysOut(*config, *policy)};
-  Say(stderr, file, policy.error().line, policy.error().text);
-  status = kExitUsage;
-  return std::nullopt;
-}
 
 std::vector<std::string> InterfacesHere() {
   std::vector<std::string> out;
@@ -125,21 +98,11 @@ nlohmann::json DiffJson(const PolicyDiff& diff) {
   return out;
 }
 
-bool HasErrors(const NamedPolicy& named) {
-  bool errors = false;
-  for (const Finding& finding : CheckPolicy(named.policy)) {
-    if (finding.severity != Severity::kError) continue;
-    Say(stderr, named.file, finding.line, finding.text);
-    errors = true;
-  }
-  return errors;
-}
-
 }  // namespace
 
 int RunPolicyCheck(const PolicyOptions& options) {
   int status = kExitYes;
-  const auto named = Load(options.file, status);
+  const auto named = LoadPolicy(options.file, status);
   if (!named) return status;
   std::vector<IpAddress> from;
   for (const std::string& text : options.from) {
@@ -173,7 +136,7 @@ int RunPolicyCheck(const PolicyOptions& options) {
     const char* word = finding.severity == Severity::kWarning  ? "warning: "
                        : finding.severity == Severity::kCutOff ? "refused without --force: "
                                                                : "";
-    Say(stderr, named->file, finding.line, word + finding.text);
+    SayOfFile(named->file, finding.line, word + finding.text);
   }
   if (any(Severity::kError)) return status;
   if (options.ruleset) {
@@ -186,11 +149,11 @@ int RunPolicyCheck(const PolicyOptions& options) {
 
 int RunPolicyDiff(const PolicyOptions& options) {
   int status = kExitYes;
-  const auto older = Load(options.file, status);
+  const auto older = LoadPolicy(options.file, status);
   if (!older) return status;
-  const auto newer = Load(options.other, status);
+  const auto newer = LoadPolicy(options.other, status);
   if (!newer) return status;
-  if (HasErrors(*older) || HasErrors(*newer)) return kExitUsage;
+  if (SayErrors(*older) || SayErrors(*newer)) return kExitUsage;
   const PolicyDiff diff = DiffOf(older->policy, newer->policy);
   if (options.json) {
     PrintJson(DiffJson(diff));
