@@ -35,7 +35,7 @@ std::string Quoted(std::string_view text) { return "\"" + std::string(text) + "\
 std::string ElementPrefix(const IpPrefix& prefix) { return IpPrefixText(prefix); }
 
 std::string MarkText(std::size_t zone) {
-  char text[24] = {};  // "0x" and up to sixteen digits
+  char text[24] = {};                                           // "0x" and up to sixteen digits
   (void)std::snprintf(text, sizeof text, "0x%08zx", zone + 1);  // 0: of no zone
   return text;
 }
@@ -45,14 +45,17 @@ std::string LimitText(std::uint32_t per_s) {
          " packets";
 }
 
-std::string Drop(std::string_view zones, DropReason reason) {
-  return "counter log prefix " + Quoted(LogPrefixText(zones, reason)) + " group " + std::to_string(kLogGroup) +
+std::string Drop(std::uint16_t group, std::string_view zones, DropReason reason) {
+  return "counter log prefix " + Quoted(LogPrefixText(zones, reason)) + " group " + std::to_string(group) +
          " snaplen " + std::to_string(kLogBytes) + " drop";
 }
+// On no interface of the policy.
+std::string DropElsewhere(DropReason reason) { return Drop(kLogGroup, "-", reason); }
 
 // The interfaces in the order of the policy, each with its zones joined by "+".
 struct Interface {
   std::string name;
+  std::uint16_t group = kLogGroup;
   std::string zones;
   bool v6 = false;
   bool router_advertisements = false;
@@ -63,7 +66,7 @@ std::vector<Interface> InterfacesOf(const Policy& policy) {
   std::map<std::string, std::size_t> at;
   for (const Zone& zone : policy.zones) {
     const auto [place, fresh] = at.emplace(zone.interface, out.size());
-    if (fresh) out.push_back({zone.interface, "", false, false});
+    if (fresh) out.push_back({zone.interface, LogGroupOf(out.size()), "", false, false});
     Interface& one = out[place->second];
     one.zones += (one.zones.empty() ? "" : "+") + zone.name;
     one.v6 = one.v6 || HasFamily(zone, false);
@@ -152,6 +155,7 @@ class Compiler {
     SetSpec spoofed = Spec(true, "ifname : verdict", "");
     SetSpec strangers = spoofed;
     SetSpec egress = spoofed;
+    SetSpec forwarded = spoofed;
     SetSpec v6 = Spec(false, "ifname", "");
     SetSpec routers = v6;
     for (const Interface& one : interfaces_) {
@@ -159,6 +163,7 @@ class Compiler {
       spoofed.elements.push_back(name + " : goto spoofed_" + one.name);
       strangers.elements.push_back(name + " : goto strangers_" + one.name);
       egress.elements.push_back(name + " : goto egress_" + one.name);
+      forwarded.elements.push_back(name + " : goto forwarded_" + one.name);
       if (one.v6) v6.elements.push_back(name);
       if (one.router_advertisements) routers.elements.push_back(name);
     }
@@ -182,6 +187,7 @@ class Compiler {
     AddSet("spoofed", std::move(spoofed));
     AddSet("strangers", std::move(strangers));
     AddSet("egress", std::move(egress));
+    AddSet("forwarded", std::move(forwarded));
     AddSet("doors", std::move(into));
     AddSet("refused", std::move(refused));
     for (const char* name : {"pings", "errors", "neighbours"}) {
@@ -205,6 +211,7 @@ class Compiler {
   // Limits say what passes: a source for which the set has no room left is refused, and nobody is without a limit.
   void ZoneParts(std::size_t index) {
     const Zone& zone = policy_.zones[index];
+    const auto drop = [&zone, group = GroupOf(zone)](DropReason reason) { return Drop(group, zone.name, reason); };
     const bool tcp = HasDoor(zone, Protocol::kTcp);
     const bool udp = HasDoor(zone, Protocol::kUdp);
     const bool udp_limited = udp && zone.limits.datagrams_per_s != 0;
@@ -213,7 +220,7 @@ class Compiler {
     if (udp && !udp_limited) door.emplace_back("meta l4proto udp counter accept");
     if (tcp) {
       door.emplace_back("ct state established counter accept");
-      door.push_back("tcp flags != syn / fin,syn,rst,ack " + Drop(zone.name, DropReason::kInvalid));
+      door.push_back("tcp flags != syn / fin,syn,rst,ack " + drop(DropReason::kInvalid));
     }
     for (const Family& family : kFamilies) {
       if (!HasFamily(zone, family.v4) || PrefixesOf(AddressSet(zone.sources), family.v4).empty()) continue;
@@ -229,24 +236,30 @@ class Compiler {
       connect.push_back("add @" + SourceSet("connections", family, zone, "") + source + "ct count " +
                         std::to_string(zone.limits.connections) + " } counter accept");
     }
-    if (udp_limited) door.push_back((tcp ? "meta l4proto udp " : "") + Drop(zone.name, DropReason::kDatagrams));
+    if (udp_limited) door.push_back((tcp ? "meta l4proto udp " : "") + drop(DropReason::kDatagrams));
     if (tcp) {
-      door.push_back(Drop(zone.name, DropReason::kRate));
-      connect.push_back(Drop(zone.name, DropReason::kConnections));
+      door.push_back(drop(DropReason::kRate));
+      connect.push_back(drop(DropReason::kConnections));
       AddChain("connect_" + zone.name, std::move(connect));
     }
     if (tcp || udp) AddChain("door_" + zone.name, std::move(door));
     AddChain("refused_" + zone.name,
-             {"ct state invalid " + Drop(zone.name, DropReason::kInvalid),
-              "meta l4proto icmp " + Drop(zone.name, DropReason::kIcmp),
-              "meta l4proto ipv6-icmp " + Drop(zone.name, DropReason::kIcmp), Drop(zone.name, DropReason::kPort)});
+             {"ct state invalid " + drop(DropReason::kInvalid), "meta l4proto icmp " + drop(DropReason::kIcmp),
+              "meta l4proto ipv6-icmp " + drop(DropReason::kIcmp), drop(DropReason::kPort)});
     for (const Flow& flow : zone.flows) AddChain(FlowChain(zone, flow), {"counter accept"});
   }
 
+  std::uint16_t GroupOf(const Zone& zone) const {
+    return std::find_if(interfaces_.begin(), interfaces_.end(),
+                        [&zone](const Interface& one) { return one.name == zone.interface; })
+        ->group;
+  }
+
   void InterfaceChains(const Interface& one) {
-    AddChain("spoofed_" + one.name, {Drop(one.zones, DropReason::kSpoofed)});
-    AddChain("strangers_" + one.name, {Drop(one.zones, DropReason::kSource)});
-    AddChain("egress_" + one.name, {Drop(one.zones, DropReason::kEgress)});
+    AddChain("spoofed_" + one.name, {Drop(one.group, one.zones, DropReason::kSpoofed)});
+    AddChain("strangers_" + one.name, {Drop(one.group, one.zones, DropReason::kSource)});
+    AddChain("egress_" + one.name, {Drop(one.group, one.zones, DropReason::kEgress)});
+    AddChain("forwarded_" + one.name, {Drop(one.group, one.zones, DropReason::kForward)});
   }
 
   //= RFC 4861 sections 6.1.2, 7.1.1, 7.1.2
@@ -289,8 +302,9 @@ class Compiler {
              "meta mark . ip6 daddr . meta l4proto . th dport @doors6 meta mark vmap @doors",
              "icmp type echo-request meta mark . ip daddr @addresses4 " + ping,
              "icmpv6 type echo-request meta mark . ip6 daddr @addresses6 " + ping, "meta mark vmap @refused",
-             "iifname vmap @strangers", Drop("-", DropReason::kInterface)});
-    AddBase("forward", "type filter hook forward priority filter; policy drop;", {Drop("-", DropReason::kForward)});
+             "iifname vmap @strangers", DropElsewhere(DropReason::kInterface)});
+    AddBase("forward", "type filter hook forward priority filter; policy drop;",
+            {"iifname vmap @forwarded", DropElsewhere(DropReason::kForward)});
     AddBase("output", "type filter hook output priority filter; policy drop;",
             {"oifname \"lo\" accept", "meta mark set 0x00000000", "meta mark set oifname . ip daddr map @zones4",
              "meta mark set oifname . ip6 daddr map @zones6",
@@ -303,7 +317,7 @@ class Compiler {
              "icmpv6 type echo-reply ct state established meta mark . ip6 saddr @addresses6 counter accept",
              "oifname . ip daddr . meta l4proto . th dport vmap @flows4",
              "oifname . ip6 daddr . meta l4proto . th dport vmap @flows6", "oifname vmap @egress",
-             Drop("-", DropReason::kEgress)});
+             DropElsewhere(DropReason::kEgress)});
   }
 
   const Policy& policy_;

@@ -9,6 +9,10 @@ constexpr std::string_view kMark = "stele:";
 
 }  // namespace
 
+std::uint16_t LogGroupOf(std::size_t interface) {
+  return static_cast<std::uint16_t>(kLogGroup + 1 + interface % (kLogGroups - 1));
+}
+
 std::string LogPrefixText(std::string_view zones, DropReason reason) {
   return std::string(kMark) + std::string(zones) + ":" + std::string(kDropReasons[static_cast<std::size_t>(reason)]);
 }

@@ -3,7 +3,11 @@
 //
 //   prefix := "stele:" zones ":" reason           at most 127 octets (NF_LOG_PREFIXLEN, with its NUL)
 //   zones  := "-" | name ("+" name)*              the zones of the interface, where the packet fits none of them in
-//   particular
+//                                                 particular
+//
+// An interface has a group of its own, so that a flood of drops on one neither hides nor delays what is dropped on
+// another: kLogGroup + 1 and so on in the order of the policy, from the beginning again when there are more. What
+// belongs to no interface of the policy goes to kLogGroup.
 #pragma once
 
 #include <array>
@@ -15,6 +19,7 @@
 namespace stele::netfilter {
 
 inline constexpr std::uint16_t kLogGroup = 5;
+inline constexpr unsigned kLogGroups = 16;
 inline constexpr unsigned kLogBytes = 128;           // of each packet: every header, little of its content
 inline constexpr std::size_t kLogPrefixBytes = 127;  // DO NOT CHANGE: the kernel's
 
@@ -40,6 +45,7 @@ struct LogPrefix {
   DropReason reason = DropReason::kPort;
 };
 
+[[nodiscard]] std::uint16_t LogGroupOf(std::size_t interface);  // by its place in the policy
 [[nodiscard]] std::string LogPrefixText(std::string_view zones, DropReason reason);
 [[nodiscard]] std::optional<LogPrefix> ParseLogPrefix(std::string_view text);
 

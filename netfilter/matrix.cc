@@ -132,4 +132,11 @@ PolicyDiff DiffOf(const Policy& older, const Policy& newer) {
   return diff;
 }
 
+std::vector<std::string> DiffTexts(const PolicyDiff& diff) {
+  std::vector<std::string> out;
+  for (const Change& change : diff.changes) out.push_back((change.opens ? "opens " : "closes ") + ReachText(change.reach));
+  for (const std::string& limit : diff.limits) out.push_back("limit " + limit);
+  return out;
+}
+
 }  // namespace stele::netfilter

@@ -59,5 +59,7 @@ struct PolicyDiff {
 };
 // A zone that only changes its name opens and closes nothing.
 [[nodiscard]] PolicyDiff DiffOf(const Policy& older, const Policy& newer);
+// One clause for each change: "opens ...", "closes ...", "limit ...".
+[[nodiscard]] std::vector<std::string> DiffTexts(const PolicyDiff& diff);
 
 }  // namespace stele::netfilter

@@ -123,6 +123,14 @@ Result<std::vector<std::string>> Nft::ForeignTables() {
   return out;
 }
 
+Result<DropCounts> Nft::CountDrops() {
+  nft_ctx_output_set_flags(context_.get(), NFT_CTX_OUTPUT_TERSE);
+  const auto listing = List();
+  nft_ctx_output_set_flags(context_.get(), NFT_CTX_OUTPUT_STATELESS);
+  if (!listing) return tl::unexpected(listing.error());
+  return DropCountsOf(*listing);
+}
+
 Result<void> Nft::Remove() {
   STELE_TRY_VOID(Run(std::string(kTable) + "\ndelete " + kTable + "\n"));
   return {};

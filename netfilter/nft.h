@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "netfilter/drop_counts.h"
 #include "netfilter/ruleset.h"
 
 struct nft_ctx;
@@ -31,6 +32,9 @@ class Nft {
 
   // The other tables, as "ip filter": rules that Stele did not make.
   [[nodiscard]] Result<std::vector<std::string>> ForeignTables();
+
+  // The counters of the table as they are now; the elements of its sets are not read.
+  [[nodiscard]] Result<DropCounts> CountDrops();
 
   [[nodiscard]] Result<void> Remove();  // the table; none is no error
 

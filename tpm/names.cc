@@ -2,6 +2,7 @@
 
 #include "appliance/base/hash.h"
 #include "tpm/big_endian.h"
+#include "tpm/policy.h"
 #include "tpm/signing.h"
 
 namespace stele::tpm {
@@ -13,10 +14,6 @@ constexpr std::uint16_t kAlgEcdsa = 0x0018;
 constexpr std::uint16_t kAlgEcc = 0x0023;
 constexpr std::uint16_t kCurveP256 = 0x0003;
 constexpr std::uint32_t kGetSessionAuditDigest = 0x14d;
-constexpr std::uint32_t kPolicySigned = 0x160;
-constexpr std::uint32_t kPolicyCommandCode = 0x16c;
-constexpr std::uint32_t kPolicyOr = 0x171;
-constexpr std::uint32_t kPolicyNvWritten = 0x18f;
 constexpr std::uint32_t kEndorsementHierarchy = 0x4000000b;
 constexpr std::uint32_t kFixedTpm = 1U << 1;
 constexpr std::uint32_t kFixedParent = 1U << 4;
@@ -33,10 +30,6 @@ Bytes Big(T value) {
   Bytes out;
   BigWriter(out).Int(value);
   return out;
-}
-
-Hash PolicyWritten(const Hash& before, bool written) {
-  return Sha256Of({before, Big(kPolicyNvWritten), Big(static_cast<std::uint8_t>(written ? 1 : 0))});
 }
 
 }  // namespace
@@ -88,19 +81,14 @@ Result<Bytes> ExternalPublicArea(std::string_view public_key_pem) {
   return area;
 }
 
-Hash AuditPolicy() { return Sha256Of({Hash{}, Big(kPolicyCommandCode), Big(kGetSessionAuditDigest)}); }  // 23.11
+Hash AuditPolicy() { return PolicyDigest().CommandCode(kGetSessionAuditDigest).value(); }
 
-// Part 3: TPM2_PolicyNvWritten (23.22), TPM2_PolicySigned (23.3, the two-step PolicyUpdate of section 23.2.3),
-// TPM2_PolicyOR (23.6).
 Result<WritePolicy> WritePolicyOf(std::string_view provisioning_public_pem) {
   STELE_TRY(const Bytes area, ExternalPublicArea(provisioning_public_pem));
-  const Hash zero{};
   WritePolicy policy;
-  policy.written = PolicyWritten(zero, true);
-  const Hash unwritten = PolicyWritten(zero, false);
-  const Hash by_key = Sha256Of({unwritten, Big(kPolicySigned), NameOfPublicArea(area)});
-  policy.first = Sha256Of(ByteView(by_key));  // || policyRef, which is empty
-  policy.policy = Sha256Of({zero, Big(kPolicyOr), policy.written, policy.first});
+  policy.written = PolicyDigest().NvWritten(true).value();
+  policy.first = PolicyDigest().NvWritten(false).Signed(NameOfPublicArea(area), {}).value();
+  policy.policy = PolicyDigest::Or({policy.written, policy.first}).value();
   return policy;
 }
 

@@ -3,12 +3,12 @@
 #include "appliance/base/hash.h"
 #include "tpm/big_endian.h"
 #include "tpm/names.h"
+#include "tpm/policy.h"
 
 namespace stele::tpm {
 namespace {
 
-// TPM 2.0 Library, Part 2, sections 6.3, 6.5.2, 8.3.
-constexpr std::uint32_t kPolicyPcr = 0x17f;
+// TPM 2.0 Library, Part 2, sections 6.3, 8.3.
 constexpr std::uint16_t kAlgKeyedHash = 0x0008;
 constexpr std::uint16_t kAlgNull = 0x0010;
 constexpr std::uint32_t kFixedTpm = 1U << 1;
@@ -33,20 +33,8 @@ Hash RegistersDigestOf(const SealPolicy& policy) {
   return Sha256Of(ByteView(values));
 }
 
-// TPM2_PolicyPCR: policyDigest_new = H(policyDigest_old || TPM_CC_PolicyPCR || TPML_PCR_SELECTION || digestTPM)
-// (TPM 2.0 Library, Part 3, section 23.7).
 Hash PolicyDigestOf(const SealPolicy& policy) {
-  const Hash zero{};
-  const PcrSelection selection = SelectionOf(policy);
-  Bytes step = ToBytes(zero);
-  BigWriter writer(step);
-  writer.Int(kPolicyPcr);
-  writer.Int(std::uint32_t{1});
-  writer.Int(kAlgSha256);
-  writer.Int(static_cast<std::uint8_t>(selection.size()));
-  for (const std::uint8_t octet : selection) writer.Int(octet);
-  writer.Raw(RegistersDigestOf(policy));
-  return Sha256Of(ByteView(step));
+  return PolicyDigest().Pcr(SelectionOf(policy), RegistersDigestOf(policy)).value();
 }
 
 std::string TextOf(const SealPolicy& policy) {

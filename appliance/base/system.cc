@@ -86,7 +86,7 @@ Result<void> WriteFileDurably(const std::filesystem::path& path, ByteView data, 
     if (::fsync(fd.get()) != 0) return FailErrno("fsync " + temporary);
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return FailErrno("rename to " + path.string());
-  const UniqueFd directory(::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd directory(::open(std::filesystem::absolute(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return FailErrno("open directory of " + path.string());
   if (::fsync(directory.get()) != 0) return FailErrno("fsync directory of " + path.string());
   return {};

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "appliance/base/limits.h"
+#include "appliance/channel/policy_messages.h"
 
 namespace stele::channel {
 namespace {
@@ -87,6 +88,8 @@ const char* RoleName(Role role) {
     case Role::kWeb: return "web";
     case Role::kSupervisor: return "supervisor";
     case Role::kCli: return "cli";
+    case Role::kGuard: return "guard";
+    case Role::kWatch: return "watch";
   }
   return "unknown";
 }
@@ -191,7 +194,7 @@ Result<Hello> DecodeHello(ByteView body) {
   if (!reader.AtEnd()) return Fail(Code::kInvalid, "hello: wrong length");
   if (magic != kMagic) return Fail(Code::kInvalid, "hello: wrong magic");
   if (version != kVersion) return Fail(Code::kInvalid, "hello: unknown version " + std::to_string(version));
-  if (role < static_cast<std::uint16_t>(Role::kReceive) || role > static_cast<std::uint16_t>(Role::kCli)) {
+  if (role < static_cast<std::uint16_t>(Role::kReceive) || role > static_cast<std::uint16_t>(Role::kWatch)) {
     return Fail(Code::kInvalid, "hello: unknown role " + std::to_string(role));
   }
   hello.role = static_cast<Role>(role);

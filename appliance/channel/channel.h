@@ -17,12 +17,12 @@
 
 namespace stele::channel {
 
-enum class Role : std::uint16_t { kReceive = 1, kLedger = 2, kAnchor = 3, kQuery = 4, kWeb = 5, kSupervisor = 6, kCli = 7 };
+enum class Role : std::uint16_t { kReceive = 1, kLedger = 2, kAnchor = 3, kQuery = 4, kWeb = 5, kSupervisor = 6, kCli = 7, kGuard = 8, kWatch = 9 };
 [[nodiscard]] const char* RoleName(Role role);
 
 enum class Type : std::uint16_t {
   kHello = 1,
-  // appenders (receive, query) -> ledger, see append_messages.h
+  // appenders (receive, query, guard-watch) -> ledger, see append_messages.h
   kDeclareSource = 10,
   kRecords = 11,
   kLargeRecord = 12,

@@ -340,6 +340,18 @@ Section OtherZoneSection(netfilter::Zone& zone, std::vector<std::string>& addres
   return section;
 }
 
+Section PolicySection(Config& config) {
+  PolicyWatch& watch = config.policy_watch;
+  return {{"enforce", TakeFlag(config.policy.enforce)},
+          {"restore", TakeFlag(config.policy.restore)},
+          {"approvals", TakeNumberInto(config.policy.approvals, 0, static_cast<std::int64_t>(limits::kApprovers))},
+          {"approvers", [&config](const toml::node& node) { return ReadApprovers(node, config.policy.approvers); }},
+          {"watch", TakeFlag(watch.on)},
+          {"watch_interval_s", TakeNumberInto(watch.interval_s, 1, 3'600)},
+          {"watch_entries_per_interval", TakeNumberInto(watch.entries_per_interval, 4, 100)},
+          {"watch_entries_per_hour", TakeNumberInto(watch.entries_per_hour, 10, 100'000)}};
+}
+
 Section IngestSection(IngestZone& zone) {
   Section section = ZoneSection(zone);
   section["zone"] = TakeText(zone.name);
@@ -388,6 +400,7 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
         {"retry_max_s", TakeNumberInto(config.alerts_retry_max_s, 1, 3'600)},
         {"viewer_url", [&config](const toml::node& node) { return ReadViewerUrl(node, config.alerts_viewer_url); }},
         {"flows", [&config](const toml::node& node) { return ReadAlertFlows(node, config.alert_flows); }}}},
+      {"policy", PolicySection(config)},
       {"processes",
        {{"restart_delay_max_ms", TakeNumberInto(config.restart_delay_max_ms, 100, 600'000)},
         {"network_namespace", TakeWord(config.network_namespace, {"auto", "require", "off", "zones"})}}},
@@ -427,6 +440,8 @@ class ConfigReader {
       if (const Problem problem = ProblemOfTls(config_.zones.front(), "ingest."))
         return Fail(Code::kInvalid, name_ + ": " + *problem);
     }
+    if (const Problem problem = ProblemOfEnforce(config_.policy))
+      return At(document.get("policy")->source(), *problem);
     const auto clash = FindDoorClash(config_);
     if (!clash) return {};
     const toml::table* table = zones != nullptr ? TableOf(*zones->as_array(), config_.zones[clash->zone].name) : ingest;

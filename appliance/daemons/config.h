@@ -34,6 +34,9 @@
 //
 //   [processes]   restart_delay_max_ms = 10000   network_namespace = "auto" | "require" | "off" | "zones"
 //
+//   [policy]      enforce = false                restore = false                  approvals = 0
+//                 [[policy.approvers]]: config_enforce.h
+//
 //   [sources]     unknown = "accept" | "refuse"  silence_factor = 10               silence_min_s = 300
 //                 silence_messages = 100         [[sources.named]] name = "core-switch", address = "192.0.2.1" or
 //                                                a list, identity = "", silence_s = 600
@@ -52,6 +55,7 @@
 #include "appliance/base/bytes.h"
 #include "appliance/base/limits.h"
 #include "appliance/channel/source_rules.h"
+#include "appliance/daemons/config_enforce.h"
 #include "appliance/ingest/syslog_keys.h"
 #include "netfilter/policy.h"
 
@@ -141,6 +145,14 @@ struct AlertFlowConfig {
   std::vector<std::string> sources;  // names of sources all of whose records go too
 };
 
+// Who hears of the packets that the network policy drops.
+struct PolicyWatch {
+  bool on = false;
+  std::int64_t interval_s = 10;
+  std::size_t entries_per_interval = 32;
+  std::size_t entries_per_hour = 600;
+};
+
 struct Config {
   std::string origin;
 
@@ -182,11 +194,15 @@ struct Config {
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off", "zones"
 
+  EnforceConfig policy;
+
   channel::SourceRules sources;
 
   // Every key the file names, as "section.key" or "zones.NAME.key", with its value as text: what a reload compares.
   std::map<std::string, std::string> values;
   Hash sha256{};  // of the file's bytes, of nothing when there is no file: goes into a `policy` entry
+
+  PolicyWatch policy_watch;  // [policy]
 };
 
 // `name` stands in messages. kInvalid: "stele.toml:3: unknown key ingest.adress".

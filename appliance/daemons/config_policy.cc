@@ -142,7 +142,7 @@ std::optional<ZoneKind> OtherZoneKind(const toml::node* name) {
   return std::nullopt;
 }
 
-tl::expected<netfilter::Policy, PolicyProblem> PolicyOf(const Config& config) {
+tl::expected<netfilter::Policy, PolicyProblem> ZonesOf(const Config& config) {
   netfilter::Policy policy;
   for (const IngestZone& zone : config.zones) policy.zones.push_back(IngestZoneOf(zone));
   for (Zone zone : config.other_zones) {
@@ -151,9 +151,14 @@ tl::expected<netfilter::Policy, PolicyProblem> PolicyOf(const Config& config) {
     }
     policy.zones.push_back(std::move(zone));
   }
-  const bool any =
-      std::any_of(policy.zones.begin(), policy.zones.end(), [](const Zone& zone) { return !zone.interface.empty(); });
-  if (!any) return tl::unexpected(PolicyProblem{0, "no zone names an interface: there is no network policy"});
+  return policy;
+}
+
+tl::expected<netfilter::Policy, PolicyProblem> PolicyOf(const Config& config) {
+  auto policy = ZonesOf(config);
+  const auto named = [](const Zone& zone) { return !zone.interface.empty(); };
+  if (policy && std::none_of(policy->zones.begin(), policy->zones.end(), named))
+    return tl::unexpected(PolicyProblem{0, "no zone names an interface: there is no network policy"});
   return policy;
 }
 

@@ -10,6 +10,8 @@
 //              interface = "eth0"             address = "203.0.113.5" or a list; of the operator zone: the viewer's, if
 //              not given allowed_sources = [...]        router_advertisements = false tcp_ports = [22] udp_ports = []
 //              of the management zone: what listens there and is not Stele's
+//   [policy]   watch = false                  watch_interval_s = 10
+//              watch_entries_per_interval = 32                watch_entries_per_hour = 600
 //   [[zones.flows]]  name = "siem"            to = "203.0.113.61" or a list of addresses and prefixes
 //              tcp_ports = [6514]             udp_ports = []      in all but the operator zone
 #pragma once
@@ -42,7 +44,9 @@ struct PolicyProblem {
   std::uint32_t line = 0;
   std::string text;
 };
-// Not checked beyond that (netfilter/checks.h).
+// Every zone of the file with its doors, whether or not it names an interface.
+[[nodiscard]] tl::expected<netfilter::Policy, PolicyProblem> ZonesOf(const Config& config);
+// The same where it is a policy. Not checked beyond that (netfilter/checks.h).
 [[nodiscard]] tl::expected<netfilter::Policy, PolicyProblem> PolicyOf(const Config& config);
 
 }  // namespace stele::daemons

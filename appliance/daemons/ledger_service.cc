@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "appliance/base/text.h"
+#include "appliance/channel/policy_messages.h"
 #include "appliance/store/lookup.h"
 
 namespace stele::ledger_daemon {
@@ -39,6 +40,31 @@ std::uint64_t EpochOf(Entropy& entropy) {
   std::array<std::byte, 8> random{};
   entropy.Fill(random);
   return LoadLittle<std::uint64_t>(random.data()) | 1U;
+}
+
+// Of the channels that append.
+std::optional<Role> AppenderRole(std::string_view name) {
+  if (name == "receive") return Role::kReceive;
+  if (name == "query") return Role::kQuery;
+  if (name == "guard") return Role::kGuard;
+  if (name == "watch") return Role::kWatch;
+  return std::nullopt;
+}
+
+// The kinds of entry that a channel may append, by its role.
+bool MayAppend(Role role, Kind kind) {
+  switch (role) {
+    case Role::kReceive:
+      return Counts(kind) || kind == Kind::kLoss || kind == Kind::kAlarm;
+    case Role::kQuery:
+      return kind == Kind::kAccess;
+    case Role::kGuard:
+      return kind == Kind::kPolicy || kind == Kind::kAlarm;
+    case Role::kWatch:
+      return kind == Kind::kAlarm;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -96,13 +122,14 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
     STELE_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, anchor_fd_.get(), &event) == 0);
     return;
   }
-  if (what.role != "receive" && what.role != "query") {
+  const auto role = AppenderRole(what.role);
+  if (!role) {
     LogWarning("a channel of the unknown role " + what.role + " was refused");
     return;
   }
   Appender appender;
   appender.id = next_appender_++;
-  appender.role = what.role == "receive" ? Role::kReceive : Role::kQuery;
+  appender.role = *role;
   appender.name = what.name;
   appender.fd = std::move(descriptor);
   event.data.u64 = appender.id;
@@ -118,7 +145,7 @@ void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) 
   // The same role and name again: the peer was restarted. What a dead receiver had sent is still in its channel and is read to
   // the end; it is dropped then.
   for (auto at = appenders_.begin(); at != appenders_.end();) {
-    const bool replaced = at->second.role == Role::kQuery && appender.role == Role::kQuery && at->second.name == appender.name;
+    const bool replaced = at->second.role != Role::kReceive && at->second.role == appender.role && at->second.name == appender.name;
     at = replaced ? appenders_.erase(at) : std::next(at);
   }
   if (appender.role == Role::kReceive) tallies_.Opened(appender.id, appender.name);
@@ -235,6 +262,10 @@ void Service::HandleNotice(ByteView body) {
     alerts_ = notice.value("detail", json());
     return;
   }
+  if (notice.is_object() && notice.value("event", json()) == "policy") {
+    policy_ = notice.value("detail", json());
+    return;
+  }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
   processes_[notice["process"].get<std::string>()] = notice;
   if (notice.value("event", "") == "died") {
@@ -347,16 +378,17 @@ bool Service::HasRoom() const {
          gathering_.batch.size() + limits::kChannelFrameRecords + 1024 <= limits::kBlockRecords;
 }
 
-// What a channel may append was fixed when it was made: its kinds by its role, and a receiver speaks for its own zone
-// only.
+// What a channel may append was fixed when it was made: its kinds by its role; a receiver speaks for its own zone only,
+// and who watches the network's policy of nothing else.
 Result<void> Service::CheckMayAppend(const Appender& appender, Kind kind, ByteView payload) {
-  const bool receiver = appender.role == Role::kReceive;
-  const bool own_words = kind == Kind::kLoss || kind == Kind::kAlarm;
-  if (!(receiver ? Counts(kind) || own_words : appender.role == Role::kQuery && kind == Kind::kAccess)) {
-    return Fail(Code::kInvalid, "records: a kind this channel may not append");
-  }
-  if (!receiver || !own_words) return {};
+  if (!MayAppend(appender.role, kind)) return Fail(Code::kInvalid, "records: a kind this channel may not append");
+  if (Counts(kind) || kind == Kind::kAccess || appender.role == Role::kGuard) return {};
   const json entry = json::parse(AsText(payload), nullptr, false);
+  if (appender.role == Role::kWatch) {
+    const json name = entry.is_object() ? entry.value("alarm", json()) : json();
+    if (name.is_string() && name.get<std::string>().starts_with("policy_")) return {};
+    return Fail(Code::kInvalid, "records: an alarm that is not about the network's policy");
+  }
   if (!entry.is_object() || entry.value("zone", json(appender.name)) != appender.name) {
     return Fail(Code::kInvalid, "records: an entry about a zone that is not this channel's");
   }
@@ -483,7 +515,9 @@ Result<void> Service::AppendLarge(Appender& appender, ByteView body) {
   Append(appender.large_payload, part.header.payload);
   if (appender.large_payload.size() < part.total_length) return {};
   const channel::LargePart whole = *std::exchange(appender.large, std::nullopt);
-  if (!Admits(whole.header.kind == Kind::kAccess ? store::Need::kAccess : store::Need::kPayload, 1, appender.large_payload.size())) {
+  store::Need need = Counts(whole.header.kind) ? store::Need::kPayload : store::Need::kRoutine;
+  if (whole.header.kind == Kind::kAccess) need = store::Need::kAccess;
+  if (!Admits(need, 1, appender.large_payload.size())) {
     appender.large_payload = Bytes();
     RefuseFrame(appender, whole.frame_id, 1);
     return {};

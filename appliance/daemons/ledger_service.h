@@ -271,6 +271,7 @@ class Service {
   nlohmann::json alerts_;         // likewise about its flows
   nlohmann::json zone_networks_;  // what the supervisor said last about them
   nlohmann::json witnesses_;      // stele-courier's words, for the status; null: there is none
+  nlohmann::json policy_;         // stele-guard's, likewise
   std::uint64_t refused_records_ = 0;
 };
 

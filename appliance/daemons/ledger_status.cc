@@ -117,9 +117,10 @@ std::string Service::StatusJson() {
       processes_.empty() ? "unknown" : "empty namespace";  // of all, or not at all; receivers may have their zone's
   for (const auto& [name, notice] : processes_) {
     const json detail = notice.value("detail", json::object());
-    // stele-courier alone must reach other machines.
+    // stele-courier must reach other machines, stele-guard the rules of this one.
+    const bool outside = name == "stele-courier" || name == "stele-guard";
     const std::string seen = detail.is_object() ? detail.value("network", network) : network;
-    if (name != "stele-courier" && seen != network && seen != "zone namespace") network = "host";
+    if (!outside && seen != network && seen != "zone namespace") network = "host";
     processes.push_back({{"name", name},
                          {"pid", notice.value("pid", 0)},
                          {"restarts", notice.value("restarts", 0)},
@@ -130,6 +131,7 @@ std::string Service::StatusJson() {
   if (witnesses_.is_object()) status["witnesses"] = witnesses_;
   if (alerts_.is_object()) status["alerts"] = alerts_;
   if (zone_networks_.is_object()) status["zone_networks"] = zone_networks_;
+  if (policy_.is_object()) status["policy"] = policy_;
   status["network"] = network;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

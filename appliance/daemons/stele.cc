@@ -9,6 +9,7 @@
 #include "appliance/daemons/cli/audit.h"
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
+#include "appliance/daemons/cli/policy_change.h"
 #include "appliance/daemons/supervisor.h"
 #include "appliance/daemons/version.h"
 
@@ -33,6 +34,7 @@ struct Arguments {
   cli::ExportOptions exported;
   cli::WitnessOptions witness;
   cli::PolicyOptions policy;
+  cli::PolicyChangeOptions policy_change;
 };
 
 struct Commands {
@@ -54,6 +56,9 @@ struct Commands {
   CLI::App* witness_import = nullptr;
   CLI::App* policy_check = nullptr;
   CLI::App* policy_diff = nullptr;
+  CLI::App* policy_apply = nullptr;
+  CLI::App* policy_show = nullptr;
+  CLI::App* policy_approve = nullptr;
 };
 
 CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* description) {
@@ -128,7 +133,28 @@ void DescribeWitness(CLI::App& app, Arguments& arguments, Commands& commands) {
   commands.witness_import->add_option("--config", options.config, "configuration (default: DIR/stele.toml where it exists)");
 }
 
-void DescribePolicy(CLI::App& app, cli::PolicyOptions& options, Commands& commands) {
+void DescribePolicyChanges(CLI::App& policy, Arguments& arguments, Commands& commands) {
+  cli::PolicyChangeOptions& options = arguments.policy_change;
+  commands.policy_apply = AddCommand(policy, arguments, "apply", "put a policy in force: first an entry of the log, then the rules");
+  commands.policy_apply->add_option("FILE", options.file, "stele.toml; of it, the zones and flows")->required();
+  commands.policy_apply->add_option("--why", options.why, "the reason; it stays in the log")->required();
+  commands.policy_apply->add_option("--approval", options.approvals, "made by stele policy approve; once for each person");
+  commands.policy_apply->add_option("--from", options.from, "addresses of operators who must still get in")->delimiter(',');
+  commands.policy_apply->add_flag("--force", options.force, "also where operators are cut off, or an interface is not there");
+  commands.policy_apply->add_flag("--json", options.json, "the answer as one object");
+  commands.policy_show = AddCommand(policy, arguments, "show", "the policy in force, and since when");
+  commands.policy_show->add_flag("--json", options.json, "as one object, for stele policy approve --in-force");
+  commands.policy_approve = AddCommand(policy, arguments, "approve", "sign that a policy may replace the one in force");
+  commands.policy_approve->add_option("FILE", options.file, "stele.toml, as it will be applied")->required();
+  commands.policy_approve->add_option("--key", options.key, "the approver's private key (Ed25519, PEM)")->required();
+  commands.policy_approve->add_option("--name", options.name, "the approver's name in policy.approvers")->required();
+  commands.policy_approve->add_option("--in-force", options.in_force, "what stele policy show --json said; else the appliance is asked");
+  commands.policy_approve->add_option("--days", options.days, "until it expires (default: 7)")->check(CLI::Range(1, 365));
+  commands.policy_approve->add_option("-o,--output", options.output, "the approval")->required();
+}
+
+void DescribePolicy(CLI::App& app, Arguments& arguments, Commands& commands) {
+  cli::PolicyOptions& options = arguments.policy;
   CLI::App* policy = app.add_subcommand("policy", "the network policy: who may reach what (docs/segmentation.md)");
   policy->require_subcommand(1);
   commands.policy_check = policy->add_subcommand("check", "find what is wrong with it, and print its reachability matrix");
@@ -143,6 +169,7 @@ void DescribePolicy(CLI::App& app, cli::PolicyOptions& options, Commands& comman
   commands.policy_diff->add_option("OLD", options.file, "stele.toml")->required();
   commands.policy_diff->add_option("NEW", options.other, "stele.toml")->required();
   commands.policy_diff->add_flag("--json", options.json, "as one object");
+  DescribePolicyChanges(*policy, arguments, commands);
 }
 
 Commands Describe(CLI::App& app, Arguments& arguments) {
@@ -207,7 +234,7 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
       ->required();
   commands.exported->add_flag("--no-entries", arguments.exported.no_entries, "hashes only, no entry headers");
   DescribeWitness(app, arguments, commands);
-  DescribePolicy(app, arguments.policy, commands);
+  DescribePolicy(app, arguments, commands);
   return commands;
 }
 
@@ -225,6 +252,9 @@ int Run(const Commands& commands, const Arguments& arguments) {
     home.dir = *standard;
   }
   home.dir = std::filesystem::absolute(home.dir);
+  if (commands.policy_apply->parsed()) return cli::RunPolicyApply(home, arguments.policy_change);
+  if (commands.policy_show->parsed()) return cli::RunPolicyShow(home, arguments.policy_change);
+  if (commands.policy_approve->parsed()) return cli::RunPolicyApprove(home, arguments.policy_change);
   if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen, arguments.netns});
   if (commands.provision->parsed()) return cli::RunProvision(home, arguments.provision);
   if (commands.tpm_bench->parsed()) return cli::RunTpmBench(home, arguments.bench);

@@ -41,7 +41,14 @@ struct Configuration {
   std::string state_dir;
   query::ReadsConfig reads;
   query::TreeAccess tree;
+  std::string network_json;  // empty: the supervisor says nothing of it
 };
+
+// The only part that changes while the process runs.
+std::string NetworkIn(const nlohmann::json& configuration) {
+  const auto at = configuration.is_object() ? configuration.find("network") : configuration.end();
+  return configuration.is_object() && at != configuration.end() && at->is_object() ? at->dump() : std::string();
+}
 
 // Empty where there is none: what such a file holds, a bundle can do without.
 std::string TextFile(const std::string& path, std::size_t size_bytes_max) {
@@ -79,6 +86,7 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   }
   configuration.tree.serve = query::ParseTreeServe(take("tree_serve")).value_or(query::TreeServe::kOff);
   configuration.tree.entries = object.value("tree_entries", false);
+  configuration.network_json = NetworkIn(object);
   configuration.reads.tree_public = configuration.tree.serve == query::TreeServe::kAnyone;
   const auto epochs = anchor::LoadEpochs(configuration.state_dir);
   if (!epochs) {
@@ -147,12 +155,14 @@ class Loop final : public query::Outlet {
   Result<void> HandleFront(query::FrontId id, const channel::FrameView& frame);
   void ReadLedger();
   bool ReadControl();
+  void TakeConfiguration(const std::string& text);
   void FlushAll();
   void DropFront(query::FrontId id);
   void DropLedger();
   [[nodiscard]] int TimeoutMs() const;
 
   UniqueFd control_;
+  std::string configuration_parts_;  // of one that is being told
   Clock& clock_;
   Bytes buffer_;
   query::Service* service_ = nullptr;
@@ -266,12 +276,22 @@ void Loop::ReadLedger() {
   }
 }
 
+void Loop::TakeConfiguration(const std::string& text) {
+  const std::string network = NetworkIn(nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false));
+  if (!network.empty()) service_->SetNetwork(network);
+}
+
 // False: the supervisor is gone or said stop.
 bool Loop::ReadControl() {
   for (int i = 0; i < kFramesPerTurn; ++i) {
     auto frame = channel::Receive(control_.get(), /*wait=*/false, /*with_descriptors=*/true);
     if (!frame) return frame.error().code == Code::kUnavailable;
     if (frame->type == channel::Type::kStop) return false;
+    if (frame->type == channel::Type::kConfigurePart || frame->type == channel::Type::kConfigure) {
+      configuration_parts_ += AsText(frame->body);
+      if (frame->type == channel::Type::kConfigure) TakeConfiguration(std::exchange(configuration_parts_, {}));
+      continue;
+    }
     if (frame->type != channel::Type::kTakeChannel) continue;
     const auto what = channel::DecodeTakeChannel(frame->body);
     if (!what || frame->descriptors.size() != 1) {
@@ -368,6 +388,7 @@ Result<void> Serve() {
                                             owner == ::geteuid() ? "same-uid" : "own-uid", configuration.tree,
                                             configuration.reads.cosigned_path};
   query::Service service(service_config, clock, entropy, workers, loop, std::move(users), unknown_user_hash);
+  if (!configuration.network_json.empty()) service.SetNetwork(configuration.network_json);
   loop.Attach(service, workers);
   STELE_TRY_VOID(channel::SendReady(control_fd, report.ToJson()));
   return loop.Run();

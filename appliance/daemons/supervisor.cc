@@ -23,7 +23,10 @@
 #include "appliance/daemons/courier_member.h"
 #include "appliance/daemons/family.h"
 #include "appliance/daemons/first_run.h"
+#include "appliance/daemons/guard_member.h"
+#include "appliance/daemons/guard_watch_member.h"
 #include "appliance/daemons/listeners.h"
+#include "appliance/daemons/policy_json.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
 #include "appliance/daemons/watches.h"
@@ -45,6 +48,7 @@ constexpr std::uint64_t kStartAttempts = 4;       // of a member that was never 
 constexpr milliseconds kBetweenHandovers{1'000};  // of TPM connections: one that fails at once is not tried in a loop
 constexpr milliseconds kBetweenWatches{5'000};
 constexpr milliseconds kBetweenCertificateWatches{3'600'000};
+constexpr std::size_t kConfigurationBytes = 2 * limits::kChannelFrameBytes;  // of a member; more would not wait in its control channel
 constexpr std::size_t kUnheardMax = 64;  // deaths and alarms while the ledger is down
 
 // Members by index, in the order they are started; links and stop order refer to it. A receiver for each zone follows.
@@ -119,6 +123,10 @@ struct Parts {
   ZoneNetworks& zone_networks;
   const TpmSource& tpm;
   int query_socket;
+  const std::optional<netfilter::Policy>& policy;  // to be enforced: of stele.toml at the start
+  int guard_socket;
+  const std::vector<GuardedNamespace>& guarded;  // none: the supervisor's own
+  const std::optional<GuardWatchGear>& guard_watch;
 };
 
 json SourcesJson(const Config& config) { return json::parse(channel::EncodeSourceRules(config.sources), nullptr, false); }
@@ -127,6 +135,15 @@ std::string ReceiverConfigurationOf(std::size_t zone, const Parts& parts) {
   const IngestZone& of = parts.config.zones[zone];
   return ReceiveConfiguration(of, parts.config.sources, parts.receivers[zone].tls_json,
                               parts.zone_networks.active() ? of.interface : std::string());
+}
+
+json NetworkOfParts(const Parts& parts) {
+  std::vector<BoundDoor> bound{{"operator", "viewer", parts.viewer.port}};
+  for (std::size_t i = 0; i < parts.receivers.size(); ++i) {
+    for (const auto& listener : parts.receivers[i].listeners)
+      bound.push_back({parts.config.zones[i].name, listener.name, listener.port});
+  }
+  return NetworkJson(parts.config, bound);
 }
 
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
@@ -174,7 +191,8 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"ek_chain_path", parts.home.EkChain().string()},
                   {"feeds", FeedsJson(config)},
                   {"cosigned_only", config.witness_quorum_missing == "closed"},
-                  {"cosigned_max_age_s", QuorumMaxAgeS(config)}}
+                  {"cosigned_max_age_s", QuorumMaxAgeS(config)},
+                  {"network", NetworkOfParts(parts)}}
           .dump();
     case kWeb: {
       json tls = tls_of(identity.certificates.viewer);
@@ -201,8 +219,8 @@ Result<MemberSpec> Member(const std::string& name, const char* executable, std::
   member.name = name;
   STELE_TRY(member.executable, FindExecutable(executable));
   member.configuration_json = std::move(configuration_json);
-  if (member.configuration_json.size() + sizeof(channel::Type) > limits::kChannelFrameBytes) {
-    return Fail(Code::kInvalid, "the configuration of " + name + " takes more than 64 KiB");
+  if (member.configuration_json.size() > kConfigurationBytes) {
+    return Fail(Code::kInvalid, "the configuration of " + name + " takes more than 128 KiB");
   }
   member.stop_limit = kStopLimit;
   member.network = NetworkOf(config);
@@ -231,14 +249,34 @@ Result<std::vector<MemberSpec>> Members(const Parts& parts) {
   members[kAnchor].own.push_back(DuplicateOf({"seed", "seed", ""}, parts.identity.seed.fd()));
   members[kWeb].own.push_back(ListenerChannel(parts.viewer));
   members[kQuery].own.push_back(DuplicateOf({"api-socket", "cli", ""}, parts.query_socket));
+  if (parts.guard_watch) {
+    STELE_TRY(std::string configuration, GuardWatchConfiguration(parts.config));
+    STELE_TRY(MemberSpec watch, Member(kGuardWatchName, kGuardWatchName, std::move(configuration), parts.config));
+    watch.own = GuardWatchChannels(*parts.guard_watch);
+    members.push_back(std::move(watch));
+  }
   STELE_TRY(auto courier, CourierMember(parts.home, parts.config,
                                         {parts.identity.log_id, parts.identity.origin, parts.identity.verification_key,
                                          UrlOf(parts.viewer)}));
   if (courier) members.push_back(std::move(*courier));
+  if (parts.policy) {
+    STELE_TRY(MemberSpec guard,
+              GuardMember(parts.home, parts.config, *parts.policy, parts.identity.log_id, parts.guard_socket,
+                                                  parts.guarded));
+    members.push_back(std::move(guard));
+  }
   return members;
 }
 
-// A receiver for each zone follows the first members, and stele-courier, where there is one, is the last.
+std::optional<std::size_t> IndexOf(const std::vector<MemberSpec>& members, std::string_view name) {
+  const auto at =
+      std::find_if(members.begin(), members.end(), [name](const MemberSpec& member) { return member.name == name; });
+  if (at == members.end()) return std::nullopt;
+  return static_cast<std::size_t>(at - members.begin());
+}
+
+// A receiver for each zone follows the first members; then stele-guard-watch, stele-courier and stele-guard, where there
+// are such.
 std::vector<LinkSpec> Links(const Config& config, const std::vector<MemberSpec>& members) {
   std::vector<LinkSpec> links{{kLedger, kAnchor, {"anchor", "anchor", ""}, {"ledger", "ledger", ""}},
                               {kLedger, kQuery, {"query", "query", ""}, {"ledger", "ledger", ""}},
@@ -246,9 +284,12 @@ std::vector<LinkSpec> Links(const Config& config, const std::vector<MemberSpec>&
   for (std::size_t i = 0; i < config.zones.size(); ++i) {
     links.push_back({kLedger, kFirstReceiver + i, {"receive", config.zones[i].name, ""}, {"ledger", "ledger", ""}});
   }
-  if (members.back().name == kCourierName) {
-    links.push_back({kQuery, members.size() - 1, {"courier", "courier", ""}, {"query", "query", ""}});
-  }
+  if (const auto watch = IndexOf(members, kGuardWatchName))
+    links.push_back({kLedger, *watch, {"watch", kGuardWatchName, ""}, {"ledger", "ledger", ""}});
+  if (const auto courier = IndexOf(members, kCourierName))
+    links.push_back({kQuery, *courier, {"courier", "courier", ""}, {"query", "query", ""}});
+  if (const auto guard = IndexOf(members, kGuardName))
+    links.push_back({kLedger, *guard, {"guard", "guard", ""}, {"ledger", "ledger", ""}});
   return links;
 }
 
@@ -262,6 +303,7 @@ class Appliance {
         reload_(std::move(reload)),
         links_(Links(parts.config, members)),
         member_count_(members.size()),
+        guard_(IndexOf(members, kGuardName)),
         family_(std::move(members), links_, [this](const FamilyEvent& event) { On(event); }) {
     family_.LimitRestartDelay(std::chrono::milliseconds(parts.config.restart_delay_max_ms));
   }
@@ -315,7 +357,8 @@ class Appliance {
       tpm_wanted_ = true;
     } else if (event.member.name == kCourierName && what == "alarm") {
       RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
-    } else if (event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) {
+    } else if ((event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) ||
+               (event.member.name == kGuardName && what == "policy")) {
       last_notice_[what] = event.text;
       if (ledger_hears_) (void)family_.Tell(kLedger, channel::Type::kNotice, event.text);  // best effort: for the status
     } else {
@@ -391,10 +434,20 @@ class Appliance {
     }
     LogInfo("configuration read again" + (waiting.empty() ? "" : "; these keys take effect at the next start: " + waiting));
     ReloadCertificates();
+    (void)family_.Reconfigure(kQuery, ConfigurationOf(kQuery, parts_));  // down: it starts with the new one
+    TellGuard(*fresh);
     json ledger = json::parse(ConfigurationOf(kLedger, parts_), nullptr, false);
     family_.SetConfiguration(kLedger, ledger.dump());
     if (!later.empty()) ledger["at_next_start"] = later;
     (void)family_.Tell(kLedger, channel::Type::kConfigure, ledger.dump());  // one that is down records it when it starts
+  }
+
+  // The guard says so when the zones of stele.toml are no longer those of the policy in force.
+  void TellGuard(const Config& fresh) {
+    if (!guard_) return;
+    const auto policy = CheckedPolicy(fresh, parts_.home.Config());
+    if (!policy) return RaiseAlarm({"configuration_refused", "the zones of stele.toml are no policy: " + policy.error().context});
+    (void)family_.Reconfigure(*guard_, GuardConfiguration(parts_.home, parts_.config, *policy, parts_.identity.log_id));
   }
 
   // The receivers' certificates and the authorities they trust, from their files again; on any error a zone's stay as
@@ -495,7 +548,8 @@ class Appliance {
       if (!detail.is_object()) continue;
       sandboxes[member.name] = detail;
       const std::string seen = detail.value("network", "");
-      if (member.name != kCourierName && seen != network && seen != "zone namespace") network = "host";
+      const bool outside = member.name == kCourierName || member.name == kGuardName;
+      if (!outside && seen != network && seen != "zone namespace") network = "host";
     }
     if (tpm_.embedded()) pids["swtpm"] = tpm_.pid();
     const json ready = {{"version", kVersion},
@@ -511,7 +565,8 @@ class Appliance {
                         {"ready", sandboxes},
                         {"network", network},
                         {"zone_networks", parts_.zone_networks.ToJson()},
-                        {"socket", parts_.home.QuerySocket().string()}};
+                        {"socket", parts_.home.QuerySocket().string()},
+                        {"policy_enforced", guard_.has_value()}};
     if (!announced_) Welcome(urls["viewer"].get<std::string>());
     announced_ = true;
     if (const auto written = WriteFileDurably(parts_.home.ReadyFile(), AsBytes(ready.dump(2) + "\n"), 0600); !written) {
@@ -550,7 +605,7 @@ class Appliance {
   // its TPM go last.
   bool Stop() {
     Say("Stopping: last checkpoint and anchor ...");
-    std::vector<std::size_t> order(member_count_ - kFirstReceiver);  // the receivers, and stele-courier
+    std::vector<std::size_t> order(member_count_ - kFirstReceiver);  // the receivers, stele-courier, stele-guard
     std::iota(order.begin(), order.end(), std::size_t{kFirstReceiver});
     order.insert(order.end(), {kWeb, kQuery, kLedger, kAnchor});
     const bool well = family_.Stop(order);
@@ -584,6 +639,7 @@ class Appliance {
   std::chrono::steady_clock::time_point next_zones_{};
   std::vector<LinkSpec> links_;
   std::size_t member_count_;
+  std::optional<std::size_t> guard_;  // among the members
   Family family_;
 };
 
@@ -608,7 +664,16 @@ std::int64_t DiedSinceNs(const Home& home) {
   return status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
 }
 
-Result<int> Up(const Home& home, const UpOptions& options, Config config) {
+// Where zones have networks of their own: those, and the one that everybody else is in.
+std::vector<GuardedNamespace> NamespacesToGuard(const Config& config, const ZoneNetworks& zone_networks, int own) {
+  std::vector<GuardedNamespace> guarded;
+  if (!zone_networks.active()) return guarded;
+  guarded.push_back({"appliance", own});
+  for (std::size_t i = 0; i < config.zones.size(); ++i) guarded.push_back({config.zones[i].name, zone_networks.fd(i)});
+  return guarded;
+}
+
+Result<int> Up(const Home& home, const UpOptions& options, Config config, const std::optional<netfilter::Policy>& policy) {
   STELE_TRY_VOID(MakeHome(home));
   STELE_TRY(const UniqueFd lock, LockHome(home));
   const std::int64_t died_since_ns = DiedSinceNs(home);
@@ -618,6 +683,15 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   RaiseDescriptorLimit();
   Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
   STELE_TRY(ZoneNetworks zone_networks, ZoneNetworks::Make(config));
+  std::vector<int> networks;  // of zones that have one of their own
+  for (std::size_t i = 0; i < config.zones.size(); ++i) {
+    if (zone_networks.fd(i) >= 0) networks.push_back(zone_networks.fd(i));
+  }
+  // Before the rules: nothing is dropped unheard.
+  STELE_TRY(const auto guard_watch, OpenGuardWatch(config, networks));
+  const UniqueFd own_network(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  const std::vector<GuardedNamespace> guarded = NamespacesToGuard(config, zone_networks, own_network.get());
+  if (policy) STELE_TRY_VOID(KeepPolicy(home, config, *policy, guarded));
   std::vector<ReceiverGear> receivers(config.zones.size());
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     STELE_TRY(receivers[i].listeners, BindZone(config.zones[i], zone_networks.fd(i)));
@@ -630,12 +704,18 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config) {
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     STELE_TRY(receivers[i].tls_json, ReadZoneTls(home, config, config.zones[i], identity.certificates));
   }
-  const Parts parts{home, config, identity, viewer, receivers, zone_networks, tpm, query_socket.get()};
+  UniqueFd guard_socket;
+  if (policy) {
+    STELE_TRY(guard_socket, BindUnixListener(GuardSocket(home)));
+  }
+  const Parts parts{home,          config, identity,           viewer, receivers,
+                    zone_networks, tpm,    query_socket.get(), policy, guard_socket.get(), guarded, guard_watch};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const auto reload = [&home, &options] { return ConfigOf(home, options); };
   const int exit_status = Appliance(parts, tpm, std::move(members), reload).Run();
   std::filesystem::remove(home.QuerySocket(), ignored);
+  std::filesystem::remove(GuardSocket(home), ignored);
   return exit_status;
 }
 
@@ -647,7 +727,13 @@ int RunUp(const Home& home, const UpOptions& options) {
     (void)cli::Complain(config.error());
     return cli::kExitUsage;
   }
-  const auto exit_status = Up(home, options, *config);
+  std::optional<netfilter::Policy> policy;
+  if (config->policy.enforce) {
+    auto checked = CheckedPolicy(*config, options.config.empty() ? home.Config() : std::filesystem::path(options.config));
+    if (!checked) return cli::Complain(checked.error());
+    policy = std::move(*checked);
+  }
+  const auto exit_status = Up(home, options, *config, policy);
   return exit_status ? *exit_status : cli::Complain(exit_status.error());
 }
 

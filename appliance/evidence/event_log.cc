@@ -1,40 +1,33 @@
 #include "appliance/evidence/event_log.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "appliance/ledger/note.h"
+#include "firmware/measure/event_log.h"
 
 namespace stele::evidence {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::uint32_t kNoAction = 3;
-constexpr std::uint32_t kEventTag = 6;
-constexpr std::uint16_t kAlgSha256 = 0x000b;
-constexpr std::string_view kSpecId("Spec ID Event03\0", 16);
 constexpr char kRecordSeparator = '\x1e';
 
+// The first event: no SHA-1 digest, the sha256 bank alone.
 Bytes SpecIdEvent() {
-  Bytes id;
-  Writer event(id);
-  event.Raw(AsBytes(kSpecId));
-  event.Int(std::uint32_t{0});  // platformClass: client
-  event.Int(std::uint8_t{0});   // specVersionMinor
-  event.Int(std::uint8_t{2});   // specVersionMajor
-  event.Int(std::uint8_t{2});   // specErrata
-  event.Int(std::uint8_t{2});   // uintnSize: 64 bits
-  event.Int(std::uint32_t{1});  // numberOfAlgorithms
-  event.Int(kAlgSha256);
-  event.Int(static_cast<std::uint16_t>(kHashBytes));
-  event.Int(std::uint8_t{0});  // vendorInfoSize
-  Bytes out;
-  Writer writer(out);
-  writer.Int(std::uint32_t{0});
-  writer.Int(kNoAction);
-  writer.Raw(Bytes(20));  // no SHA-1 digest
-  writer.Sized(id);
-  return out;
+  measure::SpecId spec_id;
+  spec_id.digests = {{measure::kAlgSha256, static_cast<std::uint16_t>(kHashBytes)}};
+  return measure::EncodeSpecId(spec_id);
+}
+
+std::optional<CheckpointEvent> CheckpointOf(const measure::Event& event, std::uint32_t pcr) {
+  const auto digest = event.Of(measure::kAlgSha256);
+  const bool ours = event.pcr == pcr && event.type == measure::kEventTag && event.digests.size() == 1 && digest;
+  if (!ours || event.data.size() > ledger::kNoteBytesMax) return std::nullopt;
+  CheckpointEvent checkpoint;
+  std::copy(digest->begin(), digest->end(), checkpoint.digest.begin());
+  checkpoint.note = std::string(AsText(event.data));
+  return checkpoint;
 }
 
 // One line of a CEL-JSON sequence; members come out in alphabetical order, without spaces.
@@ -76,35 +69,26 @@ tl::unexpected<Error> Bad(const char* log, std::size_t number) {
 
 Bytes EncodeEventLog(std::uint32_t pcr, const std::vector<CheckpointEvent>& events) {
   Bytes out = SpecIdEvent();
-  Writer writer(out);
   for (const CheckpointEvent& event : events) {
-    writer.Int(pcr);
-    writer.Int(kEventTag);
-    writer.Int(std::uint32_t{1});
-    writer.Int(kAlgSha256);
-    writer.Raw(event.digest);
-    writer.Sized(AsBytes(event.note));
+    measure::AppendEvent(out, {pcr, measure::kEventTag, {{measure::kAlgSha256, event.digest}}, AsBytes(event.note)});
   }
   return out;
 }
 
 Result<std::vector<CheckpointEvent>> ParseEventLog(ByteView log, std::uint32_t pcr) {
-  Reader in(log);
   const Bytes head = SpecIdEvent();
-  if (!SameBytes(in.Raw(head.size()), head)) return Fail(Code::kInvalid, "event log: no Spec ID event of sha256 alone");
-  std::vector<CheckpointEvent> events;
-  while (in.left_bytes() > 0) {
-    const bool ours = in.Int<std::uint32_t>() == pcr && in.Int<std::uint32_t>() == kEventTag &&
-                      in.Int<std::uint32_t>() == 1 && in.Int<std::uint16_t>() == kAlgSha256;
-    CheckpointEvent event;
-    if (ours) {
-      event.digest = in.ReadHash();
-      event.note = std::string(AsText(in.Sized(ledger::kNoteBytesMax)));
-    }
-    if (!ours || !in.ok()) return Bad("event log", events.size());
-    events.push_back(std::move(event));
+  if (!SameBytes(log.first(std::min(head.size(), log.size())), head)) {
+    return Fail(Code::kInvalid, "event log: no Spec ID event of sha256 alone");
   }
-  return events;
+  STELE_TRY(measure::EventLogReader reader, measure::EventLogReader::Open(log));
+  std::vector<CheckpointEvent> events;
+  for (;;) {
+    const auto event = reader.Next();
+    if (event && !*event) return events;
+    auto checkpoint = event ? CheckpointOf(**event, pcr) : std::nullopt;
+    if (!checkpoint) return Bad("event log", events.size());
+    events.push_back(std::move(*checkpoint));
+  }
 }
 
 std::string EncodeCheckpointsCel(std::uint32_t pcr, const std::vector<CheckpointEvent>& events) {

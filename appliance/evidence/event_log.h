@@ -3,7 +3,7 @@
 //
 //   tcg  := specid event*                                                                     little-endian
 //   event:= pcr:u32 type:u32=6 (EV_EVENT_TAG) count:u32=1 alg:u16=000b digest[32] size:u32 note    digest = SHA-256(note)
-//   (TCG PC Client Platform Firmware Profile 1.05, sections 10.2.1 TCG_PCR_EVENT, 10.2.2 TCG_PCR_EVENT2, 10.4.5.1 Spec ID)
+//   (the container: firmware/measure/event_log.h)
 //   cel  := (RS object LF)*                                                                   RFC 7464, TCG CEL-JSON
 //
 // Parsers take hostile bytes and accept only what the encoders make. Pure.

@@ -2,14 +2,16 @@
 // all anchors and the P-chain of this boot's checkpoints.
 #include <algorithm>
 
-#include "appliance/evidence/boot_log.h"
 #include "appliance/evidence/event_log.h"
 #include "appliance/evidence/verify_state.h"
+#include "firmware/measure/event_log.h"
 #include "tpm/names.h"
 #include "tpm/signing.h"
 
 namespace stele::evidence {
 namespace {
+
+constexpr std::uint32_t kBootRegisters = 8;  // PCR 0 to 7, which the firmware's log explains
 
 std::string Number(std::uint64_t value) { return std::to_string(value); }
 
@@ -314,14 +316,16 @@ void CheckBootLog(VerifyState& state) {
                                                                     : "the bundle carries no boot event log");
   }
   if (!state.quote) return state.checks.Skip("boot_log", "the quote failed");
-  const auto replayed = ReplayBootLog(state.Of(Part::kBootTcg));
+  const auto replayed = measure::ReplayLog(state.Of(Part::kBootTcg), measure::kAlgSha256);
   if (!replayed) return state.checks.Fail("boot_log", "DAMAGED", replayed.error().context, "boot.tcg");
   std::string wrong;
   for (const auto& [pcr, value] : state.facts.pcrs) {
     if (pcr >= kBootRegisters) continue;
-    const BootRegisterReplay& one = (*replayed)[pcr];
-    state.facts.boot_registers.push_back({pcr, one.events, one.value, one.value == value});
-    if (one.value != value) wrong += (wrong.empty() ? "" : ", ") + Number(pcr);
+    const measure::RegisterReplay& one = (*replayed)[pcr];
+    const bool quoted = SameBytes(one.value, value);
+    state.facts.boot_registers.push_back({pcr, one.events, Hash{}, quoted});
+    std::copy_n(one.value.begin(), kHashBytes, state.facts.boot_registers.back().value.begin());
+    if (!quoted) wrong += (wrong.empty() ? "" : ", ") + Number(pcr);
   }
   if (!wrong.empty()) {
     return state.checks.Fail("boot_log", "FOREIGN_EXTEND", "the boot event log does not give the quoted PCR " + wrong, "boot.tcg");

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "appliance/base/limits.h"
-#include "appliance/evidence/boot_log.h"
 #include "appliance/evidence/tree_walk.h"
 #include "appliance/query/verify_page.h"
+#include "firmware/measure/event_log.h"
 
 namespace stele::query {
 namespace {
@@ -356,7 +356,7 @@ Result<void> BundlePreparer::Gather() {
     if (epoch.epoch && epoch.epoch->log_size <= size_) marks_.push_back(epoch.epoch->log_size);
   }
   // A software TPM knows nothing of the firmware; a log of the old form has no digests to replay.
-  if (!record.software_tpm && evidence::ReplayBootLog(config_.boot_log)) head_.boot_log = config_.boot_log;
+  if (!record.software_tpm && measure::ReplayLog(config_.boot_log, measure::kAlgSha256)) head_.boot_log = config_.boot_log;
   if (!record.ek_certificate.empty()) head_.ek_chain_pem = config_.ek_chain_pem;
   head_.verify_page = !VerifyPage().empty();
   TakeCosigned();

@@ -80,6 +80,7 @@ Answer Reads::Dispatch(const ReadRequest& request, const std::atomic<bool>& canc
     case Call::kConsistency: return Consistency(request);
     case Call::kIntegrity: return Integrity(request);
     case Call::kSources: return Sources(request, cancelled);
+    case Call::kNetwork: return Network(request, cancelled);
     case Call::kTreeHead: return TreeHead(request);
     case Call::kTile: return Tile(request);
     case Call::kFeed: return Feed(request, cancelled);

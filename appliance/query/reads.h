@@ -18,6 +18,7 @@ namespace stele::query {
 
 inline constexpr std::int64_t kSearchTimeBoxNs = 10'000'000'000;
 inline constexpr std::int64_t kSourcesTimeBoxNs = 5'000'000'000;
+inline constexpr std::int64_t kNetworkTimeBoxNs = 3'000'000'000;
 inline constexpr std::int64_t kContextTimeBoxNs = 3'000'000'000;
 inline constexpr std::int64_t kTailSliceNs = 20'000'000;
 inline constexpr std::size_t kTailSliceRows = 100;
@@ -45,6 +46,7 @@ enum class Call : std::uint8_t {
   kConsistency,
   kProof,
   kSources,
+  kNetwork,
   kAttest,
   kBundle,
   kTreeHead,  // of the static tree: /log/checkpoint
@@ -60,7 +62,8 @@ struct ReadRequest {
   bool as_signed = false;      // /log/checkpoint for stele-courier: the newest, whoever has cosigned what
   std::map<std::string, std::string> parameters;
   Scope scope;
-  std::string status_json;  // the ledger's status: integrity and sources show parts of it
+  std::string status_json;  // the ledger's status: integrity, sources and network show parts of it
+  std::shared_ptr<const std::string> network_json = {};  // the network of the running configuration; nullptr: not told
   std::string attest_json;  // bundle: what the TPM said to the caller's nonce
   std::string cosigned_note;  // bundle: as it was before the TPM was asked, so that the quoted checkpoint is no smaller; empty: none
 };
@@ -176,6 +179,18 @@ class Reads {
   [[nodiscard]] nlohmann::json CheckpointsJson();
   [[nodiscard]] nlohmann::json AnchorsJson();
 
+  // reads_network.cc
+  // The newest entries about the network policy. All records of [low, high) have been looked at.
+  struct PolicyTrail {
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    std::optional<std::uint64_t> change;   // asked for
+    std::optional<std::uint64_t> outcome;  // applied, or failed
+  };
+  [[nodiscard]] Answer Network(const ReadRequest& request, const std::atomic<bool>& cancelled);
+  [[nodiscard]] Result<bool> FollowPolicy(const std::atomic<bool>& cancelled);
+  [[nodiscard]] nlohmann::json PolicyEntry(std::optional<std::uint64_t> sequence, const Matcher* in_scope);
+
   struct SourceTotals {
     std::uint64_t first_sequence = 0;
     std::uint64_t last_sequence = 0;
@@ -203,6 +218,7 @@ class Reads {
   Scanner scanner_;
   std::map<std::uint32_t, SourceTotals> totals_;
   std::uint64_t totals_end_ = 0;  // records counted in totals_
+  PolicyTrail trail_;
 };
 
 // The parsed query of a request, with its scope: for searches, histograms and tails alike.

@@ -28,13 +28,14 @@ struct Plain {
   Call call;
   bool heavy;
 };
-constexpr std::array<Plain, 9> kPlainCalls = {{{"status", Call::kStatus, false},
+constexpr std::array<Plain, 10> kPlainCalls = {{{"status", Call::kStatus, false},
                                                {"search", Call::kSearch, true},
                                                {"histogram", Call::kHistogram, true},
                                                {"tail", Call::kTail, false},
                                                {"integrity", Call::kIntegrity, false},
                                                {"consistency", Call::kConsistency, false},
                                                {"sources", Call::kSources, true},
+                                               {"network", Call::kNetwork, true},
                                                {"attest", Call::kAttest, false},
                                                {"bundle", Call::kBundle, true}}};
 
@@ -159,6 +160,7 @@ std::optional<Answer> Service::Forbidden(const Request& request) const {
     case Call::kIntegrity:
     case Call::kConsistency:
     case Call::kSources:
+    case Call::kNetwork:
       if (role == Role::kMetrics) break;
       return std::nullopt;
     case Call::kProof:
@@ -222,6 +224,7 @@ void Service::OnRequest(const Front& front, channel::ApiRequest request) {
     return Respond(key, *forbidden, open.head);
   }
   open.read.scope = ScopeOf(open.caller.identity);
+  if (open.read.call == Call::kNetwork) open.read.network_json = network_json_;
   open.cancelled = std::make_shared<std::atomic<bool>>(false);
   if (open.read.call == Call::kTail) {
     const auto last_event = request.headers.find("last-event-id");
@@ -269,7 +272,9 @@ void Service::StartRead(const Key& key, Request request) {
   }
   const Call call = request.read.call;
   requests_.emplace(key, std::move(request));
-  if (call == Call::kStatus || call == Call::kMetrics || call == Call::kIntegrity || call == Call::kSources) return StartStatus(key);
+  if (call == Call::kStatus || call == Call::kMetrics || call == Call::kIntegrity || call == Call::kSources || call == Call::kNetwork) {
+    return StartStatus(key);
+  }
   RunRead(key);
 }
 

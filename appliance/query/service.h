@@ -86,6 +86,9 @@ class Service {
   // kCommitted, kRefused, kPosition, kStatusAnswer. An error: the channel is to be closed.
   [[nodiscard]] Result<void> OnLedgerFrame(channel::Type type, ByteView body);
 
+  // The network of the running configuration, as the supervisor renders it (docs/api.md, GET /api/v1/network).
+  void SetNetwork(std::string json) { network_json_ = std::make_shared<const std::string>(std::move(json)); }
+
   void OnTick();  // about once a second
   // Nothing new is taken; tails are closed and said so in the log. True when nothing is open any more.
   [[nodiscard]] bool Finish();
@@ -197,6 +200,7 @@ class Service {
   Outlet& outlet_;
   UserBook users_;
   std::string unknown_user_hash_;
+  std::shared_ptr<const std::string> network_json_;
   SessionTable sessions_;
   SignInDelays delays_;
   std::map<Key, Request> requests_;

@@ -1,5 +1,7 @@
 #include "appliance/sandbox/profiles.h"
 
+#include <linux/capability.h>
+
 #include <utility>
 
 #include "appliance/base/limits.h"
@@ -50,6 +52,13 @@ Profile WebProfile() {
           .descriptors_max = limits::kConnections + kOwnDescriptors};
 }
 
+Profile GuardWatchProfile(std::size_t sockets) {
+  return {.name = "stele-guard-watch",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents},
+          .paths = {},
+          .descriptors_max = sockets + kOwnDescriptors};
+}
+
 Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports) {
   return {.name = "stele-courier",
           .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kConnect, Promise::kReadFile,
@@ -57,6 +66,20 @@ Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::
           .paths = {{state_dir, Access::kReplace}},
           .descriptors_max = kOwnDescriptors,
           .connect_ports = std::move(ports)};
+}
+
+Profile GuardProfile(const std::filesystem::path& state_dir) {
+  Profile profile{.name = "stele-guard",
+                  .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kNetfilter, Promise::kAccept,
+                               Promise::kReadFile, Promise::kWriteFile, Promise::kReplaceFile},
+                  .paths = {{state_dir, Access::kReplace}},
+                  .descriptors_max = kOwnDescriptors,
+                  .capabilities = {CAP_NET_ADMIN}};
+  std::error_code failed;
+  for (const char* path : {"/etc/protocols", "/etc/nsswitch.conf", "/etc/passwd"}) {
+    if (std::filesystem::exists(path, failed)) profile.paths.push_back({path, Access::kRead});
+  }
+  return profile;
 }
 
 Profile WitnessProfile(const std::filesystem::path& state_dir) {

@@ -44,12 +44,26 @@ namespace stele::sandbox {
 // No file (the viewer is compiled in), no new socket.
 [[nodiscard]] Profile WebProfile();
 
+// stele-guard-watch: hears of the packets that the network's policy dropped, and says so to the ledger.
+//   core, stream, events   the netlink sockets it was given, already bound; the ledger's channel
+// No file, no new socket, no capability: it cannot change what it watches.
+[[nodiscard]] Profile GuardWatchProfile(std::size_t sockets);
+
 // stele-courier: takes checkpoints to the witnesses, brings cosignatures back, takes alarms to their receivers.
 //   core, stream, events
 //   connect  TCP, to `ports`
 //   replace  cosignatures and cursors below state_dir, written whole or not at all
 // No store, no TPM, no listener, no other kind of socket; names were looked up before.
 [[nodiscard]] Profile CourierProfile(const std::filesystem::path& state_dir, std::vector<std::uint16_t> ports);
+
+// stele-guard: keeps the packet filter's rules as the policy in force says.
+//   core, stream, events
+//   netfilter  netlink sockets to the packet filter and the list of interfaces, with CAP_NET_ADMIN, and no other capability
+//   accept     its local socket for the command line
+//   replace    the policy in force below state_dir, written whole or not at all
+//   read       names of protocols and users
+// No other socket, no store, no TPM. It entered the namespaces whose rules it keeps before.
+[[nodiscard]] Profile GuardProfile(const std::filesystem::path& state_dir);
 
 // stele witness serve: answers requests for cosignatures.
 //   core, stream, events

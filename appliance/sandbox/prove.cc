@@ -3,6 +3,7 @@
 // unrestricted kernel differs from the sandbox's.
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -41,6 +42,12 @@ Result<void> ProveNoNewPowers(const Profile& profile) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
   if (::syscall(SYS_capget, &header, sets.data()) != 0) return FailErrno("sandbox: read the capabilities");
+  for (const int kept : profile.capabilities) {
+    const auto capability = static_cast<unsigned>(kept);
+    auto& set = sets.at(static_cast<std::size_t>(CAP_TO_INDEX(capability)));
+    set.effective &= ~CAP_TO_MASK(capability);
+    set.permitted &= ~CAP_TO_MASK(capability);
+  }
   for (const auto& set : sets) {
     if ((set.effective | set.permitted | set.inheritable) != 0) {
       return Fail(Code::kCorrupt, profile.name + ": a capability is left");
@@ -73,7 +80,13 @@ Result<void> ProveNoNewSockets(const Profile& profile) {
     STELE_TRY_VOID(MustBeRefused(profile, "socket (inet)", ::syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     STELE_TRY_VOID(MustBeRefused(profile, "connect", ::syscall(SYS_connect, -1, nullptr, 0)));
   }
-  STELE_TRY_VOID(MustBeRefused(profile, "bind", ::syscall(SYS_bind, -1, nullptr, 0)));
+  STELE_TRY_VOID(MustBeRefused(profile, "socket (other netlink)",
+                               ::syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT)));
+  if (!Promises(profile, Promise::kNetfilter)) {
+    STELE_TRY_VOID(MustBeRefused(profile, "socket (packet filter)",
+                                 ::syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER)));
+    STELE_TRY_VOID(MustBeRefused(profile, "bind", ::syscall(SYS_bind, -1, nullptr, 0)));
+  }
   STELE_TRY_VOID(MustBeRefused(profile, "listen", ::syscall(SYS_listen, -1, 0)));
   if (Promises(profile, Promise::kAccept)) return {};
   return MustBeRefused(profile, "accept", ::syscall(SYS_accept4, -1, nullptr, nullptr, 0));

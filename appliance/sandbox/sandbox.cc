@@ -41,7 +41,7 @@ Result<void> SetLimit(__rlimit_resource resource, rlim_t value) {
 }
 
 // All five sets. An ordinary user has nothing to drop from the bounding set and may not: no_new_privs covers it.
-Result<void> DropCapabilities() {
+Result<void> DropCapabilities(const std::vector<int>& but) {
   for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
     if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno != EPERM) {
       return FailErrno("sandbox: drop a capability from the bounding set");
@@ -49,8 +49,16 @@ Result<void> DropCapabilities() {
   }
   (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);  // absent before Linux 4.3, and empty then
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> none{};
-  if (::syscall(SYS_capset, &header, none.data()) != 0) return FailErrno("sandbox: drop the capabilities");
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+  if (::syscall(SYS_capget, &header, sets.data()) != 0) return FailErrno("sandbox: read the capabilities");
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> kept{};
+  for (const int capability : but) {
+    const auto index = static_cast<std::size_t>(CAP_TO_INDEX(static_cast<unsigned>(capability)));
+    const std::uint32_t bit = sets.at(index).permitted & CAP_TO_MASK(static_cast<unsigned>(capability));
+    kept.at(index).permitted |= bit;
+    kept.at(index).effective |= bit;
+  }
+  if (::syscall(SYS_capset, &header, kept.data()) != 0) return FailErrno("sandbox: drop the capabilities");
   return {};
 }
 
@@ -91,7 +99,7 @@ Result<Report> Enter(const Profile& profile) {
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return FailErrno("sandbox: not dumpable");
   report.landlock_abi = LandlockAbi();
   STELE_TRY_VOID(EnterLandlock(report.landlock_abi, profile.paths, profile.connect_ports, report.missing));
-  STELE_TRY_VOID(DropCapabilities());
+  STELE_TRY_VOID(DropCapabilities(profile.capabilities));
   report.capabilities_dropped = true;
   STELE_TRY_VOID(EnterSeccomp(profile));
   return report;

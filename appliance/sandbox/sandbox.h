@@ -1,7 +1,7 @@
 // Locking a process down, once and for good, and proving it.
 //
 // Order in every daemon: open what is needed -> Enter() -> Prove() -> kReady -> serve. Enter() does, in this order:
-//   looks at the network it was put in, resource limits (no core dumps, bounded descriptors), no_new_privs, every capability dropped, Landlock (files, TCP
+//   looks at the network it was put in, resource limits (no core dumps, bounded descriptors), no_new_privs, every capability that the profile does not name dropped, Landlock (files, TCP
 //   bind and connect, abstract sockets, signals: as much as the kernel knows), seccomp (an allow-list).
 // Privilege only decreases. Works as root and as an ordinary user; a weaker kernel gives a Report that says so, never
 // silence. Call it while the process has one thread: Landlock binds only the caller and threads it makes later.
@@ -28,6 +28,7 @@ enum class Promise {
   kStream,    // read, write, send, receive and close on descriptors it has; passed descriptors
   kEvents,    // poll, epoll, eventfd, timerfd, pipes to itself
   kAccept,    // accept on inherited listeners; never socket, bind, listen, connect
+  kNetfilter,  // netlink sockets to the packet filter and the list of interfaces, and no other kind
   kConnect,   // TCP connections to elsewhere, and no other kind of socket; where the kernel can, only to Profile::connect_ports
   kReadFile,  // open for reading, stat, list; never for writing
   kWriteFile, // create, write, sync, allocate files; never remove
@@ -51,6 +52,7 @@ struct Profile {
   std::size_t descriptors_max = 0;  // RLIMIT_NOFILE, 0 = as inherited
   std::vector<std::uint16_t> connect_ports = {};  // with kConnect
   std::string interface = {};                     // the one that the process's network should hold; empty: none
+  std::vector<int> capabilities = {};             // kept, by number; every other one is dropped
 };
 
 // What the process saw of the network when it locked itself down. Empty: no interface is up, not even the loopback, and

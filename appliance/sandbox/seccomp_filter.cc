@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -122,6 +123,16 @@ void AllowConnect(Filter& filter) {
   filter.Allow({SCMP_SYS(connect)});
 }
 
+// libnftables makes a socket for the list of interfaces whenever it needs one, and addresses what it sends to the kernel.
+void AllowNetfilter(Filter& filter) {
+  constexpr std::uint64_t kSocketTypeMask = 0xf;
+  for (const int protocol : {NETLINK_NETFILTER, NETLINK_ROUTE}) {
+    filter.AllowWhen(SCMP_SYS(socket), {Equals(0, AF_NETLINK), Bits(1, kSocketTypeMask, SOCK_RAW),
+                                        Equals(2, static_cast<std::uint64_t>(protocol))});
+  }
+  filter.Allow({SCMP_SYS(bind), SCMP_SYS(sendto), SCMP_SYS(select), SCMP_SYS(pselect6)});
+}
+
 constexpr std::uint64_t kTemporaryFile = O_TMPFILE & ~O_DIRECTORY;
 constexpr std::uint64_t kAnyWriting = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | kTemporaryFile;
 
@@ -177,6 +188,7 @@ Result<void> EnterSeccomp(const Profile& profile) {
       case Promise::kEvents: AllowEvents(filter); break;
       case Promise::kAccept: filter.Allow({SCMP_SYS(accept), SCMP_SYS(accept4)}); break;
       case Promise::kConnect: AllowConnect(filter); break;
+      case Promise::kNetfilter: AllowNetfilter(filter); break;
       case Promise::kReadFile: AllowReadFile(filter, Promises(profile, Promise::kWriteFile)); break;
       case Promise::kWriteFile: AllowWriteFile(filter); break;
       case Promise::kReplaceFile:

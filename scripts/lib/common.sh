@@ -25,7 +25,7 @@ as_root() {
 }
 
 # The programs alone: what running and measuring need; tests stay unbuilt.
-programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-bench-send stele-store-payloads stele-audit)
+programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-guard stele-guard-watch stele-bench-send stele-store-payloads stele-audit)
 
 # Of the bootable image; configured with -DSTELE_IMAGE=ON.
 image_programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-audit stele-bench-send stele-console stele-init

@@ -44,8 +44,8 @@ TOML
 }
 
 # port_of NAME: the bound port of a listener (syslog-udp, syslog-tcp, syslog-tls, json-lines-tls, relp, relp-tls, https-json) or of the viewer, from
-# run/ready.json.
-port_of() { jq -er --arg name "$1" '.ports[$name]' "$stele_dir/run/ready.json"; }
+# run/ready.json; where zones are listed, of the first zone that has it.
+port_of() { jq -er --arg name "$1" '.ports[$name] // first(.zones[].ports[$name] | values)' "$stele_dir/run/ready.json"; }
 
 stele_cli() {  # stele_cli COMMAND [ARGUMENT...]: the command line against this directory
   local command=$1; shift

@@ -1,15 +1,17 @@
 // FIXTURE: serves web/viewer/dist and the read API over HTTPS from fixture_log.mjs, for working on the viewer.
 //
-//   node fixture_server.mjs SCRATCH_DIR [--port N] [--records N] [--rate PER_SECOND]
+//   node fixture_server.mjs SCRATCH_DIR [--port N] [--records N] [--rate PER_SECOND] [--zones N]
 //
 // Prints one JSON line: url, and the paths of the CA, the client certificate and the password in SCRATCH_DIR, as
-// tests/browser/run.mjs takes them. Its search knows words, field:value and kind: only.
+// tests/browser/run.mjs takes them. Its search knows words, field:value and kind: only, and the two
+// queries of the Network screen.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync, mkdirSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FixtureLog, iso, mappedPeer } from './fixture_log.mjs';
+import { fixtureNetwork } from './fixture_network.mjs';
 import { hostileJson, hostileSyslog } from './hostile_events.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -103,6 +105,7 @@ for (let i = 0; i < total; i++) {
 }
 log.append('syslog', Buffer.concat([Buffer.from('<12>1 2026-11-21T03:00:00Z big app - - - bigline '), Buffer.alloc(200_000, 'x')]),
   { source: 1, peer: mappedPeer(10, 1, 2, 1, 514), severity: 4, facility: 1, host: 'big', app: 'app', format: 'rfc5424', message: { offset: 41, length: 200_008 } });
+const network = fixtureNetwork(log, option('zones', 3), end, 'hostilemarker <img src=x onerror="window.__stele_ran=1"> \u202etxt.exe\u001b[31m');
 log.checkpoint(true);
 
 /* ---- the API ---- */
@@ -115,6 +118,10 @@ const row = (r, size) => ({
     proof: log.tree.inclusion(r.seq, 0, size).map((h) => h.toString('hex')) }) });
 
 function matcher(q) {
+  if (/json\.(alarm|event):/.test(q)) {      // names of alarms and events, of any of the kinds in the query
+    const names = q.match(/policy_[a-z]+/g);
+    return (r) => ['policy', 'alarm'].includes(r.kind) && names.some((name) => [r.parsed?.alarm, r.parsed?.event].includes(name));
+  }
   if (/:$|^OR /.test(q)) throw Object.assign(new Error('a term is missing: host:fw1'), { column: q.length });
   const terms = q.match(/-?[a-z]+:\([^)]*\)|-?[a-z]+:(?:"(?:[^"\\]|\\.)*"|\S+)|"(?:[^"\\]|\\.)*"|\S+/g) ?? [];
   const unquote = (v) => (v.startsWith('"') ? v.slice(1, -1).replace(/\\(.)/g, '$1') : v);
@@ -170,7 +177,9 @@ const answers = {
   consistency: (p) => ({ from: Number(p.get('from')), to: Number(p.get('to')), proof: log.tree.consistency(Number(p.get('from')), 0, Number(p.get('to'))).map((h) => h.toString('hex')) }),
   sources: () => ({ sources: SOURCES.map((s) => { const mine = log.records.filter((r) => r.source === s.id);
     return { ...s, first_seq: mine[0]?.seq ?? 0, first_time: iso(mine[0]?.timeNs ?? 0n), last_seq: mine.at(-1)?.seq ?? 0, last_time: iso(mine.at(-1)?.timeNs ?? 0n), events: mine.length }; }) }),
-  status: () => ({ version: 'fixture', store: { segments: 2, bytes: 8_500_000, free_bytes: 91_000_000_000 }, listeners: [
+  network: () => network,
+  status: () => ({ version: 'fixture', zones: network.zones.filter((z) => z.kind === 'ingest').map((z, i) => ({ name: z.name, connected: true, received: 812_404 - i * 31_007,
+    stored: 812_404 - i * 31_007 - (i === 1 ? 17 : 0), lost: i === 1 ? 17 : 0, unknown_losses: 0, refused: i * 2, connections: 12 + i, sources: 4 + i })), store: { segments: 2, bytes: 8_500_000, free_bytes: 91_000_000_000 }, listeners: [
     { name: 'syslog-udp', transport: 'udp', address: '0.0.0.0:514', received: 6120, stored: 6103, lost: 17, refused: 0 },
     { name: 'syslog-tls', transport: 'tls', address: '0.0.0.0:6514', received: 812, stored: 812, lost: 0, refused: 2 }] }),
 };

@@ -402,6 +402,23 @@ await section('integrity', async () => {
   await shot(page, 'sources-light');
 });
 
+/* ---- network: of an appliance whose policy nobody enforces (what a guard writes: network_page.mjs) ---- */
+await section('network', async () => {
+  await page.goto(at('#/network'));
+  await page.waitForSelector('.map');
+  await page.waitForSelector('main[aria-busy=false]');
+  check((await page.textContent('.summary')).includes('Not enforced') && (await page.$('.map .loose')) !== null, 'a policy that no process applies is not called enforced');
+  const zones = await page.$$eval('.map .zone', (all) => all.map((one) => one.dataset.zone));
+  check(zones.join(' ') === 'default operator' && (await page.textContent('.map .flow')).includes('127.128.0.61'), 'the zones and the flow of stele.toml are drawn', zones.join(' '));
+  const viewer = await page.$$eval('.matrix tbody tr[data-zone=operator]', (rows) => rows.map((row) => row.textContent).join(' '));
+  check(viewer.includes(`tcp/${url.port}`), 'the matrix names the port that the viewer really has', viewer);
+  check(Number((await page.textContent('.counters tbody tr td:nth-child(2)')).replaceAll('\u202f', '')) > 50, 'the receiver\u2019s counters stand beside its zone');
+  check((await page.textContent('[aria-labelledby=violations-title]')).includes('No violation') && (await page.textContent('[aria-labelledby=history-title]')).includes('no change of a policy'),
+    'what the log does not hold is said to be absent');
+  check(!/NaN|undefined|null|\[object/.test(await page.textContent('main')), 'and nothing is made up');
+  await shot(page, 'network-light');
+});
+
 /* ---- live tail ---- */
 const udp = option('syslog-udp');
 const word = option('live') ?? `live${Math.random().toString(36).slice(2, 10)}`;

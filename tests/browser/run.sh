@@ -4,7 +4,7 @@
 # Goal: in a real browser against the real daemons, every row the viewer shows is proven, an altered one is not, and no log
 # text ever becomes anything but text; what its button downloads is evidence, and the verify.html in that judges it from the disk.
 # Method: `stele up` in a temporary directory, ordinary and hostile events over UDP, TCP and HTTPS, then run.mjs, stele-audit and
-# verify_page.mjs.
+# verify_page.mjs; network_page.mjs on a log of its own.
 #
 # SCREENSHOTS is the folder for the pictures (build/browser). STELE_BIN is the folder of the built programs, STELE_CHROMIUM
 # the browser; STELE_KEEP=1 keeps the temporary directory of a failed run.
@@ -23,8 +23,32 @@ fi
 
 begin_test
 mkdir -p -m 0700 "$work/s"
-stele_more_toml=$(printf '[anchor]\ninterval_ms = 4000')
-stele_toml >"$work/s/stele.toml"
+cat >"$work/s/stele.toml" <<'TOML'
+[viewer]
+port = 0
+[anchor]
+interval_ms = 4000
+[[zones]]
+name = "default"
+interface = "eth1"
+address = "127.0.0.1"
+allowed_sources = ["127.0.0.0/9"]
+syslog_udp_port = 0
+syslog_tcp_port = 0
+https_json_port = 0
+[[zones]]
+name = "operator"
+interface = "eth0"
+allowed_sources = ["127.128.0.0/9"]
+[[zones]]
+name = "alert"
+interface = "eth0"
+address = "127.0.0.1"
+[[zones.flows]]
+name = "siem"
+to = "127.128.0.61"
+tcp_ports = [6514]
+TOML
 start_stele "$work/s"
 udp=$(port_of syslog-udp) tcp=$(port_of syslog-tcp)
 keys="$stele_dir/keys"
@@ -66,6 +90,9 @@ node run.mjs --url "https://localhost:$(port_of viewer)/" --ca "$keys/ca.pem" --
   --user "$user" --password "$password" --chromium "$chromium" --scratch "$screenshots" --hostile "$marker" \
   --syslog-udp "127.0.0.1:$udp" --evidence "$work" --nonce "$nonce" || fail 'the viewer did not hold every check (above)'
 pass 'the viewer holds every check'
+
+node network_page.mjs --chromium "$chromium" --scratch "$screenshots" || fail 'the Network screen did not hold every check (above)'
+pass 'the Network screen holds every check'
 
 # What the viewer's button saved convinces stele-audit; the verify.html in it does its work from the disk.
 audited() { "$stele_bin/stele-audit" --json --nonce "$nonce" --pin "$pin" "$work/$1" >"$work/$1.json" || { cat "$work/$1.json" >&2; return 1; }; }

@@ -1,9 +1,8 @@
-// Bundles under libFuzzer. The input is an archive as it stands, a boot event log, or edits of an honest bundle: a list of
-// {member u8, where u16, what u8}, with a manifest made to fit. Oracles: never good unless every member that a signature or a
-// hash reaches is the honest one, byte for byte; a boot event log without its last byte is none.
+// Bundles under libFuzzer. The input is an archive as it stands, or edits of an honest bundle: a list of {member u8, where u16,
+// what u8}, with a manifest made to fit. Oracle: never good unless every member that a signature or a hash reaches is the
+// honest one, byte for byte.
 #include <cstdint>
 
-#include "appliance/evidence/boot_log.h"
 #include "appliance/ledger/cosignature.h"
 #include "tests/unit/evidence/made_log.h"
 
@@ -67,11 +66,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   if ((data[0] & 1U) != 0) {
     STELE_CHECK(!VerifyBundle(input.subspan(1), honest.policy).good());
-    return 0;
-  }
-  if ((data[0] & 2U) != 0) {
-    const ByteView log = input.subspan(1);
-    STELE_CHECK(!ReplayBootLog(log) || !ReplayBootLog(log.first(log.size() - 1)));
     return 0;
   }
   TakenApart apart = honest.apart;

@@ -2,6 +2,7 @@
 //
 //   stele-test-nft apply FILE             the ruleset of `stele policy check --ruleset`, in one transaction, read back
 //   stele-test-nft differs FILE           what the kernel has that is different
+//   stele-test-nft groups                 opens the log groups of dropped packets
 //   stele-test-nft watch FILE [restore]   a line of JSON for every change that somebody else makes, until standard
 //   input ends stele-test-nft bench ZONES PREFIXES   processor seconds to compile and to apply that many, as JSON
 //
@@ -20,6 +21,7 @@
 #include "netfilter/compile.h"
 #include "netfilter/drift.h"
 #include "netfilter/matrix.h"
+#include "netfilter/nflog.h"
 #include "netfilter/nft.h"
 
 namespace stele::netfilter {
@@ -149,6 +151,10 @@ int Bench(Nft& nft, std::size_t zones, std::size_t prefixes) {
 
 int Main(int count, char** values) {
   const std::string command = count > 1 ? values[1] : "";
+  if (command == "groups") {
+    const auto groups = OpenLogGroups();
+    return groups ? 0 : Complain(groups.error());
+  }
   if (count < 3) {
     std::fprintf(stderr, "usage: stele-test-nft apply|differs|watch FILE, stele-test-nft bench ZONES PREFIXES\n");
     return 2;

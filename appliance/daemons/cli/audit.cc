@@ -11,6 +11,7 @@
 #include "appliance/base/text.h"
 #include "appliance/evidence/compare.h"
 #include "appliance/evidence/verify.h"
+#include "firmware/measure/expected_pcrs.h"
 #include "tpm/signing.h"
 
 namespace stele::daemons::cli {
@@ -33,8 +34,10 @@ Result<std::string> SmallFile(const std::string& path) {
   return std::string(AsText(bytes));
 }
 
-// Lines "7 HEX", or as tpm2_pcrread prints them: "  7 : 0xHEX". Others (a bank's heading, a comment) are passed over.
+// An image's expected-pcrs.json; or lines "7 HEX", or as tpm2_pcrread prints them: "  7 : 0xHEX". Other lines (a bank's
+// heading, a comment) are passed over.
 Result<std::map<std::uint32_t, Hash>> ParseExpectedPcrs(std::string_view text) {
+  if (text.starts_with('{')) return measure::ParseExpectedPcrs(text);
   std::map<std::uint32_t, Hash> values;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -154,7 +157,8 @@ void AddAuditOptions(CLI::App& app, AuditOptions& options) {
   app.add_option("--nonce", options.nonce, "the nonce you asked with: without it the quote may be old");
   app.add_option("--pin", options.pin, "the provisioning public key (PEM), from outside the box");
   app.add_option("--ek-root", options.ek_roots, "certificates of the TPM's maker (PEM), roots and intermediates");
-  app.add_option("--expected-pcrs", options.expected_pcrs, "lines of register and sha256 value");
+  app.add_option("--expected-pcrs", options.expected_pcrs,
+                 "an image's expected-pcrs.json, or lines of register and sha256 value");
   app.add_option("--compare", options.compare, "another bundle of the same log: does the later one continue the earlier?");
   app.add_option("--since", options.since, "an earlier receipt: a JSON acknowledgement or a checkpoint");
   app.add_option("--witness-policy", options.witness_policy, "whose cosignatures count, and how many (c2sp.org/tlog-policy)");

@@ -10,8 +10,8 @@
 #include "appliance/daemons/cli/client.h"
 #include "appliance/daemons/cli/commands.h"
 #include "appliance/daemons/cli/output.h"
-#include "appliance/daemons/config_alerts.h"
-#include "appliance/daemons/config_policy.h"
+#include "appliance/daemons/cli/policy_load.h"
+#include "appliance/daemons/policy_json.h"
 #include "netfilter/checks.h"
 #include "netfilter/compile.h"
 #include "netfilter/matrix.h"
@@ -21,32 +21,6 @@ namespace {
 
 using namespace netfilter;
 
-struct NamedPolicy {
-  std::string file;
-  Policy policy;
-  std::vector<Finding> ways_out;  // that flows of alerts lack
-};
-
-void Say(std::FILE* out, const std::string& file, std::uint32_t line, const std::string& text) {
-  const std::string where = line == 0 ? file : file + ":" + std::to_string(line);
-  std::fprintf(out, "%s\n", Safe(where + ": " + text).c_str());
-}
-
-// Nothing: it has been said why not, and the exit status is 2 (a file that cannot be read: 3).
-std::optional<NamedPolicy> Load(const std::string& file, int& status) {
-  const auto config = LoadConfig(file, true);
-  if (!config) {
-    std::fprintf(stderr, "stele: %s\n", Safe(config.error().context).c_str());
-    status = config.error().code == Code::kInvalid ? kExitUsage : kExitCannotTell;
-    return std::nullopt;
-  }
-  auto policy = PolicyOf(*config);
-  if (policy) return NamedPolicy{file, std::move(*policy), CheckWaysOut(*config, *policy)};
-  Say(stderr, file, policy.error().line, policy.error().text);
-  status = kExitUsage;
-  return std::nullopt;
-}
-
 std::vector<std::string> InterfacesHere() {
   std::vector<std::string> out;
   const std::unique_ptr<struct if_nameindex, void (*)(struct if_nameindex*)> all(::if_nameindex(), ::if_freenameindex);
@@ -55,72 +29,12 @@ std::vector<std::string> InterfacesHere() {
   return out;
 }
 
-const char* SeverityText(Severity severity) {
-  switch (severity) {
-    case Severity::kError:
-      return "error";
-    case Severity::kCutOff:
-      return "cut_off";
-    case Severity::kWarning:
-      return "warning";
-  }
-  return "";
-}
-
-const char* TrafficText(Traffic traffic) {
-  switch (traffic) {
-    case Traffic::kDoor:
-      return "in";
-    case Traffic::kEcho:
-      return "echo";
-    case Traffic::kFlow:
-      return "out";
-  }
-  return "";
-}
-
-nlohmann::json PeersJson(const Reach& reach) {
-  auto out = nlohmann::json::array();
-  for (const IpPrefix& prefix : reach.peers.Prefixes()) out.push_back(IpPrefixText(prefix));
-  return out;
-}
-
-// {"direction","zone","interface","peers":[...],"address"?,"protocol","port"?,"service","process"?}
-nlohmann::json ReachJson(const Reach& reach) {
-  nlohmann::json out{{"direction", TrafficText(reach.traffic)},
-                     {"zone", reach.zone},
-                     {"interface", reach.interface},
-                     {"peers", PeersJson(reach)},
-                     {"service", reach.service}};
-  const bool echo = reach.traffic == Traffic::kEcho;
-  const bool flow = reach.traffic == Traffic::kFlow;
-  out["protocol"] = echo ? (IsV4(reach.address) ? "icmp" : "icmpv6") : std::string(ProtocolText(reach.port.protocol));
-  if (!echo) out["port"] = reach.port.number;
-  if (!echo) out["process"] = reach.process;
-  if (!flow) out["address"] = IpPrefixText({reach.address, 128});
-  return out;
-}
-
-nlohmann::json ZoneJson(const Zone& zone) {
-  nlohmann::json out{{"name", zone.name},
-                     {"kind", std::string(kZoneKinds[static_cast<std::size_t>(zone.kind)])},
-                     {"interface", zone.interface},
-                     {"addresses", nlohmann::json::array()},
-                     {"sources", nlohmann::json::array()}};
-  for (const IpAddress& address : zone.addresses) out["addresses"].push_back(IpPrefixText({address, 128}));
-  for (const IpPrefix& prefix : zone.sources) out["sources"].push_back(IpPrefixText(prefix));
-  return out;
-}
-
 void PrintReport(const std::vector<Finding>& findings, const Policy& policy, bool ok) {
   nlohmann::json out{{"ok", ok},
                      {"findings", nlohmann::json::array()},
                      {"zones", nlohmann::json::array()},
                      {"reach", nlohmann::json::array()}};
-  for (const Finding& finding : findings) {
-    out["findings"].push_back(
-        {{"severity", SeverityText(finding.severity)}, {"line", finding.line}, {"text", finding.text}});
-  }
+  for (const Finding& finding : findings) out["findings"].push_back(FindingJson(finding));
   for (const Zone& zone : policy.zones) out["zones"].push_back(ZoneJson(zone));
   for (const Reach& reach : MatrixOf(policy).rows) out["reach"].push_back(ReachJson(reach));
   PrintJson(out);
@@ -184,21 +98,11 @@ nlohmann::json DiffJson(const PolicyDiff& diff) {
   return out;
 }
 
-bool HasErrors(const NamedPolicy& named) {
-  bool errors = false;
-  for (const Finding& finding : CheckPolicy(named.policy)) {
-    if (finding.severity != Severity::kError) continue;
-    Say(stderr, named.file, finding.line, finding.text);
-    errors = true;
-  }
-  return errors;
-}
-
 }  // namespace
 
 int RunPolicyCheck(const PolicyOptions& options) {
   int status = kExitYes;
-  const auto named = Load(options.file, status);
+  const auto named = LoadPolicy(options.file, status);
   if (!named) return status;
   std::vector<IpAddress> from;
   for (const std::string& text : options.from) {
@@ -232,7 +136,7 @@ int RunPolicyCheck(const PolicyOptions& options) {
     const char* word = finding.severity == Severity::kWarning  ? "warning: "
                        : finding.severity == Severity::kCutOff ? "refused without --force: "
                                                                : "";
-    Say(stderr, named->file, finding.line, word + finding.text);
+    SayOfFile(named->file, finding.line, word + finding.text);
   }
   if (any(Severity::kError)) return status;
   if (options.ruleset) {
@@ -245,11 +149,11 @@ int RunPolicyCheck(const PolicyOptions& options) {
 
 int RunPolicyDiff(const PolicyOptions& options) {
   int status = kExitYes;
-  const auto older = Load(options.file, status);
+  const auto older = LoadPolicy(options.file, status);
   if (!older) return status;
-  const auto newer = Load(options.other, status);
+  const auto newer = LoadPolicy(options.other, status);
   if (!newer) return status;
-  if (HasErrors(*older) || HasErrors(*newer)) return kExitUsage;
+  if (SayErrors(*older) || SayErrors(*newer)) return kExitUsage;
   const PolicyDiff diff = DiffOf(older->policy, newer->policy);
   if (options.json) {
     PrintJson(DiffJson(diff));

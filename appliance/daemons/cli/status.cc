@@ -167,6 +167,32 @@ void PrintAlertFlows(const json& alerts) {
   for (std::string line; std::getline(pem, line);) Print("    " + Safe(line) + "\n");
 }
 
+// The network policy, where one is enforced.
+void PrintPolicy(const json& policy) {
+  if (policy.empty()) return;
+  const json& drift = ObjectOf(policy, "drift");
+  std::string text = TextOf(policy, "state") == "in_force"
+                         ? fmt::format("in force since {}, entry {}, by {}", TextOf(policy, "since"),
+                                       NumberOf(policy, "entry"), TextOf(policy, "who"))
+                         : std::string("none is in force yet");
+  if (NumberOf(policy, "approvals") > 0) text += fmt::format("; a change needs {} approvals", NumberOf(policy, "approvals"));
+  Print("\nnetwork policy: " + text + "\n  digest " + TextOf(policy, "digest") + "\n");
+  const bool found = TextOf(drift, "state") == "found";
+  Print(fmt::format("  drift: {}, found {} times, restored {} times\n", found ? "FOUND" : "none", NumberOf(drift, "found"),
+                    NumberOf(drift, "restored")));
+  if (found) Print("    " + TextOf(drift, "text") + "\n");
+  if (const auto tables = Joined(drift.value("foreign_tables", json::array())); !tables.empty())
+    Print("  other tables, not Stele's: " + tables + "\n");
+  if (TextOf(policy, "configured") == "differs") Print("  stele.toml has other zones than the policy in force\n");
+  const json& last = ObjectOf(policy, "last_change");
+  if (const auto why = TextOf(last, "text"); !why.empty())
+    Print("  last change, " + TextOf(last, "time") + ": not applied: " + why + "\n");
+  const json drops = policy.value("drops", json::array());
+  for (const auto& one : drops) {
+    Print(fmt::format("  dropped {:<24} {:<12} {:>12}\n", TextOf(one, "zone"), TextOf(one, "reason"), NumberOf(one, "packets")));
+  }
+}
+
 void PrintAlarms(const json& alarms) {
   if (!alarms.is_array() || alarms.empty()) return;
   Print("\nalarms\n");
@@ -206,6 +232,7 @@ void PrintStatus(const json& status) {
   PrintProcesses(status.value("processes", json()));
   PrintWitnesses(ObjectOf(status, "witnesses"));
   PrintAlertFlows(ObjectOf(status, "alerts"));
+  PrintPolicy(ObjectOf(status, "policy"));
   PrintAlarms(status.value("alarms", json()));
 }
 

@@ -302,6 +302,29 @@ TEST(Config, ClientAuthenticationIsWholeOrAnError) {
   EXPECT_EQ(one->zones.front().tls_client_ca, std::vector<std::string>{"ca.pem"});
 }
 
+TEST(Config, EnforcementIsOffUnlessSaidOtherwiseAndItsApproversAreTwoPeople) {
+  EXPECT_FALSE(ParseConfig("", "stele.toml")->policy.enforce);
+  const std::string alice = "[[policy.approvers]]\nname = \"alice\"\npublic_key = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"\n";
+  const std::string bob = "[[policy.approvers]]\nname = \"bob\"\npublic_key = \"PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw\"\n";
+  const auto config = ParseConfig("[policy]\nenforce = true\nrestore = true\napprovals = 2\n" + alice + bob, "stele.toml");
+  ASSERT_TRUE(config) << config.error().context;
+  EXPECT_TRUE(config->policy.enforce && config->policy.restore);
+  EXPECT_EQ(config->policy.approvals, 2U);
+  ASSERT_EQ(config->policy.approvers.size(), 2U);
+  EXPECT_EQ(config->policy.approvers[1].name, "bob");
+  EXPECT_EQ(HexOf(config->policy.approvers[0].public_key), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+  const std::string two = "[policy]\napprovals = 2\n";
+  EXPECT_EQ(ErrorOf(two + alice), "stele.toml:1: policy.approvals is 2 and there are 1 [[policy.approvers]]: no change could ever be approved");
+  EXPECT_NE(ErrorOf(two + alice + alice).find("entry 2 has the name of an entry before it"), std::string::npos);
+  std::string same_key = alice;
+  same_key.replace(same_key.find("alice"), 5, "mallory");
+  EXPECT_NE(ErrorOf(two + alice + same_key).find("entry 2 has the key of an entry before it"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[policy.approvers]]\nname = \"a b\"\n").find("entry 1 needs a name"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[policy.approvers]]\nname = \"a\"\npublic_key = \"no\"\n").find("no Ed25519 public_key"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[policy.approvers]]\nname = \"a\"\nkey = \"no\"\n").find("unknown key key"), std::string::npos);
+  EXPECT_EQ(ErrorOf("[policy]\nenforce = \"yes\"\n"), "stele.toml:2: policy.enforce must be true or false");
+}
+
 TEST(Config, ANamedSourceThatIsUnclearIsRefusedWithItsNumber) {
   const auto named = [](std::string_view body) { return ErrorOf("[[sources.named]]\n" + std::string(body)); };
   EXPECT_EQ(named("name = \"a\"\naddress = \"192.0.2.1\"\n"), "(accepted)");

@@ -77,6 +77,8 @@ TEST(Compile, EveryDropSaysItsZoneAndItsReason) {
   no_syn.only_syn = false;
   EXPECT_EQ(In(no_syn), "stele:machines:invalid");
   EXPECT_EQ(RunRuleset(CompilePolicy(PlantPolicy()), "forward", From("eth1", "10.20.3.4", "192.0.2.77", 80)).log_prefix,
+            "stele:machines:forward");
+  EXPECT_EQ(RunRuleset(CompilePolicy(PlantPolicy()), "forward", From("eth9", "10.20.3.4", "192.0.2.77", 80)).log_prefix,
             "stele:-:forward");
 }
 

@@ -322,7 +322,7 @@ TEST_F(ServiceTest, AScrapersCertificateReadsTheMetricsAndNothingElse) {
   EXPECT_NE(metrics.body.find("\nstele_log_records_total 7\n"), std::string::npos);
   EXPECT_TRUE(neighbours_.entries.empty());  // no access entry: nobody read a record
   neighbours_.status_requests = 0;
-  for (const char* path : {"/api/v1/status", "/api/v1/search", "/api/v1/record/1", "/api/v1/sources", "/api/v1/tail", "/log/checkpoint"}) {
+  for (const char* path : {"/api/v1/status", "/api/v1/search", "/api/v1/record/1", "/api/v1/sources", "/api/v1/network", "/api/v1/tail", "/log/checkpoint"}) {
     EXPECT_EQ(ask(path).response->status, 403) << path;
   }
   EXPECT_EQ(ask("/metrics/").response->status, 404);
@@ -366,6 +366,29 @@ TEST_F(ServiceTest, StatusIsTheLedgersWithOurOwnMembers) {
   EXPECT_EQ(status["verdict"]["word"], "OK");
   EXPECT_EQ(status["version"], "0.1");
   EXPECT_EQ(status["query"]["tails"], 0);
+}
+
+TEST_F(ServiceTest, TheNetworkIsTheNewestToldAndALookAtItIsRecorded) {
+  Start();
+  const auto ask = [this] {
+    const channel::ApiRequest request = Request("network");
+    service_->OnRequest(Who(), request);
+    EXPECT_TRUE(service_->OnLedgerFrame(channel::Type::kStatusAnswer, AsBytes(R"({"processes":[]})")).has_value());
+    Pump([&] {
+      CommitFrames();
+      return neighbours_.answers[{1, request.id}].ended;
+    });
+    return neighbours_.answers[{1, request.id}];
+  };
+  EXPECT_EQ(ask().response->status, 503);
+  service_->SetNetwork(R"({"configured":true,"zones":[{"name":"old"}]})");
+  EXPECT_EQ(Json::parse(ask().body)["zones"][0]["name"], "old");
+  service_->SetNetwork(R"({"configured":true,"zones":[{"name":"new"}]})");
+  const Json network = Json::parse(ask().body);
+  EXPECT_EQ(network["zones"][0]["name"], "new");
+  EXPECT_EQ(network["state"], "not_enforced");
+  EXPECT_EQ(neighbours_.entries.back()["action"], "network");
+  EXPECT_EQ(neighbours_.entries.back()["object"], "/api/v1/network");
 }
 
 TEST_F(ServiceTest, ATailShowsWhatComesAndIsRecordedAtBothEnds) {

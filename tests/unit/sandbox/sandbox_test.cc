@@ -5,7 +5,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -34,6 +36,7 @@
 
 #include "appliance/base/bytes.h"
 #include "appliance/base/fd.h"
+#include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 #include "appliance/sandbox/landlock.h"
 #include "appliance/sandbox/profiles.h"
@@ -323,6 +326,57 @@ TEST(Sandbox, CourierConnectsByTcpToItsPortsAndNothingElse) {
               return CommonCallsWork();
             }),
             0);
+}
+
+TEST(Sandbox, GuardReachesThePacketFilterAndNothingElse) {
+  const Folder folder;
+  EXPECT_EQ(InChild([&] {
+              CHILD_CHECK(Lock(GuardProfile(folder / "state")));
+              for (const int protocol : {NETLINK_NETFILTER, NETLINK_ROUTE}) {
+                const UniqueFd netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+                CHILD_CHECK(netlink.valid() || errno == EPROTONOSUPPORT);  // a kernel without netfilter
+              }
+              for (const int protocol : {NETLINK_KOBJECT_UEVENT, NETLINK_AUDIT, NETLINK_XFRM, NETLINK_GENERIC}) {
+                CHILD_CHECK(Refused(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)));
+              }
+              for (const int family : {AF_INET, AF_INET6, AF_UNIX, AF_PACKET}) {
+                for (const int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW})
+                  CHILD_CHECK(Refused(::socket(family, type | SOCK_CLOEXEC, 0)));
+              }
+              CHILD_CHECK(Refused(::connect(0, nullptr, 0)));
+              CHILD_CHECK(Refused(::listen(0, 1)));
+              CHILD_CHECK(Refused(::fork()));
+              CHILD_CHECK(Refused(::setuid(0)));
+              CHILD_CHECK(WriteFileDurably(folder / "state" / "in_force.json", AsBytes("new"), 0600).has_value());
+              CHILD_CHECK(ReadFile("/etc/passwd", limits::kMiB).has_value());
+              CHILD_CHECK(Refused(::open("/etc/passwd", O_WRONLY | O_CLOEXEC)));
+              CHILD_CHECK(Refused(::open("/etc/shadow", O_RDONLY | O_CLOEXEC)));
+              CHILD_CHECK(Refused(::open((folder / "store" / "seg").c_str(), O_RDONLY | O_CLOEXEC)));
+              return CommonCallsWork();
+            }),
+            0);
+}
+
+TEST(Sandbox, GuardKeepsOneCapabilityAndCannotEnterAnotherNamespace) {
+  if (::getuid() != 0) GTEST_SKIP() << "needs a capability to keep";
+  const Folder folder;
+  EXPECT_EQ(InChild([&] {
+              CHILD_CHECK(Lock(GuardProfile(folder / "state")));
+              __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+              std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+              CHILD_CHECK(::syscall(SYS_capget, &header, sets.data()) == 0);
+              CHILD_CHECK((sets[0].effective & ~(1U << static_cast<unsigned>(CAP_NET_ADMIN))) == 0);
+              CHILD_CHECK(sets[0].permitted == sets[0].effective && sets[0].inheritable == 0);
+              CHILD_CHECK(sets[1].effective == 0 && sets[1].permitted == 0);
+              return true;
+            }),
+            0);
+  const int status = InChild([&] {
+    if (!Lock(GuardProfile(folder / "state"))) return false;
+    (void)::setns(-1, CLONE_NEWNET);
+    return true;
+  });
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 }
 
 TEST(Sandbox, WorksForAnOrdinaryUser) {

@@ -69,7 +69,41 @@ export interface StatusAnswer {
   alarms?: unknown[];
   listeners?: { name: string; zone?: string; transport: string; address: string; received: number; stored: number; lost: number | null;
     refused: number }[];
+  zones?: { name: string; connected?: boolean; received: number; stored: number; lost: number; unknown_losses?: number; refused: number;
+    connections: number; sources: number }[];
   store?: { segments: number; bytes?: number; free_bytes?: number };
+}
+
+export interface NetworkFlow { name: string; destinations?: string[]; destinations_total?: number; ports?: string[] }
+export interface NetworkZone {
+  name: string; kind?: string; interface?: string; process?: string;
+  addresses?: string[]; sources?: string[]; sources_total?: number;
+  doors?: { service: string; protocol: string; port: number }[];
+  flows?: NetworkFlow[];
+  limits?: { connections?: number; connections_per_s?: number; datagrams_per_s?: number; sources?: number };
+  router_advertisements?: boolean;
+  cut?: boolean;                             // its lists did not fit
+}
+
+/** A field of the matrix, as `stele policy check --json` has it. */
+export interface NetworkReach {
+  direction: 'in' | 'echo' | 'out'; zone: string; interface: string; peers: string[]; peers_total?: number;
+  address?: string; protocol: string; port?: number; service: string; process?: string;
+}
+
+export interface NetworkEntry { seq: number; time: string; event?: string; digest?: string; who?: string; why?: string; text?: string }
+
+export interface NetworkAnswer {
+  configured: boolean;
+  problem?: string;                          // why there is no policy
+  zones: NetworkZone[];
+  reach: NetworkReach[];
+  reach_total?: number;
+  findings?: { severity: string; line?: number; text: string }[];
+  state: string;                             // none, not_enforced, pending, applied, failed, unknown
+  guard_runs: boolean | null;
+  limited: boolean;                          // only the zones of this user's scope
+  last?: { complete: boolean; change: NetworkEntry | null; outcome: NetworkEntry | null };
 }
 
 export class ApiError extends Error {
@@ -180,5 +214,6 @@ export const api = {
     // An empty query finds everything, but it must be there.
     (await request(`${apiPath('bundle', p)}${'q' in p && p.q === '' ? '&q=' : ''}`, { signal })).blob(),
   sources: () => get<{ sources: Source[] }>('sources', {}),
+  network: () => get<NetworkAnswer>('network', {}),
   status: () => get<StatusAnswer>('status', {}),
 };

@@ -7,6 +7,7 @@ import { alarms, identity, seen } from './trust.js';
 import { formatCount, formatDuration } from './time.js';
 import { IntegrityScreen } from './screens/integrity_screen.js';
 import { LiveScreen } from './screens/live_screen.js';
+import { NetworkScreen } from './screens/network_screen.js';
 import { SearchScreen } from './screens/search_screen.js';
 import { SignIn } from './screens/sign_in.js';
 import { SourcesScreen } from './screens/sources_screen.js';
@@ -108,6 +109,7 @@ function CurrentScreen() {
     case 'search': return <SearchScreen />;
     case 'live': return <LiveScreen key="live" />;
     case 'sources': return <SourcesScreen />;
+    case 'network': return <NetworkScreen />;
     case 'integrity': return <IntegrityScreen />;
   }
 }

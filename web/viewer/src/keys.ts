@@ -73,5 +73,5 @@ export const KEY_HELP: [string, string][] = [
   ['p', 'pin the row'], ['y', 'copy the row as shown (escaped)'], ['Y', 'copy a permalink'],
   ['[  ]', 'shift the time window'], ['+  \u2212', 'narrow, widen the time window'], ['e  E', 'next, previous error'],
   ['w  W', 'next, previous warning'], ['space', 'pause or resume the live tail'],
-  ['g  s/l/o/i', 'go to Search, Live, Sources, Integrity'], ['?', 'this help'],
+  ['g  s/l/o/n/i', 'go to Search, Live, Sources, Network, Integrity'], ['?', 'this help'],
 ];

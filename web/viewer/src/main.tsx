@@ -4,6 +4,7 @@ import './style/tokens.css';
 import './style/base.css';
 import './style/list.css';
 import './style/screens.css';
+import './style/network.css';
 import { App } from './app.js';
 import { ApiError, api, setOnUnauthorized } from './api.js';
 import { listenToKeys } from './keys.js';

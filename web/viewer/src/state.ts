@@ -2,11 +2,12 @@
 import { effect, signal } from '@preact/signals';
 import type { Session } from './api.js';
 
-export type Screen = 'search' | 'live' | 'sources' | 'integrity';
+export type Screen = 'search' | 'live' | 'sources' | 'network' | 'integrity';
 export const SCREENS: { id: Screen; label: string; key: string }[] = [
   { id: 'search', label: 'Search', key: 's' },
   { id: 'live', label: 'Live', key: 'l' },
   { id: 'sources', label: 'Sources', key: 'o' },
+  { id: 'network', label: 'Network', key: 'n' },
   { id: 'integrity', label: 'Integrity', key: 'i' },
 ];
 

@@ -1,4 +1,4 @@
-// Events over time: errors at the bottom of the stack, then warnings, the rest grey. Drag to zoom.
+// Something over time in three columns: errors at the bottom of the stack, then warnings, the rest grey. Drag to zoom.
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { HistogramAnswer } from '../api.js';
@@ -23,7 +23,7 @@ function colours(element: HTMLElement): Record<'err' | 'warn' | 'base' | 'text' 
 type Series = [number[], number[], number[], number[]];
 
 /** uPlot draws from back to front: the tallest series holds the sum, so each is the sum of itself and what lies under it. */
-function stack(answer: HistogramAnswer): Series {
+function stack(answer: HistogramProps['answer']): Series {
   const start = Number(BigInt(answer.from_ns) / 1000n) / 1e6;
   const width = Number(BigInt(answer.bucket_ns) / 1000n) / 1e6;
   const data: Series = [[], [], [], []];
@@ -75,15 +75,23 @@ function timeFormats(): uPlot.Axis.Values {
   return [
     [28 * day, '{YYYY}-{MM}', null, null, null, null, null, null, 1],
     [day, '{MM}-{DD}', '\n{YYYY}', null, null, null, null, null, 1],
-    [60, '{HH}:{mm}', '\n{MM}-{DD}', null, null, null, null, null, 0],
+    [60, '{HH}:{mm}', '{YYYY}-{MM}-{DD}', null, '{MM}-{DD}', null, null, null, 0],
     [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 0],
     [0.001, '{ss}.{fff}', null, null, null, null, null, null, 0],
   ] as uPlot.Axis.Values;
 }
 
-export interface HistogramProps { answer: HistogramAnswer; onZoom: (from: string, to: string) => void }
+/** Names of the columns: in the tip, which is short, and in the sentence for who cannot see the bars. */
+export interface HistogramNames { of: string; short: [string, string, string]; long: [string, string, string] }
+const SEVERITIES: HistogramNames = { of: 'Events', short: ['err', 'warn', 'other'], long: ['errors', 'warnings', 'others'] };
 
-export function Histogram({ answer, onZoom }: HistogramProps) {
+export interface HistogramProps {
+  answer: Pick<HistogramAnswer, 'bucket_ns' | 'from_ns' | 'to_ns' | 'buckets'>;
+  names?: HistogramNames;
+  onZoom: (from: string, to: string) => void;
+}
+
+export function Histogram({ answer, names = SEVERITIES, onZoom }: HistogramProps) {
   const box = useRef<HTMLDivElement>(null);
   const tip = useRef<HTMLDivElement>(null);
   const paint = painted.value;
@@ -97,7 +105,7 @@ export function Histogram({ answer, onZoom }: HistogramProps) {
     const config = options(element.clientWidth, span, colours(element), (start, end) => onZoom(isoOfMs(start), isoOfMs(end)));
     const plot = new uPlot({
       ...config,
-      hooks: { ...config.hooks, setCursor: [(u) => showTip(u, answer, tip.current)] },
+      hooks: { ...config.hooks, setCursor: [(u) => showTip(u, answer, names, tip.current)] },
     }, stack(answer), element);
     const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
@@ -105,19 +113,19 @@ export function Histogram({ answer, onZoom }: HistogramProps) {
       observer.disconnect();
       plot.destroy();
     };
-  }, [answer, onZoom, paint]);
+  }, [answer, names, onZoom, paint]);
 
   const sum = answer.buckets.reduce((s, b) => [s[0] + b[0], s[1] + b[1], s[2] + b[2]], [0, 0, 0] as [number, number, number]);
   return (
     <div class="histogram" role="img"
-      aria-label={`Events over time: ${sum[0]} errors, ${sum[1]} warnings, ${sum[2]} others. Drag to zoom.`}>
+      aria-label={`${names.of} over time: ${sum.map((n, i) => `${n} ${names.long[i] ?? ''}`).join(', ')}. Drag to zoom.`}>
       <div ref={box} class="plot" />
       <div ref={tip} class="tip" hidden />
     </div>
   );
 }
 
-function showTip(u: uPlot, answer: HistogramAnswer, tip: HTMLDivElement | null): void {
+function showTip(u: uPlot, answer: HistogramProps['answer'], names: HistogramNames, tip: HTMLDivElement | null): void {
   const left = u.cursor.left ?? -1;
   if (tip === null) return;
   const x = u.data[0];
@@ -127,5 +135,5 @@ function showTip(u: uPlot, answer: HistogramAnswer, tip: HTMLDivElement | null):
   tip.hidden = bucket === undefined;
   if (bucket === undefined) return;
   const start = isoOfMs((x[at] ?? 0) * 1000).slice(5, 23).replace('T', ' ');
-  tip.textContent = `${start}Z   err ${formatCount(bucket[0])}   warn ${formatCount(bucket[1])}   other ${formatCount(bucket[2])}`;
+  tip.textContent = [`${start}Z`, ...bucket.map((n, i) => `${names.short[i] ?? ''} ${formatCount(n)}`)].join('   ');
 }

@@ -8,7 +8,7 @@ import { Mark, Severity } from './icons.js';
 
 const CELL_CODE_POINTS = 80;
 
-function VerdictMark({ verdict }: { verdict: RowVerdict | null }) {
+export function VerdictMark({ verdict }: { verdict: RowVerdict | null }) {
   switch (verdict?.state) {
     case 'proven': return <><Mark kind="good" /><span class="sr-only">proven</span></>;
     case 'part': return <><Mark kind="part" /><span>PART</span></>;
