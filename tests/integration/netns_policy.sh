@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Goal: where zones have network namespaces of their own (--netns) and the policy is enforced, the rules are in every one of them and in the one
 # that everybody else is in: changed in all or in none, watched in all, and what is dropped in each becomes entries. Method: a namespace plays the
-# appliance with three cables, real packets from their ends, nft by hand in a zone's namespace. Needs root.
+# appliance with three cables and a made pair, real packets from their ends, nft by hand in a zone's namespace. Needs root.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(id -u)" = 0 ] || skip 'network namespaces need root'
 for tool in ip nft nsenter jq; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
@@ -63,6 +63,12 @@ address = "192.0.2.1"
 allowed_sources = ["192.0.2.0/24"]
 syslog_tcp_port = 514
 [[zones]]
+name = "workshop"
+interface = "eth9"
+address = "198.51.100.1"
+allowed_sources = ["198.51.100.0/24"]
+syslog_tcp_port = 514
+[[zones]]
 name = "operator"
 interface = "eth0"
 allowed_sources = ["203.0.113.0/27"]
@@ -88,7 +94,7 @@ has_rules() { in_network "$1" "$real_bin/stele-test-nft" differs "$2" >"$work/di
 rules_are() {  # rules_are WHAT FILE: everywhere
   "$real_bin/stele" policy check --ruleset "$2" >"$work/meant.nft" 2>/dev/null || fail "$1: $2 is no policy"
   local network
-  for network in appliance machines office; do
+  for network in appliance machines office workshop; do
     has_rules "$network" "$work/meant.nft" || { cat "$work/differs"; fail "$1: not in $network"; }
   done
   pass "$1"
@@ -100,13 +106,15 @@ drops() { status_json | jq --arg zone "$1" --arg reason "$2" '[.policy.drops[] |
 # 1. The same rules everywhere; each zone is reached, and nothing else.
 start_stele "$work/s" || fail 'stele up --netns with policy.enforce does not start'
 rules_are 'the rules are in every zone'\''s network and in that of the rest' "$toml"
-same 'the guard holds three networks' 3 "$(status_json | jq .policy.namespaces)"
+same 'the guard holds four networks' 4 "$(status_json | jq .policy.namespaces)"
 same 'its sandbox is whole' '[]' "$(jq -c '.ready["stele-guard"].missing' "$work/s/run/ready.json")"
 record eth1 10.20.0.1 514 by-machines
 record eth2 192.0.2.1 514 by-office
 found by-machines 1
 found by-office 1
 from eth0 bash -c 'exec 3<>/dev/tcp/203.0.113.5/9443' || fail 'the operators do not reach the viewer'
+! timeout 2 ip netns exec "$box" bash -c 'exec 3<>/dev/tcp/198.51.100.1/514' 2>/dev/null || fail 'the outer end of a made pair is a way in'
+pass 'the outer end of a made pair is the interface of no zone'
 for _ in 1 2 3; do from eth1 bash -c 'printf x >/dev/udp/10.20.0.1/4444'; done
 dropped() { [ "$(payloads alarm | jq -s 'map(select(.zone == "machines" and .port == 4444) | .packets) | add // 0')" = 3 ]; }
 within 10 'what is dropped in a zone is an entry, each packet once' dropped
@@ -164,8 +172,8 @@ fi
 # 5. A guard that was killed holds all of them again; so does an interface that was away.
 guard=$(pid_of stele-guard)
 kill -KILL "$guard"
-back() { local now; now=$(pid_of stele-guard) && [ "$now" != "$guard" ] && [ "$(status_json | jq -r '.policy | "\(.state) \(.namespaces)"')" = 'in_force 3' ]; }
-within 10 'another guard holds three networks' back
+back() { local now; now=$(pid_of stele-guard) && [ "$now" != "$guard" ] && [ "$(status_json | jq -r '.policy | "\(.state) \(.namespaces)"')" = 'in_force 4' ]; }
+within 10 'another guard holds four networks' back
 in_network machines nft add element inet stele zones4 '{ "eth1" . 198.18.0.0/15 : 1 }'
 within 2 'and watches them' has_rules machines "$work/meant.nft"
 ip -n "$box-eth1" link del cable
