@@ -16,7 +16,7 @@ import threading
 import time
 
 import miniature_site as site
-from miniature_site import (ADDRESSES, HOSTS, INTERFACES, POLICY_A, SEED, STELE, WORK, Cable, Meant, build_site, fail, forget, inside, ok, plain,
+from miniature_site import (ADDRESSES, HOSTS, INTERFACES, POLICY_A, SEED, STELE, WORK, Cable, Meant, build_site, elements, fail, forget, inside, ok, plain,
                             remove_site, run, same, settled, socket_in, try_everything, wire)
 from packets import Packets
 
@@ -29,6 +29,7 @@ LIVE_B = (LIVE_A.replace('"198.51.100.0/25", ', "").replace("syslog_tcp_port = 5
 # Who sends records: nobody probes in their names, so that their packets can be counted. (interface, source, destination, port)
 SENDERS = [("eth1", "10.20.0.12", "10.20.0.1", 2514), ("eth2", "2001:db8:2::78", "2001:db8:2::10", 2515)]
 DEVICE = ("eth1", "10.20.0.13", "10.20.0.1")  # rsyslog
+site.TALKERS.update({DEVICE[1], *(source for _, source, _, _ in SENDERS)})
 WINDOW = 64           # messages without an answer
 MESSAGES_PER_S = 400  # of each sender
 ANSWER_S = 30
@@ -239,7 +240,7 @@ def change_under_load(a, b, cables, named, others, changes, directory):
         probes_of = {element for element in passed if 30000 <= element[4] < 60000}
         wrong = {e for e in probes_of if not any(meant.admits(e[0], e[1], e[2], e[3], e[5]) for meant in (a, b))}
         same(f"of {probes.sent} probes none got through that neither policy allows (IPv{digit}, {len(probes_of)} got through)", set(), wrong)
-        arrived = arrived_probes(digit)
+        arrived = elements("arrivals", f"arrived{digit}")
         same(f"and each of the {len(arrived)} that both allow and that arrived (IPv{digit})", set(), arrived - passed)
         if not arrived:
             fail("no probe arrived that both policies allow")
@@ -250,15 +251,6 @@ def change_under_load(a, b, cables, named, others, changes, directory):
     with open(f"{WORK}/changes.json", "w") as file:
         json.dump(answers, file)
     ok(f"{sum(len(one.acknowledged) for one in senders)} messages were acknowledged to {len(senders)} senders, {len(device.given)} given to rsyslog")
-
-
-def arrived_probes(digit):
-    seen = set()
-    for interface in INTERFACES:
-        listing = json.loads(run(*inside("nft", "-j", "list", "set", "inet", "arrivals", f"arrived{digit}_{interface}")))["nftables"]
-        elements = next(part["set"] for part in listing if "set" in part).get("elem", [])
-        seen.update((interface, *element["concat"]) for element in elements)
-    return seen
 
 
 def try_it(changes, random_ports, directory):

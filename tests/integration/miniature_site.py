@@ -75,6 +75,7 @@ HOSTS = {"eth0": ["203.0.113.9/24", "203.0.113.40/24", "203.0.113.77/24", "2001:
          "eth1": ["10.20.0.10/16", "10.20.0.11/16", "10.21.0.66/16"],
          "eth2": ["192.0.2.77/24", "198.51.100.9/25", "198.51.100.200/25", "2001:db8:2::77/64", "2001:db8:66::66/64"],
          "eth3": ["172.16.9.70/24", "172.16.9.66/24"]}
+TALKERS = set()  # sources that send of their own accord: what they send is not looked at
 ROUTES = {"eth1": ["10.21.0.0/16"], "eth2": ["198.51.100.0/24", "2001:db8:66::/64"], "eth0": ["10.20.200.0/24"]}
 
 # What got through, by interface: nft 1.0.6 garbles elements that packets add when they name one.
@@ -216,13 +217,18 @@ class Meant:
                    any(peer in network for network in row["networks"]) for row in self.rows("in"))
 
 
-def observed(name):
+def elements(table, name):
+    """Of the table's sets of that name, one for each interface."""
     seen = set()
     for interface in INTERFACES:
-        listing = json.loads(run(*inside("nft", "-j", "list", "set", "inet", "observer", f"{name}_{interface}")))["nftables"]
-        elements = next(part["set"] for part in listing if "set" in part).get("elem", [])
-        seen.update((interface, *element["concat"]) for element in elements)
-    return seen
+        listing = json.loads(run(*inside("nft", "-j", "list", "set", "inet", table, f"{name}_{interface}")))["nftables"]
+        found = next(part["set"] for part in listing if "set" in part).get("elem", [])
+        seen.update((interface, *element["concat"]) for element in found)
+    return {element for element in seen if element[1] not in TALKERS}
+
+
+def observed(name):
+    return elements("observer", name)
 
 
 def forget():
