@@ -127,10 +127,9 @@ std::string Service::StatusJson() {
                          {"detail", notice.value("detail", json::object())}});
   }
   status["processes"] = processes;
-  if (witnesses_.is_object()) status["witnesses"] = witnesses_;
-  if (alerts_.is_object()) status["alerts"] = alerts_;
-  if (zone_networks_.is_object()) status["zone_networks"] = zone_networks_;
-  if (policy_.is_object()) status["policy"] = policy_;
+  for (const auto& [member, words] : told_by_others_) {
+    if (words.is_object()) status[member] = words;
+  }
   status["network"] = network.empty() ? "unknown" : network;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

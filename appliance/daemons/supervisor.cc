@@ -360,7 +360,8 @@ class Appliance {
     } else if (event.member.name == kCourierName && what == "alarm") {
       RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
     } else if ((event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) ||
-               (event.member.name == kGuardName && what == "policy")) {
+               (event.member.name == kGuardName && what == "policy") ||
+               (event.member.name == kGuardWatchName && what == "violations")) {
       last_notice_[what] = event.text;
       if (ledger_hears_) (void)family_.Tell(kLedger, channel::Type::kNotice, event.text);  // best effort: for the status
     } else {
