@@ -20,16 +20,6 @@ constexpr std::size_t kHelloBytes = 4 + 2 + 2 + 4 + 4;
 constexpr std::size_t kPartsMax = 15;        // parts of one SendParts(), the type apart
 constexpr std::size_t kDescriptorsMax = 4;   // of one frame; more is not a frame of ours
 
-// Larger buffers only mean fewer switches between two processes: a refusal is not an error.
-void WidenBuffers(int fd) {
-  const int wanted_bytes = limits::kChannelSocketBytes;
-  for (const auto& [forced, ordinary] : {std::pair{SO_SNDBUFFORCE, SO_SNDBUF}, std::pair{SO_RCVBUFFORCE, SO_RCVBUF}}) {
-    if (::setsockopt(fd, SOL_SOCKET, forced, &wanted_bytes, sizeof wanted_bytes) != 0) {
-      (void)::setsockopt(fd, SOL_SOCKET, ordinary, &wanted_bytes, sizeof wanted_bytes);  // capped by wmem_max: fine
-    }
-  }
-}
-
 Result<void> SendMessage(int fd, const msghdr& message) {
   for (;;) {
     if (::sendmsg(fd, &message, MSG_NOSIGNAL) >= 0) return {};
@@ -92,6 +82,15 @@ const char* RoleName(Role role) {
     case Role::kWatch: return "watch";
   }
   return "unknown";
+}
+
+void WidenBuffers(int fd) {
+  const int wanted_bytes = limits::kChannelSocketBytes;
+  for (const auto& [forced, ordinary] : {std::pair{SO_SNDBUFFORCE, SO_SNDBUF}, std::pair{SO_RCVBUFFORCE, SO_RCVBUF}}) {
+    if (::setsockopt(fd, SOL_SOCKET, forced, &wanted_bytes, sizeof wanted_bytes) != 0) {
+      (void)::setsockopt(fd, SOL_SOCKET, ordinary, &wanted_bytes, sizeof wanted_bytes);  // capped by wmem_max: fine
+    }
+  }
 }
 
 Result<std::pair<UniqueFd, UniqueFd>> MakePair() {

@@ -77,6 +77,10 @@ struct Frame {
 // A connected pair, close-on-exec, with both buffers at limits::kChannelSocketBytes where the kernel allows.
 [[nodiscard]] Result<std::pair<UniqueFd, UniqueFd>> MakePair();
 
+// One end of a channel that was not made by MakePair(). Larger buffers only mean fewer switches between two processes: a
+// refusal is not an error.
+void WidenBuffers(int fd);
+
 // Sends one frame. Blocking on a blocking descriptor; kUnavailable where a non-blocking one would block; kIo when the
 // peer is gone. No SIGPIPE.
 [[nodiscard]] Result<void> Send(int fd, Type type, ByteView body);

@@ -1,22 +1,51 @@
 #include "appliance/daemons/guard_watch_member.h"
 
+#include <poll.h>
+
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "appliance/channel/control.h"
 #include "appliance/daemons/config_policy.h"
+#include "appliance/daemons/guard_member.h"
 #include "appliance/daemons/watch_page.h"
 #include "appliance/daemons/zones.h"
 #include "netfilter/nflog.h"
 #include "netfilter/violation_entries.h"
 
 namespace stele::daemons {
+namespace {
+
+constexpr int kOpenLimitMs = 60'000;
+
+// Those of the network that stele-guard's unit is in: it has the privilege, and we have not.
+Result<std::vector<UniqueFd>> OpenedByGuard(const std::filesystem::path& unit_socket) {
+  STELE_TRY(const Process guard, JoinProcess(unit_socket));
+  const int control = guard.control.get();
+  STELE_TRY_VOID(channel::Send(control, channel::Type::kConfigure, AsBytes(std::string_view(R"({"log_groups":true})"))));
+  STELE_TRY_VOID(channel::Send(control, channel::Type::kStart, {}));
+  std::vector<UniqueFd> sockets;
+  pollfd polled{control, POLLIN, 0};
+  while (::poll(&polled, 1, kOpenLimitMs) != 0) {
+    auto frame = channel::Receive(control, /*wait=*/false, /*with_descriptors=*/true);
+    if (!frame && frame.error().code == Code::kUnavailable) continue;
+    if (!frame) return Fail(Code::kUnavailable, "stele-guard could not open the netlink log groups; its unit's journal says why");
+    if (frame->type == channel::Type::kReady) return sockets;
+    if (frame->type != channel::Type::kTakeChannel) continue;
+    std::move(frame->descriptors.begin(), frame->descriptors.end(), std::back_inserter(sockets));
+  }
+  return Fail(Code::kUnavailable, "stele-guard takes too long to open the netlink log groups");
+}
+
+}  // namespace
 
 Result<std::optional<GuardWatchGear>> OpenGuardWatch(const Config& config, std::span<const int> networks) {
   if (!config.policy_watch.on) return std::optional<GuardWatchGear>();
   GuardWatchGear gear;
-  auto here = netfilter::OpenLogGroups();
+  auto here = config.unit_sockets.empty() ? netfilter::OpenLogGroups() : OpenedByGuard(UnitSocket(config, kGuardName));
   if (!here) return Fail(here.error().code, "policy.watch: " + here.error().context, here.error().detail);
   gear.sockets = std::move(*here);
+  if (gear.sockets.empty()) return Fail(Code::kUnavailable, "policy.watch: no netlink log group was opened");
   for (const int network : networks) {
     STELE_TRY(auto there, netfilter::OpenLogGroupsIn(network));
     std::move(there.begin(), there.end(), std::back_inserter(gear.sockets));

@@ -1,5 +1,5 @@
 // stele-guard-watch as a member of the family: only with `[policy] watch = true`. The supervisor opens the sockets of
-// the kernel's log groups, which takes CAP_NET_ADMIN, and keeps them: what is dropped while no watcher runs waits there
+// the kernel's log groups, which takes CAP_NET_ADMIN (with --units it has stele-guard open them), and keeps them: what is dropped while no watcher runs waits there
 // or is counted.
 #pragma once
 

@@ -193,6 +193,7 @@ Result<Process> JoinProcess(const std::filesystem::path& socket) {
   if (!control.valid()) return FailErrno("make a socket");
   if (::connect(control.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return FailErrno("join the process behind " + path);
+  channel::WidenBuffers(control.get());
   STELE_TRY_VOID(channel::SetBlocking(control.get(), false));
   return Process{-1, std::move(control)};
 }

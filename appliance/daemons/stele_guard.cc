@@ -11,6 +11,7 @@
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
 #include "netfilter/guard/service.h"
+#include "netfilter/nflog.h"
 
 namespace stele {
 namespace {
@@ -21,11 +22,26 @@ bool OnlyKept(const std::string& configuration_json) {
   return object.is_object() && object.value("only_kept", nlohmann::json(false)) == nlohmann::json(true);
 }
 
+// The supervisor wants the sockets of the netlink log groups and nothing else: it has not the privilege to open them itself.
+bool OnlyLogGroups(const std::string& configuration_json) {
+  const auto object = nlohmann::json::parse(configuration_json, nullptr, /*allow_exceptions=*/false);
+  return object.is_object() && object.value("log_groups", nlohmann::json(false)) == nlohmann::json(true);
+}
+
+Result<void> HandOverLogGroups(int control) {
+  STELE_TRY(const auto sockets, netfilter::OpenLogGroups());
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    STELE_TRY_VOID(channel::SendTakeChannel(control, {"dropped", "dropped-" + std::to_string(i), ""}, sockets[i].get()));
+  }
+  return channel::SendReady(control, "{}");
+}
+
 Result<void> Serve() {
   UniqueFd control(channel::kControlFd);
   auto start_up = channel::ReceiveStartUp(control.get());
   if (!start_up && start_up.error().code == Code::kNotFound) return {};  // never started
   if (!start_up) return tl::unexpected(start_up.error());
+  if (OnlyLogGroups(start_up->configuration_json)) return HandOverLogGroups(control.get());
   STELE_TRY(guard::Settings settings, guard::ParseSettings(start_up->configuration_json));
   std::vector<guard::Namespace> namespaces;
   for (channel::GivenChannel& given : start_up->channels) {

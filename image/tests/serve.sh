@@ -33,6 +33,12 @@ expect 'the viewer answers on the operator network' api /api/v1/session -o /dev/
 expect 'the viewer does not answer on the ingest network' refuses "$wrong_viewer_port"
 expect 'nor does its address when it is asked from there' refuses "$wrong_viewer_port_2"
 expect 'nothing takes records on the operator network' refuses "$wrong_json_port"
+dropped=0 end=$((SECONDS + 60))  # what was tried above came as packets that no zone allows
+until [ "$dropped" != 0 ] || [ "$SECONDS" -ge "$end" ]; do
+  dropped=$(api '/api/v1/search?q=kind:alarm+json.alarm:policy_violation&limit=100&proofs=0' 2>/dev/null | jq '.rows | length') || dropped=0
+  [ "$dropped" != 0 ] || sleep 1
+done
+expect "what the network policy dropped is in the log ($dropped entries)" [ "$dropped" != 0 ]
 nonce=$(openssl rand -hex 32)
 api "/api/v1/bundle?nonce=$nonce&q=image-suite" -o "$machine_dir/bundle.tar"
 "$stele_bin/stele-audit" --nonce "$nonce" --json "$machine_dir/bundle.tar" >"$machine_dir/audit.json" || { cat "$machine_dir/audit.json" >&2; bad=1; }

@@ -11,6 +11,8 @@ stele-anchor@.service 0.2
 stele-query@.service 0.2
 stele-web@.service 0.2
 stele-courier@.service 1.1
+stele-guard@.service 1.3
+stele-guard-watch@.service 0.2
 stele-policy.service 2.2
 stele-policy-render.service 1.2
 stele-console.service 2.0

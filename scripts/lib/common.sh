@@ -28,7 +28,7 @@ as_root() {
 programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-guard stele-guard-watch stele-bench-send stele-store-payloads stele-audit)
 
 # Of the bootable image; configured with -DSTELE_IMAGE=ON.
-image_programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-audit stele-bench-send stele-console stele-init
+image_programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-guard stele-guard-watch stele-audit stele-bench-send stele-console stele-init
                 stele-guard-object)
 more_cmake=()  # further arguments of cmake
 
