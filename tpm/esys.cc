@@ -1,5 +1,6 @@
 #include "tpm/esys.h"
 
+#include <tss2/tss2_mu.h>
 #include <tss2/tss2_rc.h>
 
 #include <cstdlib>
@@ -187,6 +188,32 @@ Result<void> Encrypting(Connection& connection, const Handle& session, TPMA_SESS
   return connection.Check(Esys_TRSess_SetAttributes(connection.esys(), session.get(), what,
                                                     TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT),
                           "encrypt a TPM session");
+}
+
+Result<ESYS_TR> CreatePrimary(Connection& connection, ESYS_TR hierarchy, const TPM2B_PUBLIC& area, const char* what) {
+  const TPM2B_SENSITIVE_CREATE sensitive{};
+  const TPM2B_DATA outside{};
+  const TPML_PCR_SELECTION pcrs{};
+  ESYS_TR primary = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection.Check(
+      Esys_CreatePrimary(connection.esys(), hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &area,
+                         &outside, &pcrs, &primary, nullptr, nullptr, nullptr, nullptr),
+      what));
+  return primary;
+}
+
+Result<Handle> LoadPublicKey(Connection& connection, ByteView public_area, ESYS_TR hierarchy,
+                             const char* what) {
+  TPM2B_PUBLIC external{};
+  std::size_t offset = 0;
+  STELE_TRY_VOID(connection.Check(Tss2_MU_TPMT_PUBLIC_Unmarshal(reinterpret_cast<const std::uint8_t*>(public_area.data()),
+                                                                public_area.size(), &offset, &external.publicArea),
+                                  what));
+  ESYS_TR loaded = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection.Check(Esys_LoadExternal(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                    nullptr, &external, hierarchy, &loaded),
+                                  what));
+  return Handle(connection, loaded, Handle::End::kFlush);
 }
 
 Result<IndexPublic> ReadIndexPublic(Connection& connection, const Handle& index) {

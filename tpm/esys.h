@@ -91,6 +91,14 @@ enum class SessionCipher { kNone, kAes128Cfb };
 // From the next command on: TPMA_SESSION_DECRYPT the first parameter, TPMA_SESSION_ENCRYPT the first of the answer.
 [[nodiscard]] Result<void> Encrypting(Connection& connection, const Handle& session, TPMA_SESSION what);
 
+// A primary key of a hierarchy whose authorisation is empty; a transient object, not flushed by itself.
+[[nodiscard]] Result<ESYS_TR> CreatePrimary(Connection& connection, ESYS_TR hierarchy, const TPM2B_PUBLIC& area,
+                                            const char* what);
+// A public key (marshalled TPMT_PUBLIC) as a transient object, to verify a signature in the TPM. TPM2_PolicyAuthorize takes
+// the ticket of a verification only when the key is in another hierarchy than ESYS_TR_RH_NULL.
+[[nodiscard]] Result<Handle> LoadPublicKey(Connection& connection, ByteView public_area, ESYS_TR hierarchy,
+                                           const char* what);
+
 struct IndexPublic {
   Bytes name;
   std::uint32_t attributes = 0;

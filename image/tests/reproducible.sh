@@ -9,10 +9,12 @@ cp -r "$root"/{firmware,image,scripts} "$other/"
   . "$other/scripts/lib/image.sh"
   mkdir "$other/out"
   build_root "$image/../cache" "$stele_bin" "$other/out"
+  cp "$image/pcr.pem" "$other/out/"
   build_uki "$image/../cache" "$stele_bin/.." "$other/out"
+  pack_uki "$image/../cache" "$other/out" stele.unsigned.efi --approval "$image/approval.json"
 )
 bad=0
-for file in root.conf root.erofs root.tree initrd stele.unsigned.efi; do
+for file in root.conf root.erofs root.tree initrd stele.bare.efi stele.unsigned.efi; do
   if cmp "$image/$file" "$other/out/$file"; then say "  $file: the same, $(sha256sum <"$image/$file" | cut -c1-16)..."; else bad=1; fi
 done
 exit "$bad"
