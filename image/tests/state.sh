@@ -1,6 +1,6 @@
 # Goal: the state partition opens for this image on this machine and for nobody else, and a start that cannot open it says why, runs, and changes
-# nothing. Method: one machine started five times: first start, second start, with another TPM, with an unsigned credential on the ESP, and as it
-# was; between the starts the disk is looked at from outside.
+# nothing. Method: one machine started six times: first start, second start, with another TPM, with an unsigned credential on the ESP, as it was,
+# and with the other TPM and the recovery key; between the starts the disk is looked at from outside.
 new_appliance "$root/build/image/tests/state" "$image"
 forward_free_ports
 trap power_cut EXIT
@@ -66,4 +66,16 @@ mdeltree -i "$esp" ::/EFI/BOOT/BOOTX64.EFI.extra.d
 
 start_appliance console.5.log || exit 1
 expect 'with its own TPM and nothing added it serves again' wait_record "$known"
+power_cut
+
+mkdir "$machine_dir/seed"
+printf '%s\n' "$recovery_key" >"$machine_dir/seed/recovery.key"
+mke2fs -q -F -t ext4 -O ^has_journal -d "$machine_dir/seed" "$machine_dir/seed.img" 8M
+dd if="$machine_dir/seed.img" of="$machine_dir/disk.img" bs=512 seek="$(place_of stele-seed | cut -d' ' -f1)" conv=notrunc status=none
+mv "$machine_dir/tpm" "$machine_dir/tpm.own"
+mv "$machine_dir/tpm.other" "$machine_dir/tpm"
+start_machine console.6.log
+wait_console 'stele: state encrypted, sealed to this TPM anew with the recovery key' "$boot_seconds" || { warn 'NOT: the recovery key opens it for another TPM'; bad=1; }
+power_cut
+expect 'the recovery key opened it for another TPM and is wiped from the disk' is_zeros stele-seed
 exit "$bad"
