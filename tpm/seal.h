@@ -33,7 +33,8 @@ namespace stele::tpm {
 [[nodiscard]] Result<std::map<std::uint32_t, Hash>> ReadRegisterValues(Connection& connection,
                                                                        const std::set<std::uint32_t>& registers);
 
-// The three steps of it, for a secret under another policy. `salt_key` is whom the caller trusts with the session's salt.
+// The three steps of it, for a secret under another policy. `salt_key` is whom the caller trusts with the session's
+// salt.
 struct SealedObject {
   Bytes public_area;   // TPM2B_PUBLIC
   Bytes private_area;  // TPM2B_PRIVATE

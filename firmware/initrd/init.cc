@@ -1,10 +1,10 @@
 // The first process: everything that happens between the signed image and systemd.
 //
-// In this order: modules, partitions, root behind dm-verity, root entered, state partition opened by the TPM, write-once
-// guard armed with the seals of the log partitions, doors of the kernel closed, systemd. It takes no parameter from the command line or from any
-// disk; what it needs to know is in the initial RAM disk. What goes wrong before there is a root file system stops the
-// machine with one clear sentence on the console; what goes wrong with state or logs does not: systemd starts, says so
-// and keeps nothing.
+// In this order: modules, partitions, root behind dm-verity, root entered, state partition opened by the TPM,
+// write-once guard armed with the seals of the log partitions, doors of the kernel closed, systemd. It takes no
+// parameter from the command line or from any disk; what it needs to know is in the initial RAM disk. What goes wrong
+// before there is a root file system stops the machine with one clear sentence on the console; what goes wrong with
+// state or logs does not: systemd starts, says so and keeps nothing.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>

@@ -47,7 +47,8 @@ Number ParameterOf(const EVP_PKEY* key, const char* name) {
 }
 
 // Registers of the sha256 bank and what they hold, ascending.
-tpm::PolicyDigest& AddRegisters(tpm::PolicyDigest& policy, std::initializer_list<std::uint32_t> registers, const Hash& values) {
+tpm::PolicyDigest& AddRegisters(tpm::PolicyDigest& policy, std::initializer_list<std::uint32_t> registers,
+                                const Hash& values) {
   tpm::PcrSelection selection{};
   for (const std::uint32_t number : registers) {
     selection[number / 8] = static_cast<std::uint8_t>(selection[number / 8] | (1U << (number % 8)));
@@ -87,15 +88,18 @@ Result<Approval> ParseApproval(std::string_view json) {
 }
 
 Result<Bytes> RsaPublicArea(std::string_view public_key_pem) {
-  const std::unique_ptr<BIO, BioFree> bio(BIO_new_mem_buf(public_key_pem.data(), static_cast<int>(public_key_pem.size())));
-  const std::unique_ptr<EVP_PKEY, KeyFree> key(bio ? PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  const std::unique_ptr<BIO, BioFree> bio(
+      BIO_new_mem_buf(public_key_pem.data(), static_cast<int>(public_key_pem.size())));
+  const std::unique_ptr<EVP_PKEY, KeyFree> key(bio ? PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr)
+                                                   : nullptr);
   if (!key || EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key.get()) != kKeyBits)
     return Fail(Code::kInvalid, "the PCR key is not RSA 2048");
   const Number modulus = ParameterOf(key.get(), OSSL_PKEY_PARAM_RSA_N);
   const Number exponent = ParameterOf(key.get(), OSSL_PKEY_PARAM_RSA_E);
   std::array<std::byte, kKeyBits / 8> big_endian{};
   if (!modulus || !exponent || BN_get_word(exponent.get()) != kExponent ||
-      BN_bn2binpad(modulus.get(), reinterpret_cast<unsigned char*>(big_endian.data()), static_cast<int>(big_endian.size())) < 0) {
+      BN_bn2binpad(modulus.get(), reinterpret_cast<unsigned char*>(big_endian.data()),
+                   static_cast<int>(big_endian.size())) < 0) {
     return Fail(Code::kInvalid, "the PCR key's exponent is not 65537");
   }
   Bytes area;
@@ -103,11 +107,11 @@ Result<Bytes> RsaPublicArea(std::string_view public_key_pem) {
   writer.Int(kAlgRsa);
   writer.Int(tpm::kAlgSha256);
   writer.Int(kUserWithAuth | kSign);
-  writer.Sized({});                // authPolicy
-  writer.Int(kAlgNull);            // symmetric
-  writer.Int(kAlgNull);            // scheme
+  writer.Sized({});      // authPolicy
+  writer.Int(kAlgNull);  // symmetric
+  writer.Int(kAlgNull);  // scheme
   writer.Int(kKeyBits);
-  writer.Int(std::uint32_t{0});    // exponent: the default, 65537
+  writer.Int(std::uint32_t{0});  // exponent: the default, 65537
   writer.Sized(big_endian);
   return area;
 }
@@ -127,7 +131,8 @@ Bytes VersionOperand(std::uint64_t version) {
 Hash ApprovedPolicy(const Hash& pcr_11, std::uint64_t version, ByteView key_name) {
   tpm::PolicyDigest policy;
   AddRegisters(policy, {11}, Sha256Of(ByteView(pcr_11)));
-  return policy.Nv(VersionIndexName(key_name), VersionOperand(version), 0, tpm::NvComparison::kUnsignedLessOrEqual).value();
+  return policy.Nv(VersionIndexName(key_name), VersionOperand(version), 0, tpm::NvComparison::kUnsignedLessOrEqual)
+      .value();
 }
 
 Hash SealingPolicy(const Hash& pcr_7, ByteView key_name) {
@@ -150,7 +155,8 @@ std::string EncodeToken(const SealedKey& sealed, int keyslot) {
 Result<SealedKey> ParseToken(std::string_view json) {
   const auto object = nlohmann::json::parse(json, nullptr, false);
   SealedKey sealed;
-  if (!object.is_object() || object.value("type", nlohmann::json()) != kTokenType || !HashMember(object, "pcr_7", sealed.pcr_7))
+  if (!object.is_object() || object.value("type", nlohmann::json()) != kTokenType ||
+      !HashMember(object, "pcr_7", sealed.pcr_7))
     return Fail(Code::kInvalid, "not a token of ours");
   sealed.parent_name = HexMember(object, "parent");
   sealed.approver_name = HexMember(object, "approver");

@@ -1,13 +1,15 @@
-// Which images may open the state partition: those the owner's PCR key has approved, and of these none that is older than
-// one that has been confirmed. From bytes alone: used by the build of an image, by stele-state and by tests. Pure.
+// Which images may open the state partition: those the owner's PCR key has approved, and of these none that is older
+// than one that has been confirmed. From bytes alone: used by the build of an image, by stele-state and by tests. Pure.
 //
 //   approved    PolicyPCR(11: what the image measures before any phase) AND PolicyNV(V <= the image's version)
 //   sealed      PolicyAuthorize(PCR key, of what is approved) AND PolicyPCR(7 as at the first start, 12 = 0)
-//   V           NV index 0x01815303, 8 bytes, big-endian: the oldest version that may still open the partition. Written by
-//               the owner once, at the first start; later only under PolicyAuthorize(PCR key), so by approved images alone
+//   V           NV index 0x01815303, 8 bytes, big-endian: the oldest version that may still open the partition. Written
+//   by
+//               the owner once, at the first start; later only under PolicyAuthorize(PCR key), so by approved images
+//               alone
 //
-// PolicyAuthorize stands for PCR 11, so that an update, with another PCR 11, opens the partition too. PCR 12 = 0: the stub
-// was handed nothing that nobody signed. TPM 2.0 Library, Part 3, sections 23.7, 23.9, 23.16.
+// PolicyAuthorize stands for PCR 11, so that an update, with another PCR 11, opens the partition too. PCR 12 = 0: the
+// stub was handed nothing that nobody signed. TPM 2.0 Library, Part 3, sections 23.7, 23.9, 23.16.
 #pragma once
 
 #include <string>
@@ -24,7 +26,8 @@ inline constexpr std::uint32_t kVersionAttributes = (1U << 1) | (1U << 3) | (1U 
 
 // What an image carries beside its kernel (section .pcrsig, which is not measured):
 //   {"policy": "<64 hex digits>", "signature": "<hex>", "version": 3}
-// `signature` is RSASSA-PKCS1-v1_5 with SHA-256 by the PCR key (section .pcrpkey, RSA 2048, PEM) over the 32 bytes of `policy`.
+// `signature` is RSASSA-PKCS1-v1_5 with SHA-256 by the PCR key (section .pcrpkey, RSA 2048, PEM) over the 32 bytes of
+// `policy`.
 struct Approval {
   Hash policy{};
   Bytes signature;
@@ -44,7 +47,8 @@ struct Approval {
 [[nodiscard]] Bytes VersionOperand(std::uint64_t version);  // as PolicyNV compares it
 
 // What the LUKS2 header keeps of the sealing, as a token of its JSON area; nothing in it is secret.
-//   {"type": "stele-tpm2", "keyslots": ["0"], "parent": NAME, "approver": NAME, "pcr_7": HASH, "public": ..., "private": ...}
+//   {"type": "stele-tpm2", "keyslots": ["0"], "parent": NAME, "approver": NAME, "pcr_7": HASH, "public": ...,
+//   "private": ...}
 // NAME of the storage key in the TPM and of the PCR key; TPM2B_PUBLIC and TPM2B_PRIVATE; all in hexadecimal.
 struct SealedKey {
   Bytes parent_name;

@@ -18,7 +18,7 @@ constexpr int kRecoverySlot = 1;
 constexpr int kToken = 0;
 constexpr std::size_t kVolumeKeyBytes = 64;  // XTS: two keys of 256 bits
 constexpr std::uint32_t kSectorBytes = 4096;
-constexpr std::uint32_t kDerivationRounds = 1000;          // the least LUKS2 allows
+constexpr std::uint32_t kDerivationRounds = 1000;            // the least LUKS2 allows
 constexpr std::size_t kBlankBytes = std::size_t{32} << 20U;  // both headers, all key slots, the first superblocks
 
 Result<void> Check(int answer, const char* what) {
@@ -57,7 +57,8 @@ Result<Container> Container::At(const std::string& device) {
   // One process, once in a start: there is nobody to lock out, and libcryptsetup's messages are not ours.
   (void)crypt_metadata_locking(nullptr, 0);
   crypt_token_external_disable();
-  crypt_set_log_callback(nullptr, [](int, const char*, void*) {}, nullptr);
+  crypt_set_log_callback(
+      nullptr, [](int, const char*, void*) {}, nullptr);
   crypt_device* raw = nullptr;
   STELE_TRY_VOID(Check(crypt_init(&raw, device.c_str()), "look at the device"));
   return Container(std::unique_ptr<crypt_device, Free>(raw));
@@ -80,9 +81,11 @@ Result<Content> ContentOf(const std::string& device) {
 Result<void> Container::AddSecret(const Hash& secret, const SealedKey& sealed) {
   const crypt_pbkdf_type derivation = Derivation();
   STELE_TRY_VOID(Check(crypt_set_pbkdf_type(device_.get(), &derivation), "choose the key derivation"));
-  STELE_TRY_VOID(Check(crypt_keyslot_add_by_volume_key(device_.get(), kSecretSlot, nullptr, 0, Chars(secret), secret.size()),
-                       "add the TPM's key slot"));
-  return Check(crypt_token_json_set(device_.get(), kToken, EncodeToken(sealed, kSecretSlot).c_str()), "write the token");
+  STELE_TRY_VOID(
+      Check(crypt_keyslot_add_by_volume_key(device_.get(), kSecretSlot, nullptr, 0, Chars(secret), secret.size()),
+            "add the TPM's key slot"));
+  return Check(crypt_token_json_set(device_.get(), kToken, EncodeToken(sealed, kSecretSlot).c_str()),
+               "write the token");
 }
 
 Result<Container> Container::Format(const std::string& device, const Hash& secret, const SealedKey& sealed,
@@ -94,11 +97,13 @@ Result<Container> Container::Format(const std::string& device, const Hash& secre
   parameters.sector_size = kSectorBytes;
   parameters.label = kLabelNew;
   crypt_device* raw = container.device_.get();
-  STELE_TRY_VOID(Check(crypt_format(raw, CRYPT_LUKS2, "aes", "xts-plain64", nullptr, nullptr, kVolumeKeyBytes, &parameters),
-                       "make the LUKS2 container"));
+  STELE_TRY_VOID(
+      Check(crypt_format(raw, CRYPT_LUKS2, "aes", "xts-plain64", nullptr, nullptr, kVolumeKeyBytes, &parameters),
+            "make the LUKS2 container"));
   STELE_TRY_VOID(container.AddSecret(secret, sealed));
-  STELE_TRY_VOID(Check(crypt_keyslot_add_by_volume_key(raw, kRecoverySlot, nullptr, 0, recovery_key.data(), recovery_key.size()),
-                       "add the recovery key slot"));
+  STELE_TRY_VOID(
+      Check(crypt_keyslot_add_by_volume_key(raw, kRecoverySlot, nullptr, 0, recovery_key.data(), recovery_key.size()),
+            "add the recovery key slot"));
   return container;
 }
 
@@ -111,23 +116,25 @@ Content Container::Label() const {
 
 Result<SealedKey> Container::Token() const {
   const char* json = nullptr;
-  if (crypt_token_json_get(device_.get(), kToken, &json) < 0) return Fail(Code::kCorrupt, "the state partition has no token of a TPM");
+  if (crypt_token_json_get(device_.get(), kToken, &json) < 0)
+    return Fail(Code::kCorrupt, "the state partition has no token of a TPM");
   return ParseToken(json);
 }
 
 // The new slot takes the old one's place only when the recovery key was right.
 Result<void> Container::Reseal(std::string_view recovery_key, const Hash& secret, const SealedKey& sealed) {
-  STELE_TRY_VOID(Check(crypt_activate_by_passphrase(device_.get(), nullptr, kRecoverySlot, recovery_key.data(),
-                                                    recovery_key.size(), 0),
-                       "try the recovery key"));
+  STELE_TRY_VOID(Check(
+      crypt_activate_by_passphrase(device_.get(), nullptr, kRecoverySlot, recovery_key.data(), recovery_key.size(), 0),
+      "try the recovery key"));
   if (crypt_keyslot_status(device_.get(), kSecretSlot) != CRYPT_SLOT_INACTIVE)
     STELE_TRY_VOID(Check(crypt_keyslot_destroy(device_.get(), kSecretSlot), "remove the old TPM's key slot"));
   const crypt_pbkdf_type derivation = Derivation();
   STELE_TRY_VOID(Check(crypt_set_pbkdf_type(device_.get(), &derivation), "choose the key derivation"));
-  STELE_TRY_VOID(Check(crypt_keyslot_add_by_passphrase(device_.get(), kSecretSlot, recovery_key.data(), recovery_key.size(),
-                                                       Chars(secret), secret.size()),
+  STELE_TRY_VOID(Check(crypt_keyslot_add_by_passphrase(device_.get(), kSecretSlot, recovery_key.data(),
+                                                       recovery_key.size(), Chars(secret), secret.size()),
                        "add the new TPM's key slot"));
-  return Check(crypt_token_json_set(device_.get(), kToken, EncodeToken(sealed, kSecretSlot).c_str()), "write the token");
+  return Check(crypt_token_json_set(device_.get(), kToken, EncodeToken(sealed, kSecretSlot).c_str()),
+               "write the token");
 }
 
 Result<void> Container::Open(const Hash& secret) {
@@ -135,6 +142,8 @@ Result<void> Container::Open(const Hash& secret) {
                "open the state partition");
 }
 
-Result<void> Container::Finish() { return Check(crypt_set_label(device_.get(), kLabel, nullptr), "name the state partition"); }
+Result<void> Container::Finish() {
+  return Check(crypt_set_label(device_.get(), kLabel, nullptr), "name the state partition");
+}
 
 }  // namespace stele::state

@@ -1,9 +1,9 @@
 // The state partition as a LUKS2 container, by libcryptsetup. Slot 0 opens with the secret in the TPM, slot 1 with the
-// recovery key, also on any other Linux machine (`cryptsetup open`). Both are random and long: their derivation need not be
-// slow. AES-256-XTS, sectors of 4,096 bytes.
+// recovery key, also on any other Linux machine (`cryptsetup open`). Both are random and long: their derivation need
+// not be slow. AES-256-XTS, sectors of 4,096 bytes.
 //
-// A container carries the label "stele-state-new" until Finish(): whoever finds it so knows that nothing was ever kept in
-// it. Errors: kIo with libcryptsetup's errno, kDenied when no slot opens with what was given, kCorrupt for a header
+// A container carries the label "stele-state-new" until Finish(): whoever finds it so knows that nothing was ever kept
+// in it. Errors: kIo with libcryptsetup's errno, kDenied when no slot opens with what was given, kCorrupt for a header
 // without our token.
 #pragma once
 

@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   CLI::App app{"What the PCR key signs so that an image may open the state partition"};
   app.add_option("--uki", uki, "the unified kernel image")->required();
   app.add_option("--key", key, "the PCR key's public half, PEM")->required();
-  app.add_option("--version", version, "the image's version; older ones are refused once it has been confirmed")->required();
+  app.add_option("--version", version, "the image's version; older ones are refused once it has been confirmed")
+      ->required();
   try {
     app.parse(argc, argv);
     const auto policy = PolicyOf(uki, key, version);

@@ -1,5 +1,5 @@
-// stele-state: opens the state partition, and makes it at the first start. Run once in a start by the init, as root, from
-// the verified root file system, before the write-once guard is armed and before anything else runs.
+// stele-state: opens the state partition, and makes it at the first start. Run once in a start by the init, as root,
+// from the verified root file system, before the write-once guard is armed and before anything else runs.
 //
 //   stele-state --state DEVICE [--seed DEVICE]     0: /dev/mapper/stele-state is there;  1: it stays closed
 //
@@ -63,7 +63,8 @@ class Seed {
   explicit Seed(std::string device) : device_(std::move(device)) {
     if (device_.empty()) return;
     (void)::mkdir(kSeedFolder, 0700);  // the mount says what is wrong
-    mounted_ = ::mount(device_.c_str(), kSeedFolder, "ext4", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0;
+    mounted_ =
+        ::mount(device_.c_str(), kSeedFolder, "ext4", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0;
   }
   Seed(const Seed&) = delete;
   Seed& operator=(const Seed&) = delete;
@@ -86,7 +87,8 @@ class Seed {
     const Bytes zeros(std::size_t{1} << 20U);
     for (off_t at = 0; at < size; at += static_cast<off_t>(zeros.size())) {
       const auto part = std::min<std::size_t>(zeros.size(), static_cast<std::size_t>(size - at));
-      if (::pwrite(file.get(), zeros.data(), part, at) != static_cast<ssize_t>(part)) return FailErrno("wipe " + device_);
+      if (::pwrite(file.get(), zeros.data(), part, at) != static_cast<ssize_t>(part))
+        return FailErrno("wipe " + device_);
     }
     if (::fsync(file.get()) != 0) return FailErrno("wipe " + device_);
     return {};
@@ -107,13 +109,18 @@ Result<Vault> OpenVault() {
     tpm.reset(::open(kTpm, O_RDWR | O_CLOEXEC));
     if (tpm.valid()) break;
     if (std::chrono::steady_clock::now() >= end)
-      return Fail(Code::kDenied, "there is no TPM; switch it on in the firmware's set-up, or use the recovery key on another machine");
+      return Fail(Code::kDenied,
+                  "there is no TPM; switch it on in the firmware's set-up, or use the recovery key on another machine");
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
+  return Vault::Open(std::move(tpm), kTpmTimeoutMs);
+}
+
+Result<void> TakeApproval(Vault& vault) {
   STELE_TRY(const std::string text, TextOf(kApproval));
   STELE_TRY(Approval approval, ParseApproval(text));
   STELE_TRY(const std::string key, TextOf(kPcrKey));
-  return Vault::Open(std::move(tpm), std::move(approval), key, kTpmTimeoutMs);
+  return vault.Take(std::move(approval), key);
 }
 
 // 128 bits as eight groups of four digits, which is what is typed in.
@@ -128,8 +135,9 @@ std::string NewRecoveryKey() {
 
 void ShowOnce(const std::string& recovery_key) {
   const UniqueFd console(::open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC));
-  const std::string text = "\r\nstele: RECOVERY KEY of the state partition, shown this once and kept nowhere: " + recovery_key +
-                           "\r\nstele: write it down; without it nothing but this TPM opens the partition\r\n\r\n";
+  const std::string text =
+      "\r\nstele: RECOVERY KEY of the state partition, shown this once and kept nowhere: " + recovery_key +
+      "\r\nstele: write it down; without it nothing but this TPM opens the partition\r\n\r\n";
   (void)!::write(console.get(), text.data(), text.size());  // there is no other place to show it
 }
 
@@ -169,9 +177,11 @@ Result<void> SealFresh(Vault& vault, Key& key) {
 
 Result<void> Obtain(Vault& vault, const Devices& devices, const Seed& seed, Content content, Key& key) {
   if (content != Content::kOurs) return SealFresh(vault, key);
-  STELE_TRY(const Container container, Container::Load(devices.state));
-  STELE_TRY(const SealedKey sealed, container.Token());
-  auto unsealed = vault.Unseal(sealed, key.secret);
+  const auto unsealed = [&]() -> Result<void> {
+    STELE_TRY(const Container container, Container::Load(devices.state));
+    STELE_TRY(const SealedKey sealed, container.Token());
+    return vault.Unseal(sealed, key.secret);
+  }();
   if (unsealed) return {};
   const auto recovery = seed.RecoveryKey();
   if (!recovery) return unsealed;
@@ -205,10 +215,14 @@ Result<std::string> OpenState(const Devices& devices) {
   auto content = ContentOf(devices.state);
   const auto obtained = [&]() -> Result<void> {
     if (!content) return tl::unexpected(content.error());
+    STELE_TRY_VOID(TakeApproval(vault));
     if (*content == Content::kForeign)
-      return Fail(Code::kDenied, "it holds something that is not ours and was not touched; give the machine the disk of this appliance, or a new one");
+      return Fail(Code::kDenied,
+                  "it holds something that is not ours and was not touched; give the machine the disk of this "
+                  "appliance, or a new one");
     if (*content != Content::kOurs && !seed.there())
-      return Fail(Code::kDenied, "it is empty and there is nothing to make it from (partition stele-seed); write a new disk");
+      return Fail(Code::kDenied,
+                  "it is empty and there is nothing to make it from (partition stele-seed); write a new disk");
     return Obtain(vault, devices, seed, *content, key);
   }();
   STELE_TRY_VOID(vault.Lock());
@@ -226,9 +240,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     const auto opened = OpenState(devices);
-    const std::string words = opened                                   ? *opened
+    const std::string words = opened                                 ? *opened
                               : opened.error().code == Code::kDenied ? "CLOSED: " + opened.error().context
-                                                                       : "CLOSED: " + Describe(opened.error());
+                                                                     : "CLOSED: " + Describe(opened.error());
     std::printf("%s\n", words.c_str());
     return std::fflush(stdout) == 0 && opened ? 0 : 1;
   } catch (const CLI::ParseError& error) {

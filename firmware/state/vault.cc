@@ -43,28 +43,34 @@ struct Wiped {
 
 }  // namespace
 
-Vault::Vault(std::unique_ptr<tpm::Connection> connection, Approval approval, Bytes key_area)
-    : connection_(std::move(connection)),
-      approval_(std::move(approval)),
-      key_area_(std::move(key_area)),
-      key_name_(tpm::NameOfPublicArea(key_area_)) {}
-
-Result<Vault> Vault::Open(UniqueFd tpm, Approval approval, const std::string& key_pem, int timeout_ms) {
-  STELE_TRY(Bytes key_area, RsaPublicArea(key_pem));
+Result<Vault> Vault::Open(UniqueFd tpm, int timeout_ms) {
   STELE_TRY(auto connection, tpm::Connection::Open(std::move(tpm), timeout_ms));
-  return Vault(std::move(connection), std::move(approval), std::move(key_area));
+  return Vault(std::move(connection));
+}
+
+Result<void> Vault::Take(Approval approval, std::string_view key_pem) {
+  STELE_TRY(key_area_, RsaPublicArea(key_pem));
+  key_name_ = tpm::NameOfPublicArea(key_area_);
+  approval_ = std::move(approval);
+  return {};
 }
 
 // What can be told without the policy is told first: the TPM itself would only say that some policy failed.
 Result<void> Vault::CheckMachine(const SealedKey& sealed) {
   STELE_TRY(const auto registers, tpm::ReadRegisterValues(*connection_, {7, 11, 12}));
   if (registers.at(12) != Hash{}) {
-    return Fail(Code::kDenied, "the start was handed something that nobody signed (PCR 12 is not zero); remove credentials and add-ons from the ESP");
+    return Fail(Code::kDenied,
+                "the start was handed something that nobody signed (PCR 12 is not zero); remove credentials and "
+                "add-ons from the ESP");
   }
   if (!SameBytes(sealed.approver_name, key_name_))
-    return Fail(Code::kDenied, "this image is approved by another PCR key than the one it was sealed to; start an image of the same owner");
+    return Fail(
+        Code::kDenied,
+        "this image is approved by another PCR key than the one it was sealed to; start an image of the same owner");
   if (registers.at(7) != sealed.pcr_7) {
-    return Fail(Code::kDenied, "Secure Boot is off or its keys have changed (PCR 7 is not what it was sealed to); restore them, or use the recovery key");
+    return Fail(Code::kDenied,
+                "Secure Boot is off or its keys have changed (PCR 7 is not what it was sealed to); restore them, or "
+                "use the recovery key");
   }
   if (ApprovedPolicy(registers.at(11), approval_.version, key_name_) != approval_.policy)
     return Fail(Code::kDenied, "this image is not the one its approval is for (PCR 11); write the image anew");
@@ -82,14 +88,16 @@ Result<void> Vault::CompareVersion(const Handle& session) {
   const TSS2_RC rc = Esys_PolicyNV(connection_->esys(), index->get(), index->get(), session.get(), ESYS_TR_PASSWORD,
                                    ESYS_TR_NONE, ESYS_TR_NONE, &wanted, 0, TPM2_EO_UNSIGNED_LE);
   if (rc == TPM2_RC_POLICY) {
-    return Fail(Code::kDenied, "this image (version " + std::to_string(approval_.version) + ") is older than one that has run here; start the newer one");
+    return Fail(Code::kDenied, "this image (version " + std::to_string(approval_.version) +
+                                   ") is older than one that has run here; start the newer one");
   }
   return connection_->Check(rc, "compare the image's version");
 }
 
 // TPM2_VerifySignature gives the ticket that TPM2_PolicyAuthorize wants (Part 3, section 23.16).
 Result<void> Vault::Authorize(const Handle& session) {
-  STELE_TRY(const Handle key, tpm::LoadPublicKey(*connection_, key_area_, ESYS_TR_RH_OWNER, "hand the PCR key to the TPM"));
+  STELE_TRY(const Handle key,
+            tpm::LoadPublicKey(*connection_, key_area_, ESYS_TR_RH_OWNER, "hand the PCR key to the TPM"));
   const TPM2B_DIGEST digest = tpm::DigestOf(tpm::AuthorizationDigest(approval_.policy, {}));
   TPMT_SIGNATURE signature{};
   signature.sigAlg = TPM2_ALG_RSASSA;
@@ -97,8 +105,8 @@ Result<void> Vault::Authorize(const Handle& session) {
   signature.signature.rsassa.sig.size = static_cast<UINT16>(approval_.signature.size());
   std::memcpy(signature.signature.rsassa.sig.buffer, approval_.signature.data(), approval_.signature.size());
   TPMT_TK_VERIFIED* raw_ticket = nullptr;
-  const TSS2_RC verified = Esys_VerifySignature(connection_->esys(), key.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                                &digest, &signature, &raw_ticket);
+  const TSS2_RC verified = Esys_VerifySignature(connection_->esys(), key.get(), ESYS_TR_NONE, ESYS_TR_NONE,
+                                                ESYS_TR_NONE, &digest, &signature, &raw_ticket);
   const tpm::EsysPtr<TPMT_TK_VERIFIED> ticket(raw_ticket);
   if (Is(verified, TPM2_RC_SIGNATURE)) return Fail(Code::kDenied, "the image's approval is not signed by its PCR key");
   STELE_TRY_VOID(connection_->Check(verified, "verify the image's approval"));
@@ -116,8 +124,8 @@ Result<void> Vault::SatisfyPolicy(const Handle& session) {
   const TPM2B_DIGEST as_they_are{};
   const auto registers = [&](std::initializer_list<std::uint32_t> numbers) {
     const TPML_PCR_SELECTION selection = Selection(numbers);
-    return connection_->Check(Esys_PolicyPCR(connection_->esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                             &as_they_are, &selection),
+    return connection_->Check(Esys_PolicyPCR(connection_->esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE,
+                                             ESYS_TR_NONE, &as_they_are, &selection),
                               "show the registers");
   };
   STELE_TRY_VOID(registers({11}));
@@ -141,14 +149,15 @@ Result<void> Vault::Unseal(const SealedKey& sealed, Hash& secret) {
 }
 
 Result<Handle> Vault::MakeStorageKey() {
-  STELE_TRY(const ESYS_TR primary, tpm::CreatePrimary(*connection_, ESYS_TR_RH_OWNER, tpm::StorageTemplate(),
-                                                      "make the storage key (the owner's authorisation must be empty)"));
+  STELE_TRY(const ESYS_TR primary,
+            tpm::CreatePrimary(*connection_, ESYS_TR_RH_OWNER, tpm::StorageTemplate(),
+                               "make the storage key (the owner's authorisation must be empty)"));
   const Handle transient(*connection_, primary, Handle::End::kFlush);
   ESYS_TR persistent = ESYS_TR_NONE;
-  STELE_TRY_VOID(connection_->Check(
-      Esys_EvictControl(connection_->esys(), ESYS_TR_RH_OWNER, transient.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                        ESYS_TR_NONE, kStorageHandle, &persistent),
-      "keep the storage key"));
+  STELE_TRY_VOID(
+      connection_->Check(Esys_EvictControl(connection_->esys(), ESYS_TR_RH_OWNER, transient.get(), ESYS_TR_PASSWORD,
+                                           ESYS_TR_NONE, ESYS_TR_NONE, kStorageHandle, &persistent),
+                         "keep the storage key"));
   return Handle(*connection_, persistent, Handle::End::kForget);
 }
 
@@ -187,7 +196,8 @@ Result<SealedKey> Vault::Seal(const Hash& secret) {
   sealed.pcr_7 = registers.at(7);
   sealed.approver_name = key_name_;
   STELE_TRY(sealed.parent_name, tpm::NameOf(*connection_, *parent));
-  STELE_TRY(tpm::SealedObject made, tpm::CreateSealed(*connection_, *parent, *parent, secret, SealingPolicy(sealed.pcr_7, key_name_)));
+  STELE_TRY(tpm::SealedObject made,
+            tpm::CreateSealed(*connection_, *parent, *parent, secret, SealingPolicy(sealed.pcr_7, key_name_)));
   sealed.public_area = std::move(made.public_area);
   sealed.private_area = std::move(made.private_area);
   parent->reset();  // the same handle must not be open twice
@@ -203,9 +213,9 @@ Result<void> Vault::Lock() {
   values.digests[0].hashAlg = TPM2_ALG_SHA256;
   const Hash digest = Sha256Of(AsBytes(kPhase));
   std::memcpy(values.digests[0].digest.sha256, digest.data(), digest.size());
-  return connection_->Check(Esys_PCR_Extend(connection_->esys(), ESYS_TR_PCR11, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                            ESYS_TR_NONE, &values),
-                            "measure the end of the initial RAM disk");
+  return connection_->Check(
+      Esys_PCR_Extend(connection_->esys(), ESYS_TR_PCR11, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values),
+      "measure the end of the initial RAM disk");
 }
 
 }  // namespace stele::state

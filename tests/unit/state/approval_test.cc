@@ -1,8 +1,10 @@
-// Goal: what an image carries and what a LUKS2 header keeps is read as it was written, and nothing else is taken for it.
-// Method: round trip, every truncation, each member missing. (That the digests are a TPM's: vault_test.cc.)
+// Goal: what an image carries and what a LUKS2 header keeps is read as it was written, and nothing else is taken for
+// it. Method: round trip, every truncation, each member missing. (That the digests are a TPM's: vault_test.cc.)
 #include "firmware/state/approval.h"
 
 #include <gtest/gtest.h>
+
+#include "tests/unit/golden.h"
 
 namespace stele::state {
 namespace {
@@ -17,7 +19,8 @@ const SealedKey kSealed{Bytes(34, std::byte{1}), Bytes(34, std::byte{2}), Filled
                         Bytes(90, std::byte{4})};
 
 std::string ApprovalText(const std::string& policy, std::size_t signature_bytes, const std::string& version) {
-  return "{\"policy\": \"" + policy + "\", \"signature\": \"" + std::string(2 * signature_bytes, 'a') + "\", \"version\": " + version + "}";
+  return "{\"policy\": \"" + policy + "\", \"signature\": \"" + std::string(2 * signature_bytes, 'a') +
+         "\", \"version\": " + version + "}";
 }
 
 TEST(Token, ComesBackFromTheHeaderAsItWasWritten) {
@@ -26,6 +29,12 @@ TEST(Token, ComesBackFromTheHeaderAsItWasWritten) {
   const auto parsed = ParseToken(text);
   ASSERT_TRUE(parsed.has_value()) << Describe(parsed.error());
   EXPECT_EQ(*parsed, kSealed);
+}
+
+TEST(Token, IsWrittenByteForByteLikeTheGoldenFile) {
+  const std::string text = EncodeToken(kSealed, 0);
+  WriteGoldenIfAsked("state_token.json", AsBytes(text));
+  EXPECT_EQ(text, AsText(ReadGolden("state_token.json")));
 }
 
 TEST(Token, WhatIsNotWholeIsRefused) {

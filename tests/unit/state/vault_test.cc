@@ -1,5 +1,6 @@
 // Goal: the key of the state partition comes out for an approved image on its own machine, and in no other case; the
-// sentence says why. Method: a real swtpm whose registers are set as a start sets them; openssl as the owner who approves.
+// sentence says why. Method: a real swtpm whose registers are set as a start sets them; openssl as the owner who
+// approves.
 #include "firmware/state/vault.h"
 
 #include <gtest/gtest.h>
@@ -50,10 +51,13 @@ class Start : public ::testing::Test {
     return approval;
   }
   [[nodiscard]] Result<Vault> Open(const Approval& approval, const std::string& key = "owner") const {
-    return Vault::Open(bed_.Connect(), approval, Read(key + ".pem"), kTimeoutMs);
+    STELE_TRY(Vault vault, Vault::Open(bed_.Connect(), kTimeoutMs));
+    STELE_TRY_VOID(vault.Take(approval, Read(key + ".pem")));
+    return vault;
   }
   // The sentence of the refusal; empty when the secret came out.
-  [[nodiscard]] std::string Refusal(const Approval& approval, const SealedKey& sealed, const std::string& key = "owner") const {
+  [[nodiscard]] std::string Refusal(const Approval& approval, const SealedKey& sealed,
+                                    const std::string& key = "owner") const {
     auto vault = Open(approval, key);
     EXPECT_TRUE(vault.has_value()) << Describe(vault.error());
     Hash out = Filled(0xaa);
