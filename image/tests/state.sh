@@ -47,7 +47,7 @@ expect 'another does not' eval '! cryptsetup luksOpen --test-passphrase --key-fi
 rm "$machine_dir/state.raw"
 
 start_appliance console.2.log || exit 1
-expect 'the second start opens it without a question' grep -aq 'stele: state encrypted, sealed to this TPM.$' <(sed 's/\r$/./' "$machine_console")
+expect 'the second start opens it without a question' [ "$(console_value state)" = 'encrypted, sealed to this TPM' ]
 expect 'the record is there' wait_record "$known"
 power_off_machine 300 || warn 'it did not switch off in time'
 
