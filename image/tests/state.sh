@@ -70,7 +70,8 @@ power_cut
 
 mkdir "$machine_dir/seed"
 printf '%s\n' "$recovery_key" >"$machine_dir/seed/recovery.key"
-mke2fs -q -F -t ext4 -O ^has_journal -d "$machine_dir/seed" "$machine_dir/seed.img" 8M
+truncate -s 8M "$machine_dir/seed.img"
+mke2fs -q -F -t ext4 -O ^has_journal -d "$machine_dir/seed" "$machine_dir/seed.img"
 dd if="$machine_dir/seed.img" of="$machine_dir/disk.img" bs=512 seek="$(place_of stele-seed | cut -d' ' -f1)" conv=notrunc status=none
 mv "$machine_dir/tpm" "$machine_dir/tpm.own"
 mv "$machine_dir/tpm.other" "$machine_dir/tpm"
