@@ -4,6 +4,8 @@ image_kernel=linux-image-6.1.0-56-cloud-amd64   # pinned: the guard's hooks and 
 export SOURCE_DATE_EPOCH=1700000000             # all times in the image
 image_root_uuid=5e1e0000-0000-4000-8000-000000000001
 
+no_packages() { warn "$*"; exit 75; }  # exit status 75: nothing is wrong here, Debian's packages could not be had
+
 # Debian's packages, unpacked once: the kernel, and what the root file system is taken from.
 fetch_packages() {
   local cache=$1 list="$root/image/root/packages.list" wanted
@@ -11,7 +13,7 @@ fetch_packages() {
   if [ ! -d "$cache/kernel" ]; then
     say "fetching $image_kernel"
     rm -rf "$cache/kernel.new"
-    (cd "$cache" && apt-get -qq download "$image_kernel" && dpkg -x "$image_kernel"_*.deb kernel.new) 2>/dev/null || die "cannot fetch $image_kernel (apt-get update?)"
+    (cd "$cache" && apt-get -qq download "$image_kernel" && dpkg -x "$image_kernel"_*.deb kernel.new) 2>/dev/null || no_packages "cannot fetch $image_kernel (apt-get update?)"
     mv "$cache/kernel.new" "$cache/kernel"
   fi
   wanted=$(grep -v '^#' "$list" | sort | paste -sd, -)
@@ -20,7 +22,7 @@ fetch_packages() {
     rm -rf "$cache/packages" "$cache/packages.stamp"
     mmdebstrap --variant=extract --format=directory --include="$wanted" --skip=cleanup/apt/cache bookworm "$cache/packages" \
       'deb http://deb.debian.org/debian bookworm main' 'deb http://deb.debian.org/debian-security bookworm-security main' \
-      'deb http://deb.debian.org/debian bookworm-updates main' >"$cache/mmdebstrap.log" 2>&1 || { tail -n 5 "$cache/mmdebstrap.log" >&2; die "mmdebstrap failed"; }
+      'deb http://deb.debian.org/debian bookworm-updates main' >"$cache/mmdebstrap.log" 2>&1 || { tail -n 5 "$cache/mmdebstrap.log" >&2; no_packages "mmdebstrap failed"; }
     list_packages "$cache/packages/var/cache/apt/archives" "$cache"
     rm -f "$cache"/packages/var/cache/apt/archives/*.deb
     echo "$wanted" >"$cache/packages.stamp"
