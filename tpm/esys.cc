@@ -1,5 +1,6 @@
 #include "tpm/esys.h"
 
+#include <tss2/tss2_mu.h>
 #include <tss2/tss2_rc.h>
 
 #include <cstdlib>
@@ -16,8 +17,8 @@ bool IsNotNow(TSS2_RC rc) {
          rc == TPM2_RC_TESTING || rc == TPM2_RC_NV_UNAVAILABLE;
 }
 
-// Sessions or objects that could not be flushed (a TPM in lockout refuses that too) fill its few slots. The next open flushes
-// them all.
+// Sessions or objects that could not be flushed (a TPM in lockout refuses that too) fill its few slots. The next open
+// flushes them all.
 bool IsFull(TSS2_RC rc) {
   return rc == TPM2_RC_SESSION_MEMORY || rc == TPM2_RC_OBJECT_MEMORY || rc == TPM2_RC_SESSION_HANDLES ||
          rc == TPM2_RC_OBJECT_HANDLES;
@@ -91,8 +92,8 @@ Result<std::unique_ptr<Connection>> Connection::Open(UniqueFd fd, int timeout_ms
   STELE_TRY_VOID(FlushRange(connection->tcti_, TPM2_TRANSIENT_FIRST));
   STELE_TRY_VOID(FlushRange(connection->tcti_, TPM2_LOADED_SESSION_FIRST));
   STELE_TRY_VOID(FlushRange(connection->tcti_, TPM2_ACTIVE_SESSION_FIRST));
-  // The stack's own log writes to stderr for every answer that is not success, also where that is an answer we ask for; ours
-  // come back as errors. Who wants it sets TSS2_LOG.
+  // The stack's own log writes to stderr for every answer that is not success, also where that is an answer we ask for;
+  // ours come back as errors. Who wants it sets TSS2_LOG.
   (void)::setenv("TSS2_LOG", "all+none", 0);
   STELE_TRY_VOID(connection->Check(Esys_Initialize(&connection->esys_, connection->tcti_.context(), nullptr),
                                    "start the TPM software stack"));
@@ -172,10 +173,10 @@ Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_k
     symmetric.mode.aes = TPM2_ALG_CFB;
   }
   ESYS_TR value = ESYS_TR_NONE;
-  STELE_TRY_VOID(connection.Check(Esys_StartAuthSession(connection.esys(), salt_key, ESYS_TR_NONE, ESYS_TR_NONE,
-                                                        ESYS_TR_NONE, ESYS_TR_NONE, nullptr, type, &symmetric,
-                                                        TPM2_ALG_SHA256, &value),
-                                  "start a TPM session"));
+  STELE_TRY_VOID(
+      connection.Check(Esys_StartAuthSession(connection.esys(), salt_key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                             ESYS_TR_NONE, nullptr, type, &symmetric, TPM2_ALG_SHA256, &value),
+                       "start a TPM session"));
   Handle session(connection, value, Handle::End::kFlush);
   STELE_TRY_VOID(connection.Check(
       Esys_TRSess_SetAttributes(connection.esys(), value, TPMA_SESSION_CONTINUESESSION, TPMA_SESSION_CONTINUESESSION),
@@ -184,9 +185,35 @@ Result<Handle> StartSession(Connection& connection, TPM2_SE type, ESYS_TR salt_k
 }
 
 Result<void> Encrypting(Connection& connection, const Handle& session, TPMA_SESSION what) {
-  return connection.Check(Esys_TRSess_SetAttributes(connection.esys(), session.get(), what,
-                                                    TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT),
-                          "encrypt a TPM session");
+  return connection.Check(
+      Esys_TRSess_SetAttributes(connection.esys(), session.get(), what, TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT),
+      "encrypt a TPM session");
+}
+
+Result<ESYS_TR> CreatePrimary(Connection& connection, ESYS_TR hierarchy, const TPM2B_PUBLIC& area, const char* what) {
+  const TPM2B_SENSITIVE_CREATE sensitive{};
+  const TPM2B_DATA outside{};
+  const TPML_PCR_SELECTION pcrs{};
+  ESYS_TR primary = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection.Check(
+      Esys_CreatePrimary(connection.esys(), hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &area,
+                         &outside, &pcrs, &primary, nullptr, nullptr, nullptr, nullptr),
+      what));
+  return primary;
+}
+
+Result<Handle> LoadPublicKey(Connection& connection, ByteView public_area, ESYS_TR hierarchy, const char* what) {
+  TPM2B_PUBLIC external{};
+  std::size_t offset = 0;
+  STELE_TRY_VOID(
+      connection.Check(Tss2_MU_TPMT_PUBLIC_Unmarshal(reinterpret_cast<const std::uint8_t*>(public_area.data()),
+                                                     public_area.size(), &offset, &external.publicArea),
+                       what));
+  ESYS_TR loaded = ESYS_TR_NONE;
+  STELE_TRY_VOID(connection.Check(Esys_LoadExternal(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                    nullptr, &external, hierarchy, &loaded),
+                                  what));
+  return Handle(connection, loaded, Handle::End::kFlush);
 }
 
 Result<IndexPublic> ReadIndexPublic(Connection& connection, const Handle& index) {

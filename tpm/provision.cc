@@ -89,31 +89,10 @@ Result<Bytes> PublicOf(Connection& connection, const Handle& key) {
   return ToBytes(ViewOf(marshalled.data(), size));
 }
 
-Result<ESYS_TR> CreatePrimary(Connection& connection, ESYS_TR hierarchy, const TPM2B_PUBLIC& area, const char* what) {
-  const TPM2B_SENSITIVE_CREATE sensitive{};
-  const TPM2B_DATA outside{};
-  const TPML_PCR_SELECTION pcrs{};
-  ESYS_TR primary = ESYS_TR_NONE;
-  STELE_TRY_VOID(connection.Check(
-      Esys_CreatePrimary(connection.esys(), hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &area,
-                         &outside, &pcrs, &primary, nullptr, nullptr, nullptr, nullptr),
-      what));
-  return primary;
-}
-
 // The provisioning key as a transient object, to verify a signature in the TPM.
 Result<Handle> LoadVerifier(Connection& connection, std::string_view public_pem) {
   STELE_TRY(const Bytes area, ExternalPublicArea(public_pem));
-  TPM2B_PUBLIC external{};
-  std::size_t offset = 0;
-  STELE_TRY_VOID(connection.Check(Tss2_MU_TPMT_PUBLIC_Unmarshal(reinterpret_cast<const std::uint8_t*>(area.data()),
-                                                                area.size(), &offset, &external.publicArea),
-                                  "hand the provisioning key to the TPM"));
-  ESYS_TR loaded = ESYS_TR_NONE;
-  STELE_TRY_VOID(connection.Check(Esys_LoadExternal(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                                    nullptr, &external, ESYS_TR_RH_NULL, &loaded),
-                                  "hand the provisioning key to the TPM"));
-  return Handle(connection, loaded, Handle::End::kFlush);
+  return LoadPublicKey(connection, area, ESYS_TR_RH_NULL, "hand the provisioning key to the TPM");
 }
 
 TPMT_SIGNATURE TpmSignature(const EcSignature& signature) {

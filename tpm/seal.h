@@ -30,6 +30,22 @@ namespace stele::tpm {
 [[nodiscard]] Result<std::map<std::uint32_t, Hash>> ReadRegisterValues(UniqueFd connection,
                                                                        const std::set<std::uint32_t>& registers,
                                                                        int timeout_ms);
+[[nodiscard]] Result<std::map<std::uint32_t, Hash>> ReadRegisterValues(Connection& connection,
+                                                                       const std::set<std::uint32_t>& registers);
+
+// The three steps of it, for a secret under another policy. `salt_key` is whom the caller trusts with the session's
+// salt.
+struct SealedObject {
+  Bytes public_area;   // TPM2B_PUBLIC
+  Bytes private_area;  // TPM2B_PRIVATE
+};
+[[nodiscard]] Result<SealedObject> CreateSealed(Connection& connection, const Handle& salt_key, const Handle& parent,
+                                                const Hash& secret, const Hash& policy);
+[[nodiscard]] Result<Handle> LoadSealed(Connection& connection, const Handle& parent, ByteView public_area,
+                                        ByteView private_area);
+// `session`: a policy session with a cipher whose policy is satisfied.
+[[nodiscard]] Result<void> UnsealLoaded(Connection& connection, const Handle& object, const Handle& session,
+                                        Hash& secret);
 
 // The storage key's template: restricted ECC P-256 decryption key, AES-128-CFB, noDA, empty authorisation
 // (TCG TPM v2.0 Provisioning Guidance, storage root key).

@@ -4,9 +4,9 @@
 //   registers   PolicyPCR over the sha256 bank: each register named must hold exactly this value
 //
 // The anchor's own PCR at its baseline is always among them: the first checkpoint extends it, so the secret comes out
-// once in a boot, before anything is logged, and not again until the next reset. KNOWN HOLE: the branch that a measured
-// image needs (PolicyAuthorize over PCR 11, PolicyNV over the image's version) comes with the image; until then PCR 7
-// and 12 can be pinned by value.
+// once in a boot, before anything is logged, and not again until the next reset. KNOWN HOLE: values alone. The state partition of the
+// image has the policy for updates (PolicyAuthorize over PCR 11 and a version, firmware/state/approval.h); here PCR 7 and
+// 12 can be pinned by value.
 #pragma once
 
 #include <map>

@@ -1,10 +1,10 @@
 // The first process: everything that happens between the signed image and systemd.
 //
-// In this order: modules, partitions, root behind dm-verity, state partition, write-once guard armed with the seals of
-// the log partitions, doors of the kernel closed, systemd. It takes no parameter from the command line or from any
-// disk; what it needs to know is in the initial RAM disk. What goes wrong before there is a root file system stops the
-// machine with one clear sentence on the console; what goes wrong with state or logs does not: systemd starts, says so
-// and keeps nothing.
+// In this order: modules, partitions, root behind dm-verity, root entered, state partition opened by the TPM,
+// write-once guard armed with the seals of the log partitions, doors of the kernel closed, systemd. It takes no
+// parameter from the command line or from any disk; what it needs to know is in the initial RAM disk. What goes wrong
+// before there is a root file system stops the machine with one clear sentence on the console; what goes wrong with
+// state or logs does not: systemd starts, says so and keeps nothing.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <thread>
 
@@ -19,6 +20,7 @@
 #include "firmware/guard/guard.h"
 #include "firmware/guard/seal_mark.h"
 #include "firmware/initrd/partitions.h"
+#include "firmware/initrd/state.h"
 #include "firmware/initrd/system.h"
 #include "firmware/initrd/verity.h"
 
@@ -44,7 +46,9 @@ Result<void> LoadModules() {
   for (const std::string& name : Names("/modules")) {
     const UniqueFd file(::open(("/modules/" + name).c_str(), O_RDONLY | O_CLOEXEC));
     if (!file.valid()) return FailErrno("open module " + name);
-    if (::syscall(SYS_finit_module, file.get(), "", 0) != 0) return FailErrno("load module " + name);
+    const bool loaded = ::syscall(SYS_finit_module, file.get(), "", 0) == 0;
+    if (!loaded && errno == ENODEV) continue;  // this machine has no such device, or no such instructions
+    if (!loaded) return FailErrno("load module " + name);
   }
   return {};
 }
@@ -81,17 +85,6 @@ Result<void> MountScratch() {
         Mount("tmpfs", std::string(kRoot) + where, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=16m"));
   }
   return {};
-}
-
-// In this version the state partition is not encrypted, and whoever has the disk reads it. That it is so is said in
-// every boot.
-std::string MountState(const Partitions& partitions) {
-  const auto state = partitions.Only("stele-state");
-  if (!state) return "missing: " + state.error().context;
-  const auto mounted = Mount(state->node, std::string(kRoot) + "/var/lib/stele", "ext4",
-                             MS_NOSUID | MS_NODEV | MS_NOEXEC, "errors=remount-ro");
-  if (!mounted) return "unusable: " + mounted.error().context;
-  return "plain";
 }
 
 Result<bool> IsSealed(const Partition& log) {
@@ -167,14 +160,15 @@ Result<void> Start() {
   STELE_TRY(guard::Guard guard, LoadGuard());
   STELE_TRY_VOID(MountRoot(partitions));
   STELE_TRY_VOID(MountScratch());
-  const std::string state = MountState(partitions);
   const auto [logs, log_words] = SealsOf(partitions);
   (void)::mkdir("/run/stele-boot", 0755);  // the next lines fail if it is not there
-  STELE_TRY_VOID(WriteText("/run/stele-boot/facts", "state " + state + "\nlogs " + log_words + "\n"));
-  if (state == "plain") STELE_TRY_VOID(WriteText("/run/stele-boot/state-is-mounted", ""));
+  KeepApproval();
   STELE_TRY_VOID(EnterRoot());
+  const StateOutcome state = OpenState(partitions);
+  STELE_TRY_VOID(WriteText("/run/stele-boot/facts", "state " + state.words + "\nlogs " + log_words + "\n"));
+  if (state.mounted) STELE_TRY_VOID(WriteText("/run/stele-boot/state-is-mounted", ""));
   STELE_TRY_VOID(CloseDoors());
-  Say("state partition: " + state + (state == "plain" ? " (NOT ENCRYPTED in this version)" : ""));
+  Say("state partition: " + state.words);
   STELE_TRY_VOID(ArmGuard(guard, logs));
   Say("write-once guard armed: " + log_words);
   ::execl(kSystemd, kSystemd, nullptr);

@@ -137,4 +137,13 @@ Result<Prediction> Predict(ByteView uki, const SecureBootVariables& variables, c
   return prediction;
 }
 
+Result<Hash> ImageRegisterOf(ByteView uki) {
+  STELE_TRY(const PeImage image, ParsePe(uki));
+  STELE_TRY(const UnifiedImage unified, ParseUnifiedImage(uki, image));
+  Prediction prediction;
+  Events events(prediction.events);
+  AddSections(events, prediction, unified);
+  return RegistersAfter(prediction.events)[kImagePcr];
+}
+
 }  // namespace stele::measure

@@ -67,6 +67,9 @@ struct Prediction {
 [[nodiscard]] Result<Prediction> Predict(ByteView uki, const SecureBootVariables& variables,
                                          const std::vector<std::string>& phases);
 
+// PCR 11 as the stub leaves it, before any phase; of an image that is signed or not. kInvalid: not such an image.
+[[nodiscard]] Result<Hash> ImageRegisterOf(ByteView uki);
+
 // What the events leave in the registers they name.
 [[nodiscard]] std::map<std::uint32_t, Hash> RegistersAfter(const std::vector<PredictedEvent>& events);
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes a unified kernel image: systemd's stub and, as sections behind it, what it starts. The same inputs give the same bytes.
 
-Sections in the order in which the stub measures them (systemd 252): .osrel .cmdline .initrd .linux. Addresses follow the stub's last section, each
-on a page of its own. The image is not signed here (sbsign).
+Sections in the order in which the stub measures them (systemd 252): .osrel .cmdline .initrd .linux, then .pcrpkey (measured as well) and .pcrsig
+(not measured: it says what PCR 11 must be). Addresses follow the stub's last section, each on a page of its own. The image is not signed here
+(sbsign).
 """
 import argparse
 import pathlib
@@ -31,6 +32,8 @@ def main():
     parser = argparse.ArgumentParser(description="Build an unsigned unified kernel image.")
     for name in ("stub", "kernel", "initrd", "cmdline", "os-release", "output"):
         parser.add_argument("--" + name, required=True, type=pathlib.Path)
+    parser.add_argument("--pcr-key", required=True, type=pathlib.Path, help="public half of the key that approves images for the state partition")
+    parser.add_argument("--approval", type=pathlib.Path, help="its approval of this image; without it the image opens no state partition")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as work:
@@ -39,7 +42,11 @@ def main():
         sections, base = sections_of(arguments.stub.read_bytes())
         at = max(address + size for address, size in sections)
         command = ["objcopy", "--enable-deterministic-archives"]
-        for name, path in ((".osrel", arguments.os_release), (".cmdline", cmdline), (".initrd", arguments.initrd), (".linux", arguments.kernel)):
+        added = [(".osrel", arguments.os_release), (".cmdline", cmdline), (".initrd", arguments.initrd), (".linux", arguments.kernel),
+                 (".pcrpkey", arguments.pcr_key)]
+        if arguments.approval:
+            added.append((".pcrsig", arguments.approval))
+        for name, path in added:
             at = -(-at // PAGE) * PAGE
             command += ["--add-section", f"{name}={path}", "--change-section-vma", f"{name}={base + at:#x}"]
             at += path.stat().st_size

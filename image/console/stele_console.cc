@@ -1,7 +1,7 @@
 // stele-console: what a person before the machine sees, and all that is to be seen there. It reads files and prints
 // lines; there is nothing to type. A line is printed when it is new or has changed:
 //
-//   stele: state plain
+//   stele: state encrypted, sealed to this TPM
 //   stele: logs 4 log partitions, 1 sealed
 //   stele: pcr-11 9c1f...            of the TPM's SHA-256 bank, 0 to 14
 //   stele: address ingest0 10.0.2.15
@@ -47,7 +47,6 @@ void AddBoot(Facts& facts) {
     const std::string key = line.substr(0, line.find(' '));
     facts[key] = line.substr(std::min(line.size(), key.size() + 1));
   }
-  if (facts["state"] == "plain") facts["state"] = "mounted, NOT ENCRYPTED in this version";
 }
 
 // PCR 14 is Stele's own and grows with the log; its beginning is not told here.

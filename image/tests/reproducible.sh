@@ -11,11 +11,13 @@ cp "$root/web/viewer/package-lock.json" "$other/web/viewer/"
   . "$other/scripts/lib/image.sh"
   mkdir "$other/out"
   build_root "$image/../cache" "$stele_bin" "$other/out"
+  cp "$image/pcr.pem" "$other/out/"
   build_uki "$image/../cache" "$stele_bin/.." "$other/out"
+  pack_uki "$image/../cache" "$other/out" stele.unsigned.efi --approval "$image/approval.json"
   build_sbom "$image/../cache" "$other/out" >/dev/null
 )
 bad=0
-for file in root.conf root.erofs root.tree initrd stele.unsigned.efi sbom.spdx.json; do
+for file in root.conf root.erofs root.tree initrd stele.bare.efi stele.unsigned.efi sbom.spdx.json; do
   if cmp "$image/$file" "$other/out/$file"; then say "  $file: the same, $(sha256sum <"$image/$file" | cut -c1-16)..."; else bad=1; fi
 done
 exit "$bad"

@@ -14,7 +14,7 @@ new_appliance "$root/build/image/tests/serve" "$image"
 forward_free_ports
 trap power_cut EXIT
 start_appliance || exit 1
-expect 'the console says that the state partition is not encrypted' grep -aq 'stele: state mounted, NOT ENCRYPTED' "$machine_console"
+expect 'the state partition was made, encrypted, at this first start' grep -aq 'stele: state encrypted, sealed to this TPM; made at this start' "$machine_console"
 expect 'the guard is armed over 4 log partitions' grep -aq 'write-once guard armed: 4 log partitions, 0 sealed' "$machine_console"
 wait_api '.anchor.state == "anchored"' 200 || exit 1
 say "  anchored to the TPM: $(jq -c .verdict "$machine_dir/status.json")"

@@ -324,7 +324,7 @@ void AttackTheLog(const Partition& log, int old_fd) {
   Try("swap on the partition", [&] { return Errno(::swapon(log.node.c_str(), 0) == 0); });
   Try("mount it", [&] { return Errno(::mount(log.node.c_str(), "/tmp", "ext4", 0, nullptr) == 0); });
   Try("mount the state partition again",
-      [] { return Errno(::mount("/dev/nvme0n1p6", "/tmp", "ext4", 0, nullptr) == 0); });
+      [] { return Errno(::mount("/dev/dm-1", "/tmp", "ext4", 0, nullptr) == 0); });
   Try("NVMe passthrough, block device", [&] { return NvmeWrite(disk, static_cast<std::uint64_t>(start) / 512); });
   Try("NVMe passthrough, generic device",
       [&] { return NvmeWrite("/dev/ng0n1", static_cast<std::uint64_t>(start) / 512); });

@@ -62,7 +62,7 @@ build_root() {
   printf 'root_hash=%s\nroot_salt=%s\nroot_blocks=%s\n' "$hash" "$salt" $(($(stat -c %s "$out/root.erofs") / 4096)) >"$out/root.conf"
 }
 
-# build_uki CACHE BUILD OUT [MORE_MODULES]: OUT/initrd and OUT/stele.unsigned.efi, from OUT/root.conf and OUT/root.
+# build_uki CACHE BUILD OUT [MORE_MODULES]: OUT/initrd and OUT/stele.bare.efi, from OUT/root.conf, OUT/root and OUT/pcr.pem.
 build_uki() {
   local cache=$1 build=$2 out=$3 modules more=(); shift 3
   modules=$(echo "$cache"/kernel/lib/modules/*)
@@ -70,8 +70,27 @@ build_uki() {
   "$root/firmware/initrd/pack.py" --init "$build/bin/stele-init" --guard "$build/firmware/write_once.bpf.o" --root-conf "$out/root.conf" \
     --kernel-modules "$modules" --modules "$root/firmware/initrd/modules.list" "${more[@]}" --output "$out/initrd.cpio"
   zstd -q -f -19 --no-progress -T1 "$out/initrd.cpio" -o "$out/initrd"
+  pack_uki "$cache" "$out" stele.bare.efi
+}
+
+# approve_uki KEYS BUILD OUT: OUT/approval.json, with which the image opens the state partition. The signature is RSA with PKCS #1 v1.5 padding: the
+# same image and key give the same bytes.
+approve_uki() {
+  local keys=$1 build=$2 out=$3 version
+  version=$(grep -v '^#' "$root/image/version")
+  "$build/bin/stele-approve" --uki "$out/stele.bare.efi" --key "$keys/pcr.pem" --version "$version" >"$out/approval.policy"
+  openssl dgst -sha256 -sign "$keys/pcr.key" -out "$out/approval.signature" "$out/approval.policy"
+  hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
+  printf '{"policy": "%s", "signature": "%s", "version": %s}\n' "$(hex "$out/approval.policy")" "$(hex "$out/approval.signature")" "$version" >"$out/approval.json"
+  rm "$out/approval.policy" "$out/approval.signature"
+}
+
+# pack_uki CACHE OUT NAME [--approval FILE]: OUT/NAME, a unified kernel image that is not signed.
+pack_uki() {
+  local cache=$1 out=$2 name=$3; shift 3
   "$root/firmware/uki/build-uki.py" --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" \
-    --initrd "$out/initrd" --cmdline "$root/firmware/uki/cmdline" --os-release "$out/root/etc/os-release" --output "$out/stele.unsigned.efi"
+    --initrd "$out/initrd" --cmdline "$root/firmware/uki/cmdline" --os-release "$out/root/etc/os-release" \
+    --pcr-key "$out/pcr.pem" --output "$out/$name" "$@"
 }
 
 sign_uki() {  # sign_uki KEYS UNSIGNED SIGNED

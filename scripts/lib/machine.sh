@@ -14,6 +14,12 @@ make_machine() {
   mkdir -p "$machine_dir/tpm"
   cp --sparse=always "$2" "$machine_dir/disk.img"
   cp "$3" "$machine_dir/vars.fd"
+  make_tpm
+}
+
+# make_tpm: an empty TPM in the place of the machine's; the old one must have been moved away.
+make_tpm() {
+  mkdir -p "$machine_dir/tpm"
   cat >"$machine_dir/swtpm_setup.conf" <<CONF
 create_certs_tool = /usr/bin/swtpm_localca
 create_certs_tool_config = $machine_dir/swtpm-localca.conf

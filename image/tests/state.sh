@@ -1,0 +1,82 @@
+# Goal: the state partition opens for this image on this machine and for nobody else, and a start that cannot open it says why, runs, and changes
+# nothing. Method: one machine started six times: first start, second start, with another TPM, with an unsigned credential on the ESP, as it was,
+# and with the other TPM and the recovery key; between the starts the disk is looked at from outside.
+new_appliance "$root/build/image/tests/state" "$image"
+forward_free_ports
+trap power_cut EXIT
+bad=0
+expect() { if "${@:2}"; then say "  $1"; else warn "NOT: $1"; bad=1; fi; }
+place_of() { sfdisk -J "$machine_dir/disk.img" | jq -r --arg name "$1" '.partitiontable.partitions[] | select(.name == $name) | "\(.start) \(.size)"'; }
+bytes_of() {  # bytes_of PARTITION
+  local start size
+  read -r start size < <(place_of "$1")
+  dd if="$machine_dir/disk.img" bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) count=$((size * 512)) status=none
+}
+holds() { bytes_of "$1" | grep -aqF "$2"; }
+is_zeros() { [ "$(bytes_of "$1" | tr -d '\0' | head -c 1 | wc -c)" = 0 ]; }
+finds_record() { [ "$(api "/api/v1/search?q=$1&limit=10&proofs=0" 2>/dev/null | jq '.rows | length')" -ge 1 ]; }
+wait_record() { local end=$((SECONDS + 90)); until finds_record "$1"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 1; done; }
+
+# degraded NAME LOG WORDS: a start that must say WORDS, come up all the same, and leave the state partition as it was.
+degraded() {
+  local name=$1 log=$2 words=$3 before
+  before=$(bytes_of stele-state | sha256sum)
+  start_machine "$log"
+  wait_console 'stele: (NOT SERVING|serving|starting)' "$boot_seconds" || { tr -d '\r' <"$machine_console" | tail -n 20 >&2; warn "$name: it does not come up"; bad=1; }
+  expect "$name: it starts and says why it does not serve" grep -aq 'stele: NOT SERVING there is no place for the log' "$machine_console"
+  expect "$name: $(tr -d '\r' <"$machine_console" | grep -ao 'stele: state CLOSED.*' | head -n 1)" grep -aqE "stele: state CLOSED: .*$words" "$machine_console"
+  power_cut
+  expect "$name: the state partition is untouched" [ "$(bytes_of stele-state | sha256sum)" = "$before" ]
+}
+
+expect 'before the first start the state partition is empty' is_zeros stele-state
+start_appliance console.1.log || exit 1
+expect 'the first start made it' grep -aq 'stele: state encrypted, sealed to this TPM; made at this start' "$machine_console"
+recovery_key=$(tr -d '\r' <"$machine_console" | sed -nE 's/.*RECOVERY KEY .*: ([0-9a-f-]{39})$/\1/p')
+expect 'it showed the recovery key once' [ "${#recovery_key}" = 39 ]
+expect 'and the seed is wiped' is_zeros stele-seed
+known="known-record-$RANDOM-$RANDOM"
+logger -n 127.0.0.1 -P "$syslog_port" -T --octet-count "$known"
+expect 'a record is kept' wait_record "$known"
+power_off_machine 300 || warn 'it did not switch off in time'
+expect 'the record is nowhere on the disk in clear' eval '! grep -aqF "$known" "$machine_dir/disk.img"'
+expect 'nor is the configuration' eval '! holds stele-state allowed_sources'
+bytes_of stele-state >"$machine_dir/state.raw"
+expect 'the recovery key opens it elsewhere' cryptsetup luksOpen --test-passphrase --key-file <(printf %s "$recovery_key") "$machine_dir/state.raw"
+expect 'another does not' eval '! cryptsetup luksOpen --test-passphrase --key-file <(printf %s "0${recovery_key:1}x") "$machine_dir/state.raw" 2>/dev/null'
+rm "$machine_dir/state.raw"
+
+start_appliance console.2.log || exit 1
+expect 'the second start opens it without a question' [ "$(console_value state)" = 'encrypted, sealed to this TPM' ]
+expect 'the record is there' wait_record "$known"
+power_off_machine 300 || warn 'it did not switch off in time'
+
+mv "$machine_dir/tpm" "$machine_dir/tpm.own"
+make_tpm
+degraded 'another TPM' console.3.log 'another TPM'
+mv "$machine_dir/tpm" "$machine_dir/tpm.other"
+mv "$machine_dir/tpm.own" "$machine_dir/tpm"
+
+esp="$machine_dir/disk.img@@$(($(place_of stele-esp | cut -d' ' -f1) * 512))"
+printf hello >"$machine_dir/hello.cred"
+mmd -i "$esp" ::/EFI/BOOT/BOOTX64.EFI.extra.d
+mcopy -i "$esp" "$machine_dir/hello.cred" ::/EFI/BOOT/BOOTX64.EFI.extra.d/hello.cred
+degraded 'an unsigned credential on the ESP' console.4.log 'PCR 12'
+mdeltree -i "$esp" ::/EFI/BOOT/BOOTX64.EFI.extra.d
+
+start_appliance console.5.log || exit 1
+expect 'with its own TPM and nothing added it serves again' wait_record "$known"
+power_cut
+
+mkdir "$machine_dir/seed"
+printf '%s\n' "$recovery_key" >"$machine_dir/seed/recovery.key"
+truncate -s 8M "$machine_dir/seed.img"
+mke2fs -q -F -t ext4 -O ^has_journal -d "$machine_dir/seed" "$machine_dir/seed.img"
+dd if="$machine_dir/seed.img" of="$machine_dir/disk.img" bs=512 seek="$(place_of stele-seed | cut -d' ' -f1)" conv=notrunc status=none
+mv "$machine_dir/tpm" "$machine_dir/tpm.own"
+mv "$machine_dir/tpm.other" "$machine_dir/tpm"
+start_machine console.6.log
+wait_console 'stele: state encrypted, sealed to this TPM anew with the recovery key' "$boot_seconds" || { warn 'NOT: the recovery key opens it for another TPM'; bad=1; }
+power_cut
+expect 'the recovery key opened it for another TPM and is wiped from the disk' is_zeros stele-seed
+exit "$bad"
