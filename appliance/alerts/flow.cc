@@ -13,6 +13,7 @@ using nlohmann::json;
 
 constexpr std::size_t kCursorBytesMax = 4'096;
 constexpr std::int64_t kNsPerMs = 1'000'000;
+constexpr std::int64_t kNsPerSecond = 1'000 * kNsPerMs;
 constexpr unsigned kCursorMode = 0600;
 
 }  // namespace
@@ -96,9 +97,16 @@ bool Flow::Fetch() {
   return false;
 }
 
+void Flow::Tell() {
+  const std::lock_guard lock(mutex_);
+  next_ = begun_ ? std::optional(cursor_.next) : std::nullopt;
+}
+
 std::chrono::milliseconds Flow::Step() {
   if (!loaded_) Load();
-  if (batch_.empty() && !Fetch()) return behind_ ? kCatchUp : kPoll;
+  const bool something = !batch_.empty() || Fetch();
+  Tell();
+  if (!something) return behind_ ? kCatchUp : kPoll;
   const Arrival arrival = deliver_(batch_, note_);
   if (const std::size_t count = std::min(arrival.count, batch_.size()); count != 0) {
     {
@@ -108,6 +116,7 @@ std::chrono::milliseconds Flow::Step() {
     }
     batch_.erase(batch_.begin(), batch_.begin() + static_cast<std::ptrdiff_t>(count));
     cursor_.next = batch_.empty() ? after_batch_ : batch_.front().sequence;
+    Tell();
     Save();
   }
   if (arrival.error) return Failed(*arrival.error);
@@ -156,8 +165,12 @@ std::string Flow::StatusJson() const {
   const std::lock_guard lock(mutex_);
   json status = {{"name", settings_.name}, {"to", settings_.to}, {"delivered", delivered_}, {"text", text_}};
   status["state"] = failing_since_ns_ ? "failing" : last_sequence_ ? "delivered" : "waiting";
+  if (next_) status["next"] = *next_;
   if (last_sequence_) status["last_seq"] = *last_sequence_;
-  if (failing_since_ns_) status["failing_since"] = FormatTime(failing_since_wall_ns_);
+  if (failing_since_ns_) {
+    status["failing_since"] = FormatTime(failing_since_wall_ns_);
+    status["failing_since_s"] = failing_since_wall_ns_ / kNsPerSecond;
+  }
   if (unreadable_ != 0) status["unreadable"] = unreadable_;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }

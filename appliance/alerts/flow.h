@@ -61,7 +61,8 @@ class Flow {
   // Fetches what is new, or delivers what is not delivered yet. How long to wait before the next step.
   [[nodiscard]] std::chrono::milliseconds Step();
 
-  // {"name","to","state":"waiting"|"delivered"|"failing","delivered","last_seq","failing_since","text"}
+  // {"name","to","state":"waiting"|"delivered"|"failing","delivered","next","last_seq","failing_since",
+  // "failing_since_s","text"}; `next`: the first entry that is not looked at, or not delivered.
   [[nodiscard]] std::string StatusJson() const;
 
  private:
@@ -70,6 +71,7 @@ class Flow {
   [[nodiscard]] bool Fetch();  // false: nothing to deliver
   [[nodiscard]] std::chrono::milliseconds Failed(const Error& error);
   void Recovered();
+  void Tell();  // where the flow is, for the status
 
   FlowSettings settings_;
   Clock& clock_;
@@ -90,6 +92,7 @@ class Flow {
   std::uint64_t delivered_ = 0;
   std::uint64_t unreadable_ = 0;
   std::optional<std::uint64_t> last_sequence_;
+  std::optional<std::uint64_t> next_;  // none before the flow has begun
   std::optional<std::int64_t> failing_since_ns_;  // BOOTTIME
   std::int64_t failing_since_wall_ns_ = 0;
   std::string text_;

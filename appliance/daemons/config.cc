@@ -640,6 +640,10 @@ bool ConcernsListeners(std::string_view key) {
   return key.ends_with("_port") || key.ends_with(".port") || key.ends_with(".address") || key.ends_with(".name");
 }
 
+std::filesystem::path UnitSocket(const Config& config, std::string_view name) {
+  return config.unit_sockets.empty() ? std::filesystem::path() : config.unit_sockets / name;
+}
+
 Result<Config> LoadConfig(const std::filesystem::path& path, bool required) {
   auto text = ReadFile(path, limits::kConfigBytes);
   if (!text && text.error().code == Code::kNotFound && !required) return ParseConfig("", path.string());

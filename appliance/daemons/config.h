@@ -195,6 +195,7 @@ struct Config {
 
   std::int64_t restart_delay_max_ms = 10'000;
   std::string network_namespace = "auto";  // of each process: "auto", "require", "off", "zones"
+  std::filesystem::path unit_sockets;      // `stele up --units`, no key; empty: the supervisor starts every process itself
 
   EnforceConfig policy;
 
@@ -216,6 +217,9 @@ struct Config {
 
 // Whether a key of TakeLive's answer is about a socket: a zone, an address, a port.
 [[nodiscard]] bool ConcernsListeners(std::string_view key);
+
+// Where the process called `name` is joined that a unit starts; empty: the supervisor starts it.
+[[nodiscard]] std::filesystem::path UnitSocket(const Config& config, std::string_view name);
 
 // Reads `path`; a file that does not exist gives the defaults unless `required`.
 [[nodiscard]] Result<Config> LoadConfig(const std::filesystem::path& path, bool required);

@@ -145,6 +145,7 @@ Result<std::optional<MemberSpec>> CourierMember(const Home& home, const Config& 
   MemberSpec member;
   member.name = kCourierName;
   STELE_TRY(member.executable, FindExecutable(kCourierName));
+  member.socket = UnitSocket(config, kCourierName);
   member.configuration_json = told.dump(-1, ' ', false, json::error_handler_t::replace);
   member.network = ProcessNetwork::kShared;
   return std::optional<MemberSpec>(std::move(member));

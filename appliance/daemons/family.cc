@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "appliance/base/limits.h"
 #include "appliance/base/system.h"
@@ -20,7 +21,22 @@ constexpr milliseconds kReapWait{2'000};    // from the closed control channel t
 constexpr std::size_t kConfigurePartBytes = 32 * limits::kKiB;  // below a channel frame
 constexpr int kFramesPerRound = 64;         // of one member, before the others get their turn
 
+constexpr std::string_view kJoinedEnd = "its control channel ended";  // how is known to who started it
+
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
+
+// What a joined process says of itself: for people, nothing is done with it.
+pid_t PidIn(const std::string& detail_json) {
+  const auto detail = nlohmann::json::parse(detail_json, nullptr, false);
+  const auto at = detail.is_object() ? detail.find("pid") : detail.end();
+  return at != detail.end() && at->is_number_integer() ? at->get<pid_t>() : 0;
+}
+
+std::string Reap(pid_t pid) {
+  if (auto how = Ended(pid, kReapWait)) return *how;
+  KillProcess(pid);
+  return "closed its control channel and was killed";
+}
 
 }  // namespace
 
@@ -34,7 +50,8 @@ struct Family::Member {
   bool ever_ready = false;
   bool ended_well = true;
 
-  [[nodiscard]] bool Running() const { return status.pid > 0; }
+  [[nodiscard]] bool Running() const { return process.control.valid(); }
+  [[nodiscard]] bool Joined() const { return process.pid <= 0; }
 };
 
 Family::Family(std::vector<MemberSpec> members, std::vector<LinkSpec> links, Listener listener)
@@ -52,7 +69,7 @@ void Family::LimitRestartDelay(milliseconds most) { delay_most_ = std::max(most,
 
 Family::~Family() {
   for (Member& member : members_) {
-    if (member.Running()) KillProcess(member.status.pid);
+    if (member.Running() && !member.Joined()) KillProcess(member.process.pid);  // a joined one ends with its channel
   }
 }
 
@@ -72,8 +89,12 @@ Result<void> Family::Start() {
 Result<void> Family::Spawn(std::size_t index) {
   Member& member = members_[index];
   member.status.ready = false;
-  STELE_TRY(member.process, StartProcess(member.spec.executable, member.spec.network, member.spec.network_fd));
-  member.status.pid = member.process.pid;
+  if (member.spec.socket.empty()) {
+    STELE_TRY(member.process, StartProcess(member.spec.executable, member.spec.network, member.spec.network_fd));
+  } else {
+    STELE_TRY(member.process, JoinProcess(member.spec.socket));
+  }
+  member.status.pid = std::max<pid_t>(member.process.pid, 0);
   member.started = Now();
   (void)TellConfiguration(index);
   for (const OwnChannel& own : member.spec.own) Give(index, own);
@@ -201,18 +222,14 @@ void Family::Hear(std::size_t index) {
       member.status.ready = true;
       member.status.detail_json = std::string(AsText(frame->body));
       member.ever_ready = true;
+      if (member.Joined()) member.status.pid = PidIn(member.status.detail_json);
       Report("ready", index);
     } else if (frame && frame->type == channel::Type::kNotice) {
       Report("says", index, std::string(AsText(frame->body)));
     }
     if (frame || frame.error().code == Code::kInvalid) continue;
     if (frame.error().code == Code::kUnavailable) return;
-    auto how = Ended(member.status.pid, kReapWait);
-    if (!how) {
-      KillProcess(member.status.pid);
-      how = "closed its control channel and was killed";
-    }
-    Died(index, *how);
+    Died(index, member.Joined() ? std::string(kJoinedEnd) : Reap(member.process.pid));
     return;
   }
 }
@@ -222,7 +239,7 @@ void Family::Died(std::size_t index, const std::string& how) {
   if (Now() - member.started > kLivedLong) member.delay = milliseconds(0);
   member.next_start = Now() + member.delay;
   member.delay = std::clamp(member.delay * 2, kDelayFirst, delay_most_);
-  member.ended_well = stopping_ && how == "exit status 0";
+  member.ended_well = stopping_ && (how == "exit status 0" || how == kJoinedEnd);
   Report(stopping_ ? "stopped" : "died", index, how);
   member.process = Process{};
   member.status.pid = -1;
@@ -263,8 +280,9 @@ bool Family::Stop(std::span<const std::size_t> order) {
     const SteadyTime until = Now() + member.spec.stop_limit;
     while (member.Running() && Now() < until) Pump(milliseconds(50), {});
     if (member.Running()) {
-      KillProcess(member.status.pid);
+      if (!member.Joined()) KillProcess(member.process.pid);
       Report("killed", index, "did not finish within " + std::to_string(member.spec.stop_limit.count()) + " ms");
+      member.process = Process{};
       member.status.pid = -1;
       member.ended_well = false;
     }

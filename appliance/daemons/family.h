@@ -26,6 +26,7 @@ struct OwnChannel {
 struct MemberSpec {
   std::string name;  // stele-receive, ...
   std::filesystem::path executable;
+  std::filesystem::path socket;  // not empty: the process behind it is joined, and `executable` and `network` are its unit's affair
   std::string configuration_json;
   std::vector<OwnChannel> own;
   std::chrono::milliseconds stop_limit{10'000};
@@ -42,7 +43,7 @@ struct LinkSpec {
 
 struct MemberStatus {
   std::string name;
-  pid_t pid = -1;      // -1 while it is down
+  pid_t pid = -1;      // -1 while it is down; of a joined one what it says itself, 0 until it is ready
   bool ready = false;
   std::uint64_t restarts = 0;
   std::string detail_json;  // of its kReady

@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <cerrno>
 
 #include "appliance/base/text.h"
@@ -30,6 +32,8 @@ constexpr std::size_t kFramesPerRound =
 constexpr std::size_t kAlarmsKept = 64;
 constexpr std::int64_t kAnnounceNs = 2'000'000;  // between two positions told to stele-query: each wakes it
 constexpr std::int64_t kSourcesWatchNs = 1'000'000'000;
+// Members of the status that other processes say: stele-courier, the supervisor, stele-guard, stele-guard-watch.
+constexpr std::array<std::string_view, 5> kToldByOthers{"witnesses", "alerts", "zone_networks", "policy", "violations"};
 constexpr std::size_t kOwnKept = 256;  // entries of our own that are appended again after a failed commit
 
 // What is in a listener's balance; loss entries and alarms are about others.
@@ -261,21 +265,12 @@ void Service::HandleNotice(ByteView body) {
     (void)AppendOwn(Kind::kAlarm, notice["alarm"].dump(-1, ' ', false, json::error_handler_t::replace));
     return;
   }
-  if (notice.is_object() && notice.value("event", json()) == "witnesses") {
-    witnesses_ = notice.value("detail", json());
-    return;
-  }
-  if (notice.is_object() && notice.value("event", json()) == "zone_networks") {
-    zone_networks_ = notice.value("detail", json());
-    return;
-  }
-  if (notice.is_object() && notice.value("event", json()) == "alerts") {
-    alerts_ = notice.value("detail", json());
-    return;
-  }
-  if (notice.is_object() && notice.value("event", json()) == "policy") {
-    policy_ = notice.value("detail", json());
-    return;
+  if (notice.is_object() && notice.contains("event") && notice["event"].is_string()) {
+    const auto& event = notice["event"].get_ref<const std::string&>();
+    if (std::find(kToldByOthers.begin(), kToldByOthers.end(), event) != kToldByOthers.end()) {
+      told_by_others_[event] = notice.value("detail", json());
+      return;
+    }
   }
   if (!notice.is_object() || !notice.contains("process") || !notice["process"].is_string()) return;
   processes_[notice["process"].get<std::string>()] = notice;

@@ -272,10 +272,7 @@ class Service {
   std::map<std::string, nlohmann::json> processes_;
   std::map<std::string, nlohmann::json> listeners_;  // by receiver
   std::deque<nlohmann::json> alarms_;
-  nlohmann::json alerts_;         // likewise about its flows
-  nlohmann::json zone_networks_;  // what the supervisor said last about them
-  nlohmann::json witnesses_;      // stele-courier's words, for the status; null: there is none
-  nlohmann::json policy_;         // stele-guard's, likewise
+  std::map<std::string, nlohmann::json> told_by_others_;  // members of the status: their last words
   std::uint64_t refused_records_ = 0;
 };
 

@@ -6,6 +6,7 @@
 
 #include "appliance/base/text.h"
 #include "appliance/daemons/ledger_service.h"
+#include "appliance/sandbox/sandbox.h"
 
 namespace stele::ledger_daemon {
 namespace {
@@ -128,14 +129,12 @@ std::string Service::StatusJson() {
   status["alarms"] = alarms_;
   status["sources"] = sources_.ToJson();
   json processes = json::array();
-  std::string network =
-      processes_.empty() ? "unknown" : "empty namespace";  // of all, or not at all; receivers may have their zone's
+  std::string network;
   for (const auto& [name, notice] : processes_) {
     const json detail = notice.value("detail", json::object());
     // stele-courier must reach other machines, stele-guard the rules of this one.
     const bool outside = name == "stele-courier" || name == "stele-guard";
-    const std::string seen = detail.is_object() ? detail.value("network", network) : network;
-    if (!outside && seen != network && seen != "zone namespace") network = "host";
+    if (!outside && detail.is_object()) network = sandbox::NetworkOfAll(network, detail.value("network", ""));
     processes.push_back({{"name", name},
                          {"pid", notice.value("pid", 0)},
                          {"restarts", notice.value("restarts", 0)},
@@ -143,11 +142,10 @@ std::string Service::StatusJson() {
                          {"detail", notice.value("detail", json::object())}});
   }
   status["processes"] = processes;
-  if (witnesses_.is_object()) status["witnesses"] = witnesses_;
-  if (alerts_.is_object()) status["alerts"] = alerts_;
-  if (zone_networks_.is_object()) status["zone_networks"] = zone_networks_;
-  if (policy_.is_object()) status["policy"] = policy_;
-  status["network"] = network;
+  for (const auto& [member, words] : told_by_others_) {
+    if (words.is_object()) status[member] = words;
+  }
+  status["network"] = network.empty() ? "unknown" : network;
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -3,10 +3,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -178,6 +181,20 @@ Result<Process> StartProcess(const std::filesystem::path& executable, ProcessNet
   }
   STELE_TRY_VOID(channel::SetBlocking(ends.first.get(), false));
   return Process{started.pid, std::move(ends.first)};
+}
+
+Result<Process> JoinProcess(const std::filesystem::path& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string& path = socket.native();
+  if (path.size() >= sizeof address.sun_path) return Fail(Code::kInvalid, "the path " + path + " is too long for a socket");
+  std::copy(path.begin(), path.end(), address.sun_path);
+  UniqueFd control(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!control.valid()) return FailErrno("make a socket");
+  if (::connect(control.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return FailErrno("join the process behind " + path);
+  STELE_TRY_VOID(channel::SetBlocking(control.get(), false));
+  return Process{-1, std::move(control)};
 }
 
 std::optional<std::string> Ended(pid_t pid, std::chrono::milliseconds wait) {

@@ -1,4 +1,4 @@
-// One process of the family, as the supervisor holds it: started from a file beside ours, never through PATH, with
+// One process of the family, as the supervisor holds it: started from a file beside ours, never through PATH, or joined; with
 // descriptor 3 as its control channel and nothing else open.
 #pragma once
 
@@ -25,7 +25,7 @@ enum class ProcessNetwork {
 };
 
 struct Process {
-  pid_t pid = -1;
+  pid_t pid = -1;    // -1: not a child of ours (JoinProcess)
   UniqueFd control;  // our end; non-blocking
 };
 
@@ -36,6 +36,11 @@ struct Process {
 [[nodiscard]] Result<Process> StartProcess(const std::filesystem::path& executable,
                                            ProcessNetwork network = ProcessNetwork::kShared,
                                            int network_fd = -1);  // with kGiven: a network namespace
+
+// A process that somebody else starts for us when we connect: systemd, by a socket unit with Accept=yes, which makes the connection
+// its descriptor 3. The end of the channel is the end of the process for us; that no second one runs beside it is the socket
+// unit's duty (MaxConnections=1). kIo when nobody listens there.
+[[nodiscard]] Result<Process> JoinProcess(const std::filesystem::path& socket);
 
 // How it ended, for people: "exit status 1", "signal 9 (Killed)". Empty while it runs.
 [[nodiscard]] std::optional<std::string> Ended(pid_t pid, std::chrono::milliseconds wait);

@@ -22,6 +22,7 @@ struct Arguments {
   std::string config;
   std::string listen;
   bool netns = false;
+  std::string units;
   bool json = false;
   cli::SearchOptions search;
   cli::ShowOptions show;
@@ -182,6 +183,8 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   commands.up->add_option("--listen", arguments.listen, "address of all listeners (default: 127.0.0.1)");
   commands.up->add_flag("--netns", arguments.netns,
                         "each zone in a network namespace of its own, with its interface or a veth pair (needs root)");
+  commands.up->add_option("--units", arguments.units,
+                          "join each process behind DIR/NAME, where a socket unit with Accept=yes starts it, instead of starting it");
 
   commands.provision = AddCommand(app, arguments, "provision", "make keys, certificates, users and TPM registers, and stop");
   DescribeProvision(*commands.provision, arguments.provision);
@@ -256,7 +259,7 @@ int Run(const Commands& commands, const Arguments& arguments) {
   if (commands.policy_apply->parsed()) return cli::RunPolicyApply(home, arguments.policy_change);
   if (commands.policy_show->parsed()) return cli::RunPolicyShow(home, arguments.policy_change);
   if (commands.policy_approve->parsed()) return cli::RunPolicyApprove(home, arguments.policy_change);
-  if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen, arguments.netns});
+  if (commands.up->parsed()) return RunUp(home, {arguments.config, arguments.listen, arguments.netns, arguments.units});
   if (commands.provision->parsed()) return cli::RunProvision(home, arguments.provision);
   if (commands.tpm_bench->parsed()) return cli::RunTpmBench(home, arguments.bench);
   if (commands.status->parsed()) return cli::RunStatus(home, arguments.json);

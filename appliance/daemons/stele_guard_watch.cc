@@ -27,6 +27,7 @@ using nlohmann::json;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr std::size_t kPacketsPerTurn = 1'024;  // of one socket, before the others get theirs
 constexpr std::int64_t kStopNs = 5'000 * kNsPerMs;
+constexpr std::int64_t kStatusNs = 500 * kNsPerMs;
 constexpr std::uint64_t kControlEvent = ~std::uint64_t{0};
 constexpr std::uint64_t kLedgerEvent = kControlEvent - 1;
 
@@ -183,6 +184,7 @@ class Watcher {
       }
     }
     link_.Tick();
+    TellStatus();
     if (clock_.BoottimeNs() < next_ns_) return {};
     next_ns_ = clock_.BoottimeNs() + settings_.interval_ns;
     for (Group& group : groups_) STELE_TRY_VOID(group.NoteMissed(violations_, clock_.WallNs()));
@@ -211,6 +213,19 @@ class Watcher {
     page_->under_way = 0;
   }
 
+  // For the status: what was dropped since the appliance started, of this what the kernel could not deliver, and what
+  // is in entries of the log.
+  void TellStatus() {
+    const std::int64_t now_ns = clock_.BoottimeNs();
+    if (now_ns < next_status_ns_) return;
+    next_status_ns_ = now_ns + kStatusNs;
+    const json detail = {
+        {"packets", page_->Seen()}, {"undelivered", page_->Missed()}, {"in_entries", page_->reported.load()}};
+    if (detail == told_) return;
+    const std::string text = json{{"event", "violations"}, {"detail", detail}}.dump();
+    if (channel::Send(channel::kControlFd, channel::Type::kNotice, AsBytes(text))) told_ = detail;
+  }
+
   void HandleControl() {
     while (true) {
       auto frame = channel::Receive(channel::kControlFd, /*wait=*/false, /*with_descriptors=*/true);
@@ -236,6 +251,8 @@ class Watcher {
   UniqueFd epoll_;
   std::vector<Group> groups_;
   std::int64_t next_ns_ = 0;
+  std::int64_t next_status_ns_ = 0;
+  json told_;  // for the status
   bool stopping_ = false;
 };
 

@@ -32,6 +32,7 @@
 #include "appliance/daemons/watches.h"
 #include "appliance/daemons/zone_networks.h"
 #include "appliance/daemons/zones.h"
+#include "appliance/sandbox/sandbox.h"
 #include "appliance/store/medium.h"
 #include "appliance/witness/cosigned.h"
 
@@ -222,6 +223,7 @@ Result<MemberSpec> Member(const std::string& name, const char* executable, std::
   MemberSpec member;
   member.name = name;
   STELE_TRY(member.executable, FindExecutable(executable));
+  member.socket = UnitSocket(config, executable);
   member.configuration_json = std::move(configuration_json);
   if (member.configuration_json.size() > kConfigurationBytes) {
     return Fail(Code::kInvalid, "the configuration of " + name + " takes more than 128 KiB");
@@ -362,7 +364,8 @@ class Appliance {
     } else if (event.member.name == kCourierName && what == "alarm") {
       RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
     } else if ((event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) ||
-               (event.member.name == kGuardName && what == "policy")) {
+               (event.member.name == kGuardName && what == "policy") ||
+               (event.member.name == kGuardWatchName && what == "violations")) {
       last_notice_[what] = event.text;
       if (ledger_hears_) (void)family_.Tell(kLedger, channel::Type::kNotice, event.text);  // best effort: for the status
     } else {
@@ -545,15 +548,14 @@ class Appliance {
     }
     json pids = {{"stele", ::getpid()}};
     json sandboxes = json::object();
-    std::string network = "empty namespace";  // of all, or not at all
+    std::string network;
     for (const auto& member : family_.Status()) {
       pids[member.name] = member.pid;
       const json detail = json::parse(member.detail_json, nullptr, false);
       if (!detail.is_object()) continue;
       sandboxes[member.name] = detail;
-      const std::string seen = detail.value("network", "");
       const bool outside = member.name == kCourierName || member.name == kGuardName;
-      if (!outside && seen != network && seen != "zone namespace") network = "host";
+      if (!outside) network = sandbox::NetworkOfAll(network, detail.value("network", ""));
     }
     if (tpm_.embedded()) pids["swtpm"] = tpm_.pid();
     const json ready = {{"version", kVersion},
@@ -657,6 +659,9 @@ Result<Config> ConfigOf(const Home& home, const UpOptions& options) {
     config.viewer_address = options.listen;
   }
   if (options.netns) config.network_namespace = "zones";
+  config.unit_sockets = options.units;
+  if (!options.units.empty() && config.network_namespace == "zones")
+    return Fail(Code::kInvalid, "--units has no place beside processes.network_namespace = \"zones\": a unit says which network its process is in");
   return config;
 }
 

@@ -11,6 +11,7 @@ struct UpOptions {
   std::string config;  // file; empty: DIR/stele.toml where it exists
   std::string listen;  // address for all listeners; empty: as configured
   bool netns = false;  // as processes.network_namespace = "zones"
+  std::string units;   // folder of the sockets behind which units start our processes; empty: we start them
 };
 
 // Runs until SIGINT or SIGTERM, then stops everybody in order. Returns the exit status: 0 stopped cleanly, 1 refused

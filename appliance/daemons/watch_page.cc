@@ -13,9 +13,9 @@ void WatchPage::SetState(std::size_t group, const GroupState& state) {
   at.turn = turn;
 }
 
-std::uint64_t WatchPage::Seen() const {
+std::uint64_t WatchPage::SumOf(std::uint64_t GroupState::*member) const {
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < groups.size(); ++i) sum += StateOf(i).seen;
+  for (std::size_t i = 0; i < groups.size(); ++i) sum += StateOf(i).*member;
   return sum;
 }
 

@@ -41,7 +41,11 @@ struct WatchPage {
 
   [[nodiscard]] GroupState StateOf(std::size_t group) const { return groups[group].states[groups[group].turn % 2]; }
   void SetState(std::size_t group, const GroupState& state);
-  [[nodiscard]] std::uint64_t Seen() const;
+  [[nodiscard]] std::uint64_t Seen() const { return SumOf(&GroupState::seen); }
+  [[nodiscard]] std::uint64_t Missed() const { return SumOf(&GroupState::missed); }
+
+ private:
+  [[nodiscard]] std::uint64_t SumOf(std::uint64_t GroupState::*member) const;
 };
 
 [[nodiscard]] Result<UniqueFd> MakeWatchPage();

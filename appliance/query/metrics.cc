@@ -1,6 +1,8 @@
 #include "appliance/query/metrics.h"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <initializer_list>
 #include <string_view>
 #include <utility>
@@ -190,6 +192,64 @@ void TellListeners(const Json& status, Text& out) {
     out.Sample(At(At(status, "sources"), state), {{"state", state}});
 }
 
+void TellAlerts(const Json& status, Text& out) {
+  const Json& flows = ListAt(At(status, "alerts"), "flows");
+  const auto tell = [&](const char* name, const char* type, const char* help, const auto& value_of,
+                        const char* unit = "") {
+    out.Family(name, type, help, unit);
+    for (const Json& one : flows) out.Sample(value_of(one), {{"flow", TextAt(one, "name")}});
+  };
+  tell("alert_flow_delivered_records", "counter", "Entries that arrived, since stele-courier started.",
+       [](const Json& one) { return At(one, "delivered"); });
+  tell("alert_flow_pending_records", "gauge", "Entries of the log that this flow has not looked at or not delivered.",
+       [&status](const Json& one) {
+         const Json& next = At(one, "next");
+         const Json& size = At(status, "committed_size");
+         if (!next.is_number_unsigned() || !size.is_number_unsigned()) return Json();
+         return Json(size.get<std::uint64_t>() - std::min(size.get<std::uint64_t>(), next.get<std::uint64_t>()));
+       });
+  tell("alert_flow_failing", "gauge", "1 while the receiver does not take what is sent.",
+       [](const Json& one) { return Json(TextAt(one, "state") == "failing"); });
+  tell("alert_flow_failing_since_seconds", "gauge", "Since when, Unix time; only while it fails.",
+       [](const Json& one) { return At(one, "failing_since_s"); }, "seconds");
+}
+
+void TellPolicy(const Json& status, Text& out) {
+  const Json& policy = At(status, "policy");
+  if (policy.is_object()) {
+    const Json& drift = At(policy, "drift");
+    out.Family("policy", "info", "The network policy in force.");
+    out.Sample(1, {{"digest", TextAt(policy, "digest")}});
+    out.Family("policy_in_force", "gauge", "1 while a policy is in force.");
+    out.Sample(TextAt(policy, "state") == "in_force");
+    out.Family("policy_entry", "gauge", "The entry of the log by which it came into force.");
+    out.Sample(At(policy, "entry"));
+    out.Family("policy_since_seconds", "gauge", "When it came into force, Unix time.", "seconds");
+    out.Sample(At(policy, "since_s"));
+    out.Family("policy_configured_differs", "gauge", "1 while the zones of stele.toml are others.");
+    out.Sample(TextAt(policy, "configured") == "differs");
+    out.Family("policy_last_change_failed", "gauge", "1 when the last change was not applied.");
+    if (const std::string result = TextAt(At(policy, "last_change"), "result"); !result.empty())
+      out.Sample(result != "applied");
+    out.Family("policy_drift", "gauge", "1 while the kernel has other rules than those of the policy in force.");
+    out.Sample(TextAt(drift, "state") == "found");
+    out.Family("policy_drift_found", "counter", "How often other rules were found, since stele-guard started.");
+    out.Sample(At(drift, "found"));
+    out.Family("policy_drift_restored", "counter", "How often they were put back.");
+    out.Sample(At(drift, "restored"));
+    out.Family("policy_dropped_packets", "counter", "Packets that the rules have dropped, by zone and reason.");
+    for (const Json& one : ListAt(policy, "drops"))
+      out.Sample(At(one, "packets"), {{"zone", TextAt(one, "zone")}, {"reason", TextAt(one, "reason")}});
+  }
+  const Json& violations = At(status, "violations");
+  out.Family("violations_packets", "counter", "Dropped packets of which the kernel told, since Stele started.");
+  out.Sample(At(violations, "packets"));
+  out.Family("violations_undelivered_packets", "counter", "Of these: counted, but the kernel could not deliver them.");
+  out.Sample(At(violations, "undelivered"));
+  out.Family("violations_in_entries_packets", "counter", "Of these: told by entries that are in the log.");
+  out.Sample(At(violations, "in_entries"));
+}
+
 void TellProcesses(const Json& status, Text& out) {
   out.Family("process_restarts", "counter", "How often a process was started again.");
   for (const Json& one : ListAt(status, "processes"))
@@ -211,6 +271,8 @@ std::string MetricsText(const Json& status) {
   TellTpm(status, out);
   TellStore(status, out);
   TellListeners(status, out);
+  TellAlerts(status, out);
+  TellPolicy(status, out);
   TellProcesses(status, out);
   return std::move(out).Take();
 }

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "appliance/base/fd.h"
 
@@ -28,6 +30,20 @@ bool AnyInterfaceIsUp(int fd, const std::string& allowed) {
   return up;
 }
 
+// By the kernel's list, which can be read where no socket of the internet's families can be made.
+bool OnlyLoopbackExists() {
+  std::ifstream list("/proc/self/net/dev");
+  std::size_t loopbacks = 0;
+  std::size_t others = 0;
+  for (std::string line; std::getline(list, line);) {
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;  // the two lines of the heading
+    const auto begin = line.find_first_not_of(' ');
+    ++(line.substr(begin, colon - begin) == "lo" ? loopbacks : others);
+  }
+  return loopbacks == 1 && others == 0;
+}
+
 // Even the way to oneself is closed. Connecting a datagram socket sends nothing: it only asks for a route.
 bool HasRoute(int fd) {
   sockaddr_in address{};
@@ -41,8 +57,8 @@ bool HasRoute(int fd) {
 
 Network SeenNetwork(const std::string& interface) {
   const UniqueFd probe(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!probe.valid()) return Network::kUnknown;
-  if (AnyInterfaceIsUp(probe.get(), interface)) return Network::kHost;
+  if (!probe.valid()) return OnlyLoopbackExists() ? Network::kLoopback : Network::kUnknown;
+  if (AnyInterfaceIsUp(probe.get(), interface)) return OnlyLoopbackExists() ? Network::kLoopback : Network::kHost;
   if (!interface.empty()) return Network::kZoneNamespace;  // the way to its own loopback may be one by that interface
   return HasRoute(probe.get()) ? Network::kHost : Network::kEmptyNamespace;
 }

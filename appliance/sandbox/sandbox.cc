@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "appliance/sandbox/landlock.h"
@@ -58,6 +59,8 @@ Result<void> DropCapabilities(const std::vector<int>& but) {
     kept.at(index).permitted |= bit;
     kept.at(index).effective |= bit;
   }
+  // A unit's filter may refuse the call; it is needed only where there is something to drop.
+  if (std::memcmp(sets.data(), kept.data(), sizeof sets) == 0) return {};
   if (::syscall(SYS_capset, &header, kept.data()) != 0) return FailErrno("sandbox: drop the capabilities");
   return {};
 }
@@ -72,17 +75,27 @@ const char* NetworkName(Network network) {
       return "empty namespace";
     case Network::kZoneNamespace:
       return "zone namespace";
+    case Network::kLoopback:
+      return "loopback alone";
     case Network::kUnknown:
       break;
   }
   return "unknown";
 }
 
+std::string NetworkOfAll(const std::string& so_far, const std::string& one) {
+  if (one.empty()) return so_far;
+  if (so_far.empty() || so_far == one || so_far == NetworkName(Network::kZoneNamespace)) return one;
+  if (one == NetworkName(Network::kZoneNamespace)) return so_far;
+  return NetworkName(Network::kHost);
+}
+
 std::string Report::ToJson() const {
   return nlohmann::json{{"landlock_abi", landlock_abi},
                         {"complete", Complete()},
                         {"missing", missing},
-                        {"network", NetworkName(network)}}
+                        {"network", NetworkName(network)},
+                        {"pid", ::getpid()}}
       .dump();
 }
 

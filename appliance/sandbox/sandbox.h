@@ -58,9 +58,13 @@ struct Profile {
 
 // What the process saw of the network when it locked itself down. Empty: no interface is up, not even the loopback, and
 // there is no route: what it inherited is its only way out, whatever it may still call. Zone: beside the loopback,
-// which is down, there is Profile::interface and no other.
-enum class Network { kUnknown, kHost, kEmptyNamespace, kZoneNamespace };
-[[nodiscard]] const char* NetworkName(Network network);  // "unknown", "host", "empty namespace", "zone namespace"
+// which is down, there is Profile::interface and no other. Loopback: there is the loopback and nothing else, as in a unit with
+// PrivateNetwork=yes.
+enum class Network { kUnknown, kHost, kEmptyNamespace, kZoneNamespace, kLoopback };
+[[nodiscard]] const char* NetworkName(Network network);  // "unknown", "host", "empty namespace", "zone namespace", "loopback alone"
+// What is true of all processes: of those so far (empty: none) and of one more (empty: it has not said anything). A receiver may
+// have its zone's network.
+[[nodiscard]] std::string NetworkOfAll(const std::string& so_far, const std::string& one);
 
 struct Report {
   int landlock_abi = 0;             // 0: the kernel has none
@@ -68,7 +72,7 @@ struct Report {
   Network network = Network::kUnknown;
   std::vector<std::string> missing;  // what this kernel could not enforce, one clause each; empty = everything
   [[nodiscard]] bool Complete() const { return missing.empty(); }
-  // {"landlock_abi":N,"complete":bool,"missing":[...],"network":"empty namespace"}: the detail of kReady
+  // {"landlock_abi":N,"complete":bool,"missing":[...],"network":"empty namespace","pid":N}: the detail of kReady
   [[nodiscard]] std::string ToJson() const;
 };
 

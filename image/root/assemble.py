@@ -153,6 +153,7 @@ def main():
         root.add(path)
     for name in PROGRAMS:
         root.copy(arguments.stele / name, f"/usr/lib/stele/{name}", 0o755)
+        subprocess.run(["strip", root.root / f"usr/lib/stele/{name}"], check=True)
     for folder in arguments.overlay:
         root.overlay(folder)
     subprocess.run(["ldconfig", "-X", "-r", arguments.output], check=True)

@@ -31,6 +31,8 @@ for cut in $(seq "$cuts"); do
   word=$(jq -r '.verdict.word // .verdict' "$machine_dir/status.json")
   say "  start $cut: $(wc -l <"$machine_dir/found.$cut") found, $lost acknowledged messages lost, verdict $word"
   [ "$lost" = 0 ] || exit 1
+  alarms=$(api '/api/v1/search?q=kind:alarm+%22boots+without%22&limit=10&proofs=0' | jq '.rows | length')
+  [ "$alarms" = 0 ] || { warn "an alarm tells of boots that were not"; exit 1; }
   case "$word" in OK|OK_UNANCHORED_TAIL|RECOVERED_CRASH) ;; *) warn "the verdict is wrong"; exit 1 ;; esac
 done
 exit 0

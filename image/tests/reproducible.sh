@@ -3,6 +3,8 @@
 other=$(mktemp -d "${TMPDIR:-/tmp}/another-folder.XXXXXX")
 trap 'rm -rf "$other"' EXIT
 cp -r "$root"/{firmware,image,scripts} "$other/"
+mkdir -p "$other/web/viewer"
+cp "$root/web/viewer/package-lock.json" "$other/web/viewer/"
 (
   umask 0077
   root=$other
@@ -10,9 +12,10 @@ cp -r "$root"/{firmware,image,scripts} "$other/"
   mkdir "$other/out"
   build_root "$image/../cache" "$stele_bin" "$other/out"
   build_uki "$image/../cache" "$stele_bin/.." "$other/out"
+  build_sbom "$image/../cache" "$other/out" >/dev/null
 )
 bad=0
-for file in root.conf root.erofs root.tree initrd stele.unsigned.efi; do
+for file in root.conf root.erofs root.tree initrd stele.unsigned.efi sbom.spdx.json; do
   if cmp "$image/$file" "$other/out/$file"; then say "  $file: the same, $(sha256sum <"$image/$file" | cut -c1-16)..."; else bad=1; fi
 done
 exit "$bad"

@@ -324,6 +324,7 @@ void Service::TellStatus() {
                  {"digest", in_force_.digest},
                  {"entry", in_force_.entry},
                  {"since", in_force_.since_ns == 0 ? "" : FormatTime(in_force_.since_ns)},
+                 {"since_s", in_force_.since_ns / kNsPerSecond},
                  {"who", in_force_.who},
                  {"restore", settings_.rules.restore},
                  {"approvals", settings_.rules.approvals},

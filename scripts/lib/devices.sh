@@ -69,8 +69,8 @@ CONF
 
 relp_pid=''
 
-# start_relp_device DIR IN_PORT PORT [CA_FILE]: rsyslog takes octet-counted messages on 127.0.0.1:IN_PORT and hands each, as it came, to a RELP
-# server on localhost:PORT; with CA_FILE over TLS. It never gives a message up, and tries again every second.
+# start_relp_device DIR IN_PORT PORT [CA_FILE [HOST]]: rsyslog takes octet-counted messages on 127.0.0.1:IN_PORT and hands each, as it came, to a
+# RELP server on localhost:PORT, or HOST:PORT; with CA_FILE over TLS. It never gives a message up, and tries again every second.
 start_relp_device() {
   local dir=$1 in=$2 port=$3 tls='' peers="$root/build/peers" modules end=$((SECONDS + 20))
   [ -z "${4:-}" ] || tls="tls=\"on\" tls.caCert=\"$4\" tls.authMode=\"name\" tls.permittedPeer=[\"localhost\"]"
@@ -83,7 +83,7 @@ module(load="imptcp")
 module(load="omrelp" tls.tlslib="openssl")
 template(name="raw" type="list") { property(name="rawmsg") }
 input(type="imptcp" address="127.0.0.1" port="$in" supportOctetCountedFraming="on")
-action(type="omrelp" target="localhost" port="$port" template="raw" windowSize="128" timeout="20" $tls
+action(type="omrelp" target="${5:-localhost}" port="$port" template="raw" windowSize="128" timeout="20" $tls
        action.resumeRetryCount="-1" action.resumeInterval="1")
 CONF
   LD_LIBRARY_PATH=$(cat "$peers/library-path") "$peers/root/usr/sbin/rsyslogd" -n -C -M "$modules" -f "$dir/relp.conf" \

@@ -4,6 +4,8 @@ image_kernel=linux-image-6.1.0-56-cloud-amd64   # pinned: the guard's hooks and 
 export SOURCE_DATE_EPOCH=1700000000             # all times in the image
 image_root_uuid=5e1e0000-0000-4000-8000-000000000001
 
+no_packages() { warn "$*"; exit 75; }  # exit status 75: nothing is wrong here, Debian's packages could not be had
+
 # Debian's packages, unpacked once: the kernel, and what the root file system is taken from.
 fetch_packages() {
   local cache=$1 list="$root/image/root/packages.list" wanted
@@ -11,18 +13,39 @@ fetch_packages() {
   if [ ! -d "$cache/kernel" ]; then
     say "fetching $image_kernel"
     rm -rf "$cache/kernel.new"
-    (cd "$cache" && apt-get -qq download "$image_kernel" && dpkg -x "$image_kernel"_*.deb kernel.new) 2>/dev/null || die "cannot fetch $image_kernel (apt-get update?)"
+    (cd "$cache" && apt-get -qq download "$image_kernel" && dpkg -x "$image_kernel"_*.deb kernel.new) 2>/dev/null || no_packages "cannot fetch $image_kernel (apt-get update?)"
     mv "$cache/kernel.new" "$cache/kernel"
   fi
   wanted=$(grep -v '^#' "$list" | sort | paste -sd, -)
-  if [ "$(cat "$cache/packages.stamp" 2>/dev/null)" != "$wanted" ]; then
+  if [ "$(cat "$cache/packages.stamp" 2>/dev/null)" != "$wanted" ] || [ ! -f "$cache/packages.tsv" ]; then
     say "fetching the packages of the root file system (log: ${cache#"$root"/}/mmdebstrap.log)"
     rm -rf "$cache/packages" "$cache/packages.stamp"
-    mmdebstrap --variant=extract --format=directory --include="$wanted" bookworm "$cache/packages" \
+    mmdebstrap --variant=extract --format=directory --include="$wanted" --skip=cleanup/apt/cache bookworm "$cache/packages" \
       'deb http://deb.debian.org/debian bookworm main' 'deb http://deb.debian.org/debian-security bookworm-security main' \
-      'deb http://deb.debian.org/debian bookworm-updates main' >"$cache/mmdebstrap.log" 2>&1 || { tail -n 5 "$cache/mmdebstrap.log" >&2; die "mmdebstrap failed"; }
+      'deb http://deb.debian.org/debian bookworm-updates main' >"$cache/mmdebstrap.log" 2>&1 || { tail -n 5 "$cache/mmdebstrap.log" >&2; no_packages "mmdebstrap failed"; }
+    list_packages "$cache/packages/var/cache/apt/archives" "$cache"
+    rm -f "$cache"/packages/var/cache/apt/archives/*.deb
     echo "$wanted" >"$cache/packages.stamp"
   fi
+}
+
+# list_packages ARCHIVES OUT: what image/sbom.py reads. OUT/packages.tsv: name, version, architecture, source, SHA-256, homepage. OUT/packages.files.tsv: name, path.
+list_packages() {
+  local deb name
+  : >"$2/packages.files.tsv"
+  for deb in "$1"/*.deb; do
+    name=$(dpkg-deb -f "$deb" Package)
+    dpkg-deb --show --showformat '${Package}\t${Version}\t${Architecture}\t${source:Package}\t'"$(sha256sum <"$deb" | cut -d' ' -f1)"'\t${Homepage}\n' "$deb"
+    dpkg-deb --fsys-tarfile "$deb" | tar -t | sed -n "s|^\./\(.*[^/]\)\$|$name\t/\1|p" >>"$2/packages.files.tsv"
+  done | LC_ALL=C sort >"$2/packages.tsv.new"
+  [ -s "$2/packages.tsv.new" ] || die "no Debian packages in $1"
+  mv "$2/packages.tsv.new" "$2/packages.tsv"
+}
+
+# build_sbom CACHE OUT: OUT/sbom.spdx.json.
+build_sbom() {
+  "$root/image/sbom.py" --packages-table "$1/packages.tsv" --files-table "$1/packages.files.tsv" --kernel "$(echo "$1/$image_kernel"_*.deb)" \
+    --root "$2/root" --image "$2/stele.unsigned.efi" --lock "$root/web/viewer/package-lock.json" -o "$2/sbom.spdx.json"
 }
 
 # build_root CACHE PROGRAMS OUT [ASSEMBLE_ARGUMENT...]: OUT/root.erofs, OUT/root.tree, OUT/root.conf (root hash, salt, blocks).

@@ -36,7 +36,7 @@ start_machine() {
   machine_console="$machine_dir/${1:-console.log}"
   : >"$machine_console"
   rm -f "$machine_dir"/*.sock
-  swtpm socket --tpm2 --tpmstate dir="$machine_dir/tpm" --ctrl type=unixio,path="$machine_dir/tpm.sock" --terminate --flags startup-clear \
+  swtpm socket --tpm2 --tpmstate dir="$machine_dir/tpm" --ctrl type=unixio,path="$machine_dir/tpm.sock" --terminate \
     >"$machine_dir/swtpm.log" 2>&1 &
   machine_tpm_pid=$!
   local end=$((SECONDS + 10))

@@ -11,11 +11,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
 import { check, finish } from './checks.mjs';
+import { numberIn, open, option, problems, show } from './network_screen.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const option = (name, fallback) => { const at = process.argv.indexOf(`--${name}`); return at > 0 ? process.argv[at + 1] : fallback; };
 const scratch = option('scratch') ?? (console.error('--scratch is missing'), process.exit(2));
 mkdirSync(scratch, { recursive: true });
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -30,36 +29,6 @@ async function serve(zones) {
   const stop = () => { child.kill(); rmSync(folder, { recursive: true, force: true }); };
   process.once('exit', stop);
   return { ...JSON.parse(line), stop };
-}
-
-const problems = [];
-
-async function open(server) {
-  const browser = await chromium.launch({ executablePath: option('chromium', '/usr/bin/chromium'), args: ['--no-sandbox', '--font-render-hinting=none'] });
-  // The fixture's certificate is made on the spot; that the real one is checked is the matter of run.mjs.
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1440, height: 900 }, colorScheme: 'light', reducedMotion: 'reduce', timezoneId: 'Pacific/Chatham' });
-  const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
-  await page.exposeFunction('__steleReport', (text) => problems.push(text));
-  await page.addInitScript(() => document.addEventListener('securitypolicyviolation', (event) =>
-    window.__steleReport(`policy violation: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`)));
-  page.on('dialog', (dialog) => { problems.push(`a dialog opened: ${dialog.message()}`); void dialog.dismiss(); });
-  page.on('pageerror', (error) => problems.push(`uncaught: ${error.message}`));
-  page.on('console', (message) => { if (message.type() === 'error' && !/status of 40[01]/.test(message.text())) problems.push(`console: ${message.text()}`); });
-  await page.goto(server.url);
-  await page.fill('input[name=user]', server.user);
-  await page.fill('input[name=password]', server.password);
-  await page.click('button[type=submit]');
-  await page.waitForSelector('.who');
-  return { browser, page };
-}
-
-async function show(page, server, hash) {
-  await page.goto('about:blank');
-  await page.goto(new URL(`/#/network${hash}`, server.url).href);
-  await page.waitForSelector('.map');
-  await page.waitForSelector('main[aria-busy=false]');
-  await page.waitForFunction(() => [...document.querySelectorAll('.entry-link')].every((one) => one.dataset.state !== 'checking'));
 }
 
 /** Both themes, the whole page: the window is made as high as the page. */
@@ -85,8 +54,6 @@ async function accessible(page, what) {
   }
   await page.emulateMedia({ colorScheme: 'light' });
 }
-
-const numberIn = (text) => Number(/[\d\u202f]+/.exec(text)?.[0].replaceAll('\u202f', '') ?? NaN);
 
 async function run(zones, work) {
   const server = await serve(zones);

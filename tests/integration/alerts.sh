@@ -121,8 +121,14 @@ same 'the webhook has no other entries' '' "$(comm -13 <(logged) "$work/arrived"
 kill -KILL "$hook_pid"; wait "$hook_pid" 2>/dev/null || true
 raise_alarm
 await 'the webhook is missed again' failing flow hook .state
+hook_metric() { metric "stele_alert_flow_$1{flow=\"hook\"}"; }
+same 'a scraper is told that it fails' 1 "$(hook_metric failing)"
+same 'and since when' "$(date -u -d "$(flow hook .failing_since)" +%s)" "$(hook_metric failing_since_seconds)"
+[ "$(hook_metric pending_records)" -gt 0 ] || fail 'a scraper is not told that entries wait'
 start_hook
 await 'and has all of them when it is back' 0 missing at_hook
+await 'a scraper is told' 0 hook_metric failing
+await 'entries that wait' 0 hook_metric pending_records
 
 # What arrived is ours.
 signed() {

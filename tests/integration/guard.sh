@@ -176,6 +176,8 @@ drifts=$(alarms policy_drift | wc -l)
 [ "$drifts" -le 10 ] || fail "the loop made $drifts entries"
 counted() { [ "$(policy_status .drift.found)" -ge "$drifts" ]; }
 within 5 'none is uncounted' counted
+same 'a scraper is told the policy in force' 1 "$(metric "stele_policy_info{digest=\"$(policy_status .digest)\"}" 203.0.113.5)"
+[ "$(metric stele_policy_drift_found_total 203.0.113.5)" -ge "$drifts" ] || fail 'a scraper is not told how often the rules were others'
 pass "found $(policy_status .drift.found) times, said $drifts times, in $used hundredths of a processor second"
 
 # 5. The interface goes and comes back: the rules go by its name.

@@ -173,6 +173,15 @@ json_lines() {
 # account NAME: what a listener counts, from the status (renewed once a second).
 account() { status_json | jq -c --arg name "$1" '.listeners[] | select(.name == $name)'; }
 
+# metric SAMPLE [ADDRESS]: the value of one sample of /metrics, its labels as they are told; asked with the certificate made for it, of the
+# viewer at ADDRESS.
+metric() {
+  local port
+  port=$(port_of viewer)
+  curl -sS --max-time 20 --resolve "localhost:$port:${2:-127.0.0.1}" --cacert "$stele_dir/keys/ca.pem" --cert "$stele_dir/keys/metrics.pem" \
+    --key "$stele_dir/keys/metrics.key" "https://localhost:$port/metrics" | awk -v sample="$1" 'substr($0, 1, length(sample) + 1) == sample " " { print substr($0, length(sample) + 2) }'
+}
+
 # The kernel's words on the UDP socket of a port: octets still waiting in it (hexadecimal), datagrams it dropped.
 socket_waits() { awk -v port=":$(printf '%04X' "$1")" 'index($2, port) { split($5, q, ":"); print q[2] }' /proc/net/udp; }
 socket_drops() { awk -v port=":$(printf '%04X' "$1")" 'index($2, port) { print $NF }' /proc/net/udp; }

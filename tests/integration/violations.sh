@@ -134,6 +134,13 @@ same 'and all its packets are in entries' 30 "$(packets_of '.source == "10.20.0.
 same 'who tries to reach the operators is named' 6 "$(packets_of '.alarm == "policy_crossing" and .target == "operator"')"
 same 'and who tries the port of the management' 3 "$(packets_of '.alarm == "policy_crossing" and .target == "management"')"
 
+told() { status_json | jq -e --argjson packets "$(jq .said_sum "$work/sums.json")" '.violations | .packets == $packets and .in_entries == $packets and .undelivered == 0' >/dev/null; }
+end=$((SECONDS + 10))
+until told; do [ "$SECONDS" -lt "$end" ] || { status_json | jq .violations; fail 'the status does not say how many packets there were'; }; sleep 0.1; done
+same 'the status says how many packets there were, and a scraper is told' "$(jq .said_sum "$work/sums.json")" "$(metric stele_violations_packets_total 203.0.113.5)"
+stele_cli status >"$work/status" || true
+grep -q "^violations of the network policy: $(jq .said_sum "$work/sums.json") packets" "$work/status" || { cat "$work/status"; fail 'stele status does not show it'; }
+
 # 3. The ledger is slow: nothing is lost.
 ledger=$(pid_of stele-ledger)
 kill -STOP "$ledger"

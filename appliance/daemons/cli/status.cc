@@ -193,6 +193,14 @@ void PrintPolicy(const json& policy) {
   }
 }
 
+// The packets that were dropped, where they are watched.
+void PrintViolations(const json& violations) {
+  if (violations.empty()) return;
+  Print(fmt::format("\nviolations of the network policy: {} packets since the start, {} of them told by entries of the log; {} the kernel could "
+                    "not deliver, only count\n",
+                    NumberOf(violations, "packets"), NumberOf(violations, "in_entries"), NumberOf(violations, "undelivered")));
+}
+
 void PrintAlarms(const json& alarms) {
   if (!alarms.is_array() || alarms.empty()) return;
   Print("\nalarms\n");
@@ -233,6 +241,7 @@ void PrintStatus(const json& status) {
   PrintWitnesses(ObjectOf(status, "witnesses"));
   PrintAlertFlows(ObjectOf(status, "alerts"));
   PrintPolicy(ObjectOf(status, "policy"));
+  PrintViolations(ObjectOf(status, "violations"));
   PrintAlarms(status.value("alarms", json()));
 }
 

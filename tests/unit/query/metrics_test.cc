@@ -69,6 +69,12 @@ Json Status() {
                    "unknown_losses": 0, "refused": 1, "connections": 0, "sources": 3},
                   {"zone": "plant", "name": "syslog-tls", "received": 4, "stored": 4, "lost": null, "losses": {},
                    "tls": {"not_after_s": 1829608353, "handshakes_failed": 9}}],
+    "alerts": {"flows": [{"name": "soc", "state": "failing", "delivered": 7, "next": 100, "failing_since_s": 1795300000},
+                         {"name": "hook", "state": "delivered", "delivered": 9, "next": 130}]},
+    "policy": {"state": "in_force", "digest": "5d3c", "entry": 42, "since_s": 1795200000, "configured": "in_force",
+               "last_change": {"result": "failed"}, "drift": {"state": "found", "found": 4, "restored": 3},
+               "drops": [{"zone": "plant", "reason": "port", "packets": 30}]},
+    "violations": {"packets": 50, "undelivered": 6, "in_entries": 44},
     "sources": {"known": 5, "heard": 4, "silent": 1},
     "processes": [{"name": "stele-ledger", "restarts": 2, "detail": {"complete": true}}],
     "query": {"ledger_silent": false, "sessions": 1, "tails": 0, "requests": 1}})");
@@ -99,6 +105,24 @@ TEST(Metrics, TellWhatTheStatusTells) {
       {R"(stele_listener_losses_total{zone="plant",listener="syslog-udp",cause="kernel_drop"})", "2"},
       {R"(stele_listener_certificate_end_seconds{zone="plant",listener="syslog-tls"})", "1829608353"},
       {R"(stele_sources{state="silent"})", "1"},
+      {R"(stele_alert_flow_delivered_records_total{flow="hook"})", "9"},
+      {R"(stele_alert_flow_pending_records{flow="soc"})", "18"},
+      {R"(stele_alert_flow_pending_records{flow="hook"})", "0"},
+      {R"(stele_alert_flow_failing{flow="soc"})", "1"},
+      {R"(stele_alert_flow_failing_since_seconds{flow="soc"})", "1795300000"},
+      {R"(stele_policy_info{digest="5d3c"})", "1"},
+      {"stele_policy_in_force", "1"},
+      {"stele_policy_entry", "42"},
+      {"stele_policy_since_seconds", "1795200000"},
+      {"stele_policy_configured_differs", "0"},
+      {"stele_policy_last_change_failed", "1"},
+      {"stele_policy_drift", "1"},
+      {"stele_policy_drift_found_total", "4"},
+      {"stele_policy_drift_restored_total", "3"},
+      {R"(stele_policy_dropped_packets_total{zone="plant",reason="port"})", "30"},
+      {"stele_violations_packets_total", "50"},
+      {"stele_violations_undelivered_packets_total", "6"},
+      {"stele_violations_in_entries_packets_total", "44"},
       {R"(stele_process_restarts_total{process="stele-ledger"})", "2"},
   };
   for (const auto& [name, value] : wanted) {
@@ -108,6 +132,7 @@ TEST(Metrics, TellWhatTheStatusTells) {
   EXPECT_EQ(got.types.at("stele_verdict"), "stateset");
   // What is not known is not told: a time before the first anchor, a count of losses that died with its keeper.
   EXPECT_FALSE(got.samples.contains(R"(stele_unanchored_seconds{window="across_boot"})"));
+  EXPECT_FALSE(got.samples.contains(R"(stele_alert_flow_failing_since_seconds{flow="hook"})"));
   EXPECT_FALSE(got.samples.contains(R"(stele_listener_lost_records_total{zone="plant",listener="syslog-tls"})"));
 }
 
