@@ -100,12 +100,12 @@ TEST(Simulation, ErrorsAloneLoseNothing) {
 
 // The same on raw partitions, more of them than a life can take: a unit begins where nothing was, seals are marks and kernel's flags.
 TEST(Simulation, OnPartitionsStopsAndErrorsLoseNothing) {
-  ForSeeds(40'001, 120, [](Machine& m) { Live(m, 14, m.Draw(2) == 0 ? kStops : kEverything); }, 32);
+  ForSeeds(40'001, 60, [](Machine& m) { Live(m, 14, m.Draw(2) == 0 ? kStops : kEverything); }, 24);
 }
 
 TEST(Simulation, OnTooFewPartitionsNothingIsLostAndNothingOverwritten) {
   std::uint64_t full = 0;
-  ForSeeds(50'001, 80, [&](Machine& m) {
+  ForSeeds(50'001, 40, [&](Machine& m) {
     m.BootThrough();
     for (int i = 0; i < 14 && !Bad(m); ++i) {
       if (m.Draw(4) == 0) m.faults.Strike(m.Draw(40), kStops[m.Draw(2)]);
@@ -123,7 +123,7 @@ TEST(Simulation, OnTooFewPartitionsNothingIsLostAndNothingOverwritten) {
     m.CheckDisk("at the end");
   }, 2);
   if (!FromEnvironment("STELE_SIM_SEED")) {
-    EXPECT_GT(full, 50U);
+    EXPECT_GT(full, 10U);
   }
 }
 
