@@ -20,6 +20,7 @@
 #include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/config_zones.h"
 #include "appliance/ingest/tls.h"
+#include "appliance/store/admission.h"
 
 namespace stele::daemons {
 namespace {
@@ -150,6 +151,17 @@ Take TakeFiles(std::vector<std::string>& out) {
     const auto text = node.value_exact<std::string>();
     if (!text) return node.is_array() ? list(node) : Problem("must be a file name or a list of them");
     out = {*text};
+    return std::nullopt;
+  };
+}
+
+// Paths or patterns of device nodes.
+Take TakeNodes(std::vector<std::string>& out) {
+  return [&out, list = TakeTexts(out, 1)](const toml::node& node) -> Problem {
+    if (auto problem = list(node)) return problem;
+    for (const std::string& text : out) {
+      if (text.front() != '/') return "holds what is no absolute path: " + EscapeForTerminal(AsBytes(text));
+    }
     return std::nullopt;
   };
 }
@@ -371,7 +383,8 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
                                          std::int64_t{1} << 40U)},
         {"reserve_bytes", TakeNumberInto(config.reserve_bytes, static_cast<std::int64_t>(limits::kReserveBytesMin),
                                          std::int64_t{1} << 40U)},
-        {"codec", TakeWord(config.codec, {"auto", "zstd", "lz4", "none"})}}},
+        {"codec", TakeWord(config.codec, {"auto", "zstd", "lz4", "none"})},
+        {"partitions", TakeNodes(config.partitions)}}},
       {"checkpoint",
        {{"interval_ms", TakeNumberInto(config.checkpoint_interval_ms, 10, kDayMs)},
         {"heartbeat_interval_ms", TakeNumberInto(config.heartbeat_interval_ms, 1'000, kDayMs)},
@@ -582,10 +595,7 @@ Result<Config> ParseConfig(std::string_view text, std::string_view name) {
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) return reader.At(parsed.error().source(), std::string(parsed.error().description()));
   STELE_TRY_VOID(reader.Read(parsed.table()));
-  if (config.reserve_bytes == 0) {
-    config.reserve_bytes =
-        std::clamp(config.segment_bytes / 4, limits::kReserveBytesMin, limits::kReserveBytesDefaultMax);
-  }
+  if (config.reserve_bytes == 0 && config.partitions.empty()) config.reserve_bytes = store::DefaultReserveBytes(config.segment_bytes);
   config.sha256 = Sha256Of(AsBytes(text));
   for (const auto& [section, node] : parsed.table()) {  // the reader has accepted only sections and [[zones]]
     if (const toml::table* table = node.as_table()) NoteValues(std::string(section.str()), *table, config.values);

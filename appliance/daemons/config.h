@@ -21,6 +21,7 @@
 //   [viewer]      address = "127.0.0.1"          port = 9443                       hosts = ["stele.example.org"]
 //   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
 //                 reserve_bytes = a quarter of a segment, 256 KiB to 64 MiB
+//                 partitions = ["/dev/disk/by-partlabel/stele-log-*"]   instead of files: segments are raw partitions
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
 //   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded" |
 //                                                                                      "device:/dev/NAME" | "swtpm:path=/SOCKET"
@@ -165,7 +166,8 @@ struct Config {
   std::vector<std::string> hosts;  // beside localhost and the address itself
 
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
-  std::uint64_t reserve_bytes = 0;  // never 0 once parsed
+  std::vector<std::string> partitions;  // paths or patterns of device nodes; empty: segments are files
+  std::uint64_t reserve_bytes = 0;      // 0, once parsed, only with partitions: of the smallest of them then
   std::string codec = "auto";
 
   std::int64_t checkpoint_interval_ms = limits::kCheckpointIntervalMs;

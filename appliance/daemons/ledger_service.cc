@@ -113,7 +113,18 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   if (!recovered_.verdict.detail.empty()) started["verdict_detail"] = recovered_.verdict.detail;
   (void)AppendOwn(Kind::kLifecycle, started.dump(-1, ' ', false, json::error_handler_t::replace));
   (void)AppendOwn(Kind::kPolicy, json{{"config_sha256", settings_.config_sha256}}.dump());
+  if (settings_.partitions != nullptr) AlarmOfPartitions(settings_.partitions->Use().refused);
   if (recovered_.verdict.late_receipt) AppendReceipt(*recovered_.verdict.late_receipt);
+}
+
+void Service::AlarmOfPartitions(const std::vector<std::string>& refused) {
+  if (refused.empty()) return;
+  std::string text = std::to_string(refused.size()) + " partitions are left alone";
+  for (const std::string& one : refused) {
+    LogWarning(one);
+    if (text.size() < limits::kPreviewBytes) text += "; " + one;
+  }
+  (void)AppendOwn(Kind::kAlarm, json{{"alarm", "partitions_refused"}, {"text", text}}.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) {

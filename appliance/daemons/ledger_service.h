@@ -21,12 +21,14 @@
 #include "appliance/daemons/ledger_writer.h"
 #include "appliance/ledger/frame_packer.h"
 #include "appliance/store/admission.h"
+#include "appliance/store/medium.h"
 #include "appliance/store/source_table.h"
 
 namespace stele::ledger_daemon {
 
 struct Settings {
-  std::string store_dir;
+  store::MediumPlace place;
+  store::PartitionShelf* partitions = nullptr;  // the store, where it is raw partitions
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
   std::uint64_t reserve_bytes = 0;  // of the store's room, for access entries and Stele's own (appliance/store/admission.h)
   std::string genesis_payload;
@@ -176,6 +178,8 @@ class Service {
 
   // status (ledger_status.cc)
   std::string StatusJson();
+  void TellDisk(nlohmann::json& store);
+  void AlarmOfPartitions(const std::vector<std::string>& refused);
   void TellListeners(nlohmann::json& status) const;
 
   int WaitMs() const;

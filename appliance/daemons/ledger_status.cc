@@ -31,6 +31,12 @@ std::optional<std::uint64_t> FileBytes(const std::filesystem::path& directory) {
   return failed ? std::nullopt : std::optional(bytes);
 }
 
+void TellPartitions(const store::PartitionsUse& use, json& store) {
+  store["bytes"] = use.taken_bytes;
+  store["free_bytes"] = use.empty_bytes;
+  store["partitions"] = {{"taken", use.taken}, {"read_only", use.read_only}, {"empty", use.empty}, {"refused", use.refused}};
+}
+
 }  // namespace
 
 // The counters of all receivers, the sums of each zone, and the sum of all. The zone's name is the channel's, not the
@@ -63,6 +69,20 @@ void Service::TellListeners(json& status) const {
   status["unknown_losses"] = unknown_losses;
 }
 
+// Files and the disk they lie on.
+void Service::TellDisk(json& store) {
+  if (measured_segments_ != unit_ + 1 || room_bytes_ > measured_room_bytes_) {  // a segment has its full size from the start
+    measured_segments_ = unit_ + 1;
+    store_bytes_ = FileBytes(settings_.place.directory);
+  }
+  measured_room_bytes_ = room_bytes_;
+  if (store_bytes_) store["bytes"] = *store_bytes_;
+  std::error_code failed;
+  if (const auto space = std::filesystem::space(settings_.place.directory, failed); !failed) {
+    store["free_bytes"] = space.available;
+  }
+}
+
 std::string Service::StatusJson() {
   const std::int64_t now = clock_.WallNs();
   json status;
@@ -72,15 +92,10 @@ std::string Service::StatusJson() {
   status["uptime_ms"] = (clock_.BoottimeNs() - started_boottime_ns_) / kNsPerMs;
   status["store"] = {{"segments", unit_ + 1}, {"position_bytes", position_bytes_}, {"error", store_error_},
                      {"room_bytes", room_bytes_}, {"reserve_bytes", settings_.reserve_bytes}, {"full", refusing_}};
-  if (measured_segments_ != unit_ + 1 || room_bytes_ > measured_room_bytes_) {  // a segment has its full size from the start
-    measured_segments_ = unit_ + 1;
-    store_bytes_ = FileBytes(settings_.store_dir);
-  }
-  measured_room_bytes_ = room_bytes_;
-  if (store_bytes_) status["store"]["bytes"] = *store_bytes_;
-  std::error_code failed;
-  if (const auto space = std::filesystem::space(settings_.store_dir, failed); !failed) {
-    status["store"]["free_bytes"] = space.available;
+  if (settings_.partitions != nullptr) {
+    TellPartitions(settings_.partitions->Use(), status["store"]);
+  } else {
+    TellDisk(status["store"]);
   }
   status["verdict"] = {{"word", recovered_.verdict.word},
                        {"qualifiers", recovered_.verdict.qualifiers},

@@ -225,6 +225,7 @@ Commands Describe(CLI::App& app, Arguments& arguments) {
   commands.verify = AddCommand(app, arguments, "verify", "check the whole store, and the TPM where there is one");
   commands.verify->add_flag("--json", arguments.verify.json, "the report as one object");
   commands.verify->add_option("--pin", arguments.verify.pin, "the provisioning public key (PEM) that must have signed the log's record");
+  commands.verify->add_option("--device", arguments.verify.devices, "the log's partitions, instead of what store.partitions says; patterns are allowed");
 
   commands.bundle = AddCommand(app, arguments, "bundle", "evidence for an auditor: a quote over a nonce, and proven records, in one file");
   DescribeBundle(*commands.bundle, arguments.bundle);

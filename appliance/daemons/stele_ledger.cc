@@ -4,7 +4,6 @@
 
 #include "appliance/daemons/ledger_startup.h"
 #include "appliance/sandbox/profiles.h"
-#include "appliance/store/file_device.h"
 
 namespace stele::ledger_daemon {
 namespace {
@@ -16,7 +15,8 @@ Result<Settings> ParseSettings(const std::string& text) {
   if (!object.is_object()) return Fail(Code::kInvalid, "configuration: not a JSON object");
   Settings settings;
   try {
-    settings.store_dir = object.at("store_dir").get<std::string>();
+    settings.place.directory = object.at("store_dir").get<std::string>();
+    settings.place.partitions = object.value("partitions", settings.place.partitions);
     settings.segment_bytes = object.value("segment_bytes", settings.segment_bytes);
     settings.reserve_bytes = object.value("reserve_bytes", settings.reserve_bytes);
     const auto genesis = ParseBase64(object.at("genesis_payload_b64").get<std::string>(), limits::kMiB);
@@ -50,10 +50,19 @@ Result<int> Main() {
     if (given.error().code == Code::kNotFound) return 0;
     return tl::unexpected(given.error());
   }
-  STELE_TRY(const Settings settings, ParseSettings(given->configuration_json));
-  store::FileShelf shelf(settings.store_dir, {false, true});
+  STELE_TRY(Settings settings, ParseSettings(given->configuration_json));
+  STELE_TRY(const store::Medium medium, store::Medium::Open(settings.place, store::MediumUse::kAppend));
   // Locked down before the first byte of the store is read: a hostile disk is hostile input.
-  STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::LedgerProfile(settings.store_dir)));
+  STELE_TRY(const sandbox::Report report,
+            sandbox::LockDown(medium.on_partitions() ? sandbox::LedgerOnPartitionsProfile() : sandbox::LedgerProfile(settings.place.directory)));
+  STELE_TRY(const Hash log_id, LogIdOfGenesis(settings.genesis_payload));
+  STELE_TRY(const store::OpenedShelf opened, medium.Shelf(log_id));
+  DeviceShelf& shelf = *opened.shelf;
+  settings.partitions = opened.partitions;
+  if (opened.partitions != nullptr) {
+    settings.segment_bytes = opened.partitions->Use().unit_bytes_min;
+    if (settings.reserve_bytes == 0) settings.reserve_bytes = store::DefaultReserveBytes(settings.segment_bytes);
+  }
   int anchor_fd = -1;
   for (const channel::GivenChannel& one : given->channels) {
     if (one.what.role == "anchor") anchor_fd = one.descriptor.get();

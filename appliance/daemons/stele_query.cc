@@ -23,7 +23,7 @@
 #include "appliance/query/service.h"
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
-#include "appliance/store/file_device.h"
+#include "appliance/store/medium.h"
 
 namespace stele {
 namespace {
@@ -37,7 +37,8 @@ constexpr std::size_t kBootLogBytesMax = std::size_t{4} << 20U;
 constexpr std::size_t kEkChainBytesMax = std::size_t{64} << 10U;
 
 struct Configuration {
-  std::string store_dir;
+  store::MediumPlace place;
+  std::optional<Hash> log_id;  // absent: of the log that is there
   std::string state_dir;
   query::ReadsConfig reads;
   query::TreeAccess tree;
@@ -66,11 +67,13 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
     return at != object.end() && at->is_string() ? at->get<std::string>() : std::string{};
   };
   Configuration configuration;
-  configuration.store_dir = take("store_dir");
+  configuration.place.directory = take("store_dir");
+  configuration.place.partitions = object.value("partitions", configuration.place.partitions);
+  if (const auto log_id = ParseHash(take("log_id"))) configuration.log_id = *log_id;
   configuration.state_dir = take("state_dir");
   configuration.reads.origin = take("origin");
   configuration.reads.vkey = take("vkey");
-  if (configuration.store_dir.empty() || configuration.state_dir.empty()) {
+  if (configuration.place.directory.empty() || configuration.state_dir.empty()) {
     return Fail(Code::kInvalid, "the configuration needs store_dir and state_dir");
   }
   // Readable by root only, and only where there is a TPM that the firmware knows.
@@ -369,7 +372,7 @@ Result<void> Serve() {
   if (!start_up && start_up.error().code == Code::kNotFound) return {};  // never started
   if (!start_up) return tl::unexpected(start_up.error());
   STELE_TRY(const Configuration configuration, ParseConfiguration(start_up->configuration_json));
-  STELE_TRY(const uid_t owner, OwnerOf(configuration.store_dir));
+  STELE_TRY(const uid_t owner, OwnerOf(configuration.place.directory));
   SystemClock clock;
   SystemEntropy entropy;
   query::UserBook users(configuration.state_dir);
@@ -379,9 +382,12 @@ Result<void> Serve() {
   for (channel::GivenChannel& given : start_up->channels) STELE_TRY_VOID(loop.Give(given.what, std::move(given.descriptor)));
   STELE_TRY_VOID(channel::SetBlocking(control_fd, false));
 
-  STELE_TRY(const sandbox::Report report, sandbox::LockDown(sandbox::QueryProfile(configuration.store_dir, configuration.state_dir)));
-  query::Workers workers([&] {
-    return query::Reads::Open(std::make_unique<store::FileShelf>(configuration.store_dir), clock, configuration.reads);
+  STELE_TRY(const store::Medium medium, store::Medium::Open(configuration.place, store::MediumUse::kRead));
+  STELE_TRY(const sandbox::Report report,
+            sandbox::LockDown(sandbox::QueryProfile(configuration.place.directory, configuration.state_dir)));
+  query::Workers workers([&]() -> Result<std::unique_ptr<query::Reads>> {
+    STELE_TRY(store::OpenedShelf opened, medium.Shelf(configuration.log_id));
+    return query::Reads::Open(std::move(opened.shelf), clock, configuration.reads);
   });
   STELE_TRY_VOID(workers.Start());
   const query::ServiceConfig service_config{owner, daemons::kVersion, configuration.reads.origin,

@@ -33,6 +33,7 @@
 #include "appliance/daemons/zone_networks.h"
 #include "appliance/daemons/zones.h"
 #include "appliance/sandbox/sandbox.h"
+#include "appliance/store/medium.h"
 #include "appliance/witness/cosigned.h"
 
 namespace stele::daemons {
@@ -157,6 +158,7 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
     case kLedger: {
       json configuration{{"store_dir", parts.home.Store().string()},
                   {"segment_bytes", config.segment_bytes},
+                  {"partitions", config.partitions},
                   {"reserve_bytes", config.reserve_bytes},
                   {"genesis_payload_b64", Base64Of(AsBytes(identity.genesis_payload))},
                   {"checkpoint_interval_ms", config.checkpoint_interval_ms},
@@ -182,6 +184,8 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
           .dump();
     case kQuery:
       return json{{"store_dir", parts.home.Store().string()},
+                  {"partitions", config.partitions},
+                  {"log_id", identity.log_id},
                   {"state_dir", parts.home.State().string()},
                   {"origin", identity.origin},
                   {"vkey", identity.verification_key},
@@ -687,6 +691,8 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config, const 
   STELE_TRY_VOID(CatchStopSignals());
   RaiseDescriptorLimit();
   Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
+  STELE_TRY(const std::uint32_t sealed, store::SealAgain(config.partitions));
+  if (!config.partitions.empty()) Say("the log is on partitions, " + std::to_string(sealed) + " of them full and sealed");
   STELE_TRY(ZoneNetworks zone_networks, ZoneNetworks::Make(config));
   std::vector<int> networks;  // of zones that have one of their own
   for (std::size_t i = 0; i < config.zones.size(); ++i) {

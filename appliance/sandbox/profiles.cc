@@ -28,6 +28,13 @@ Profile LedgerProfile(const std::filesystem::path& store_dir) {
           .descriptors_max = 0};  // a long log has many segments
 }
 
+Profile LedgerOnPartitionsProfile() {
+  return {.name = "stele-ledger",
+          .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kPartitions},
+          .paths = {},
+          .descriptors_max = 0};  // as many as it has partitions
+}
+
 Profile AnchorProfile(const std::filesystem::path& state_dir, const std::vector<std::filesystem::path>& read_only) {
   Profile profile{.name = "stele-anchor",
                   .promises = {Promise::kCore, Promise::kStream, Promise::kEvents, Promise::kReadFile,

@@ -23,6 +23,12 @@ namespace stele::sandbox {
 // No socket, no TPM, no file outside the store.
 [[nodiscard]] Profile LedgerProfile(const std::filesystem::path& store_dir);
 
+// The same where the store is raw partitions, opened before.
+//   core, stream, events   as above
+//   partitions  reads, writes, flushes and seals them
+// No file of any kind, no socket, no TPM.
+[[nodiscard]] Profile LedgerOnPartitionsProfile();
+
 // stele-anchor: the signing key and the TPM, both opened before.
 //   core, stream, events   the TPM's descriptor, the ledger's channel
 //   read     its slots, and `read_only` (key and provisioning files, where they are opened late)

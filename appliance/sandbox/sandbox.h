@@ -32,6 +32,7 @@ enum class Promise {
   kConnect,   // TCP connections to elsewhere, and no other kind of socket; where the kernel can, only to Profile::connect_ports
   kReadFile,  // open for reading, stat, list; never for writing
   kWriteFile, // create, write, sync, allocate files; never remove
+  kPartitions,  // read, write, flush and seal the block devices it has; nothing is opened
   kReplaceFile,  // write a file and rename it over its predecessor
 };
 

@@ -154,6 +154,14 @@ void AllowWriteFile(Filter& filter) {
   }
 }
 
+// Of its descriptors' ioctls the seal and the question after it: what else a block device takes would move, discard or repartition.
+void AllowPartitions(Filter& filter) {
+  filter.Allow({SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(fdatasync)});
+  for (const unsigned long request : {static_cast<unsigned long>(BLKROSET), static_cast<unsigned long>(BLKROGET)}) {
+    filter.AllowWhen(SCMP_SYS(ioctl), {Equals(1, request)});
+  }
+}
+
 // No library of ours makes these; an exploit would.
 void KillTheRest(Filter& filter) {
   filter.Kill({SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(setns),
@@ -191,6 +199,7 @@ Result<void> EnterSeccomp(const Profile& profile) {
       case Promise::kNetfilter: AllowNetfilter(filter); break;
       case Promise::kReadFile: AllowReadFile(filter, Promises(profile, Promise::kWriteFile)); break;
       case Promise::kWriteFile: AllowWriteFile(filter); break;
+      case Promise::kPartitions: AllowPartitions(filter); break;
       case Promise::kReplaceFile:
         filter.Allow({SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink), SCMP_SYS(unlinkat)});
         break;

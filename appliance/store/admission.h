@@ -2,7 +2,10 @@
 // Stele's own life. Pure.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+
+#include "appliance/base/limits.h"
 
 namespace stele::store {
 
@@ -12,6 +15,11 @@ enum class Need : std::uint8_t {
   kRoutine,  // loss, clock: they can wait and lose nothing
   kClosing,  // lifecycle, checkpoint, anchor, alarm: what the log needs to go on and to end properly
 };
+
+// store.reserve_bytes where nobody says it.
+[[nodiscard]] constexpr std::uint64_t DefaultReserveBytes(std::uint64_t segment_bytes) {
+  return std::clamp(segment_bytes / 4, limits::kReserveBytesMin, limits::kReserveBytesDefaultMax);
+}
 
 // What must be left behind an entry of this need.
 [[nodiscard]] constexpr std::uint64_t FloorBytes(Need need, std::uint64_t reserve_bytes) {

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <optional>
 
 #include "appliance/base/limits.h"
+#include "appliance/store/aligned_buffer.h"
 
 namespace stele::store {
 namespace {
@@ -18,23 +20,6 @@ constexpr std::string_view kPrefix = "seg-";
 constexpr std::size_t kDigits = 8;
 constexpr std::uint64_t kZeroStepBytes = 8 * limits::kMiB;  // how far zeros are written ahead of the data
 constexpr std::size_t kDirectPartBytes = limits::kMiB;      // of one read or write with O_DIRECT
-
-// Memory as O_DIRECT wants it.
-class AlignedBuffer {
- public:
-  explicit AlignedBuffer(std::size_t size_bytes)
-      : data_(static_cast<std::byte*>(std::aligned_alloc(limits::kSectorBytes, size_bytes))), size_bytes_(size_bytes) {
-    STELE_CHECK(data_ != nullptr);
-  }
-  [[nodiscard]] MutableBytes bytes() const { return {data_.get(), size_bytes_}; }
-
- private:
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)  // aligned_alloc's
-  };
-  std::unique_ptr<std::byte, Free> data_;
-  std::size_t size_bytes_;
-};
 
 struct FileDescriptors {
   UniqueFd cached;  // through the page cache

@@ -1,6 +1,7 @@
 #include "appliance/store/store.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "appliance/base/limits.h"
@@ -109,6 +110,11 @@ Result<Tail> ReadTail(DeviceShelf& shelf) {
   tail.unit = last->superblock.unit;
   tail.superblock = std::move(last->superblock);
   tail.superblock_mac_digest = last->mac_digest;
+  if (tail.superblock.size_bytes != last->device->size_bytes()) {
+    tail.damaged = true;  // nothing more is written here: a copy on a medium of another size, or a file that was cut
+    tail.detail = "unit " + std::to_string(tail.unit) + ": it has " + std::to_string(last->device->size_bytes()) + " bytes and was begun with " +
+                  std::to_string(tail.superblock.size_bytes);
+  }
   STELE_TRY(std::vector<ledger::Abandon> known, AbandonsIn(*last->device, tail.unit));
   UnitScan scan(*last->device, tail.unit, std::move(known));
   while (true) {
@@ -202,11 +208,13 @@ Result<std::unique_ptr<Store>> Store::Open(DeviceShelf& shelf, Clock& clock, con
   }
   store->landmarks_ = tail.landmarks();
   const bool unit_usable = !tail.sealed && !tail.closed && tail.next_unit == tail.unit + 1 + tail.spares.size() && !tail.damaged;
-  if (!unit_usable) {
+  auto device = unit_usable ? shelf.Open(tail.unit, true) : Fail(Code::kDenied, "the unit is not continued");
+  if (!device) {
+    if (device.error().code != Code::kDenied) return tl::unexpected(std::move(device.error()));
     STELE_TRY_VOID(store->OpenUnit(tail.size(), tail.head(), tail.frontier().Hashes()));
     return store;
   }
-  STELE_TRY(store->device_, shelf.Open(tail.unit, true));
+  store->device_ = std::move(*device);
   // The page cache may hold what the disk does not: whatever recovery adopted becomes durable before anything follows it.
   STELE_TRY_VOID(store->device_->Sync());
   store->unit_ = tail.unit;
@@ -230,14 +238,16 @@ Result<void> Store::OpenUnit(std::uint64_t size, const Hash& head, const std::ve
   superblock.landmarks = landmarks_;
   superblock.frontier = frontier;
   superblock.abandons = abandons_;
-  // A write that failed leaves a unit that was never begun, and it is tried again: a full disk must not eat unit numbers. A sync
-  // that failed ends it.
-  STELE_TRY_VOID(next.device->Write(0, EncodeSuperblock(superblock, mac_)));
+  // A write for which there was no room leaves a unit that was never begun, and it is tried again: a full disk must not eat unit
+  // numbers. Any other failure ends it.
+  auto written = next.device->Write(0, EncodeSuperblock(superblock, mac_));
+  if (!written && written.error().detail == ENOSPC) return written;
   auto device = std::move(next.device);
   spares_.pop_front();
-  if (auto synced = device->Sync(); !synced) {
+  if (written) written = device->Sync();
+  if (!written) {
     abandons_.push_back({superblock.unit, 0, device->size_bytes()});
-    return synced;
+    return written;
   }
   abandons_.clear();
   device_ = std::move(device);

@@ -90,10 +90,10 @@ Result<void> MountScratch() {
 Result<bool> IsSealed(const Partition& log) {
   const UniqueFd device(::open(log.node.c_str(), O_RDONLY | O_CLOEXEC));
   if (!device.valid()) return FailErrno("open " + log.node);
-  if (log.size_bytes < guard::kSealMarkBytes) return Fail(Code::kInvalid, log.name + " is too small");
+  const auto at = guard::SealMarkAt(log.size_bytes);
+  if (!at) return Fail(Code::kInvalid, log.name + " is too small");
   std::array<std::byte, guard::kSealMarkBytes> mark{};
-  const auto at = static_cast<off_t>(log.size_bytes - mark.size());
-  if (::pread(device.get(), mark.data(), mark.size(), at) != static_cast<ssize_t>(mark.size()))
+  if (::pread(device.get(), mark.data(), mark.size(), static_cast<off_t>(*at)) != static_cast<ssize_t>(mark.size()))
     return FailErrno("read " + log.node);
   return guard::DecodeSealMark(mark).has_value();
 }

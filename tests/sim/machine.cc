@@ -21,7 +21,7 @@ anchor::AnchorKeys Keys() {
 
 }  // namespace
 
-Machine::Machine(std::uint64_t seed)
+Machine::Machine(std::uint64_t seed, std::uint32_t partitions)
     : random(seed), tpm(seed), entropy(seed), slots{FaultySlot(faults), FaultySlot(faults)}, faulty_tpm_(tpm, faults), key_(Keys().note_key.verify_key()) {
   config_.origin = kOrigin;
   config_.log_id = Sha256Of(AsBytes("a provisioning record"));
@@ -31,13 +31,34 @@ Machine::Machine(std::uint64_t seed)
   config_.pins.index_start = tpm.IndexStart();
   config_.pins.reset_count = 1;
   config_.pins.software_tpm = true;
+  for (std::uint32_t i = 0; i < partitions; ++i) STELE_CHECK(shelf.Create(i, kSegmentBytes + limits::kSectorBytes).has_value());
+  shelf.can_refuse_writes = partitions > 0;
+  on_partitions_ = partitions > 0;
   shelf.SetFaultPlan([this](std::string_view operation) { return faults.ForDisk(operation); });
+}
+
+Result<DeviceShelf*> Machine::Look(std::unique_ptr<store::PartitionShelf>& partitions) {
+  if (!on_partitions_) return &shelf;
+  std::vector<store::Partition> media;
+  for (const auto& [number, unit] : shelf.units()) {
+    STELE_TRY(auto device, shelf.Open(number, true));
+    media.push_back({"partition " + std::to_string(number), std::move(device), !unit->read_only});
+  }
+  STELE_TRY(partitions, store::PartitionShelf::Open(std::move(media), config_.log_id, kSegmentBytes));
+  return partitions.get();
+}
+
+void Machine::CheckDisk(const char* when) {
+  std::unique_ptr<store::PartitionShelf> partitions;
+  const auto log = Look(partitions);
+  if (!log) return oracle.Complain(std::string("partitions: ") + log.error().context);
+  oracle.CheckDisk(**log, anchor_key(), log_id(), when);
 }
 
 // ledger_startup.cc: DescribeLog
 Result<channel::LogState> Machine::Describe() const {
   channel::LogState state;
-  auto& disk = const_cast<SimShelf&>(shelf);  // NOLINT  // reading
+  DeviceShelf& disk = *log_;
   state.log_id = config_.log_id;
   if (!tail_.fresh) {
     state.size = tail_.size();
@@ -71,7 +92,8 @@ Result<channel::LogState> Machine::Describe() const {
 
 // ledger_startup.cc: StartLedger
 Result<void> Machine::Recover() {
-  STELE_TRY(tail_, store::ReadTail(shelf));
+  STELE_TRY(log_, Look(partitions_));
+  STELE_TRY(tail_, store::ReadTail(*log_));
   if (!anchor_) anchor_ = std::make_unique<anchor::Anchor>(faulty_tpm_, clock, slots[0], slots[1], Keys(), config_);
   anchor_->Reset();
   channel::KeysRequest keys;
@@ -84,14 +106,14 @@ Result<void> Machine::Recover() {
     }
     return std::nullopt;
   });
-  STELE_TRY_VOID(store::MakeDurable(shelf, tail_));
+  STELE_TRY_VOID(store::MakeDurable(*log_, tail_));
   landmarks_ = tail_.fresh ? ledger::Landmarks() : tail_.landmarks();
   STELE_TRY(const channel::LogState state, Describe());
   verdict_ = anchor_->Recover(state);
   signed_size_ = anchor_->signed_size();
-  auto range = store::RangeOf(shelf, signed_size_, state.size);
+  auto range = store::RangeOf(*log_, signed_size_, state.size);
   unsigned_range_ = range ? std::optional(std::move(*range)) : std::nullopt;
-  STELE_TRY(store_, store::Store::Open(shelf, clock, {kSegmentBytes, ledger::Codec::kLz4}, tail_, config_.log_id,
+  STELE_TRY(store_, store::Store::Open(*log_, clock, {kSegmentBytes, ledger::Codec::kLz4}, tail_, config_.log_id,
                                        {keys.new_session, granted.new_key}));
   sequencer_ = tail_.fresh ? ledger::Sequencer(config_.log_id) : ledger::Sequencer(tail_.head(), tail_.frontier());
   sequencer_->StartRange();
@@ -131,7 +153,9 @@ void Machine::Boot() {
 
 void Machine::Follow(const char* when) {
   if (!follower_) {
-    auto reader = store::LogReader::Open(shelf, 0);
+    const auto log = Look(follower_partitions_);
+    if (!log) return oracle.Complain(std::string("follower: ") + log.error().context);
+    auto reader = store::LogReader::Open(**log, 0);
     if (!reader) return oracle.Complain(std::string("follower: ") + reader.error().context);
     follower_ = std::move(*reader);
   }
@@ -269,7 +293,7 @@ Result<ledger::CompactRange> Machine::UnsignedRange() {
     if (extended) return *unsigned_range_;
   }
   sequencer_->StartRange();
-  return store::RangeOf(shelf, signed_size_, sequencer_->size());
+  return store::RangeOf(*log_, signed_size_, sequencer_->size());
 }
 
 bool Machine::Checkpoint(bool want_anchor) {
@@ -344,7 +368,8 @@ void Machine::SettleAndCheck() {
   if (!receipt) oracle.Complain("without faults no anchor was made: " + anchor_->StatusJson());
   CheckDisk("settled");
   Follow("settled");
-  oracle.CheckRegisters(shelf, tpm, config_.pins);
+  std::unique_ptr<store::PartitionShelf> partitions;
+  if (const auto log = Look(partitions)) oracle.CheckRegisters(**log, tpm, config_.pins);
   if (shelf.misuse() > 0) oracle.Complain("a device was written after it had failed");
 }
 

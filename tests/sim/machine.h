@@ -8,6 +8,7 @@
 #include <random>
 
 #include "appliance/anchor/anchor.h"
+#include "appliance/store/partition_shelf.h"
 #include "appliance/store/store.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/oracle.h"
@@ -23,7 +24,8 @@ enum class Crash : std::uint8_t {
 class Machine {
  public:
   static constexpr std::uint64_t kSegmentBytes = 256 * limits::kKiB;
-  explicit Machine(std::uint64_t seed);
+  // `partitions`: the log lies on so many raw partitions of kSegmentBytes and their seal, 0: on files.
+  explicit Machine(std::uint64_t seed, std::uint32_t partitions = 0);
 
   // --- life; each may throw SimCrash where a fault strikes ---
   void Boot();  // recovery until the log is open; complains unless a crash explains everything
@@ -36,7 +38,7 @@ class Machine {
   void SettleAndCheck();
   // What stele-query does: follows the announcements, through every restart of the ledger.
   void Follow(const char* when);
-  void CheckDisk(const char* when) { oracle.CheckDisk(shelf, anchor_key(), log_id(), when); }
+  void CheckDisk(const char* when);
 
   [[nodiscard]] bool up() const { return store_ != nullptr; }
   [[nodiscard]] const channel::Verdict& verdict() const { return verdict_; }
@@ -60,6 +62,8 @@ class Machine {
  private:
   Result<void> Recover();
   Result<channel::LogState> Describe() const;
+  // The log as a process finds it that starts now. On files the disk itself.
+  Result<DeviceShelf*> Look(std::unique_ptr<store::PartitionShelf>& partitions);
   [[nodiscard]] ledger::Batch RandomBatch(std::size_t count, std::size_t payload_bytes_max);
   void AddOwn(ledger::Batch& batch, record::Kind kind, std::string_view payload);
   Result<void> CommitAll(ledger::Batch batch, std::optional<std::size_t> anchored_intent = std::nullopt);
@@ -68,13 +72,17 @@ class Machine {
   void WriteReceipt(const std::optional<std::string>& receipt);
   Result<ledger::CompactRange> UnsignedRange();
 
+  bool on_partitions_ = false;
   FaultyTpm faulty_tpm_;
   anchor::AnchorConfig config_;
   ledger::VerifyKey key_;
   std::unique_ptr<anchor::Anchor> anchor_;
+  std::unique_ptr<store::PartitionShelf> follower_partitions_;
   std::unique_ptr<store::LogReader> follower_;
 
   // The memory of stele-ledger.
+  std::unique_ptr<store::PartitionShelf> partitions_;
+  DeviceShelf* log_ = &shelf;
   std::unique_ptr<store::Store> store_;
   std::optional<ledger::Sequencer> sequencer_;
   ledger::Landmarks landmarks_;

@@ -19,7 +19,7 @@ std::optional<std::uint64_t> FromEnvironment(const char* name) {
 }
 
 // Runs `life` for each seed; stops at the first that has complaints.
-void ForSeeds(std::uint64_t first, std::uint64_t count, const std::function<void(Machine&)>& life) {
+void ForSeeds(std::uint64_t first, std::uint64_t count, const std::function<void(Machine&)>& life, std::uint32_t partitions = 0) {
   if (const auto one = FromEnvironment("STELE_SIM_SEED")) {
     first = *one;
     count = 1;
@@ -27,7 +27,7 @@ void ForSeeds(std::uint64_t first, std::uint64_t count, const std::function<void
     count = *many;
   }
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    Machine machine(seed);
+    Machine machine(seed, partitions);
     life(machine);
     for (const std::string& complaint : machine.oracle.complaints()) ADD_FAILURE() << "seed " << seed << ": " << complaint;
     if (testing::Test::HasFailure()) {
@@ -96,6 +96,35 @@ TEST(Simulation, StopsAndErrorsTogetherLoseNothing) {
 
 TEST(Simulation, ErrorsAloneLoseNothing) {
   ForSeeds(20'001, 200, [](Machine& m) { Live(m, 14, kErrors); });
+}
+
+// The same on raw partitions, more of them than a life can take: a unit begins where nothing was, seals are marks and kernel's flags.
+TEST(Simulation, OnPartitionsStopsAndErrorsLoseNothing) {
+  ForSeeds(40'001, 60, [](Machine& m) { Live(m, 14, m.Draw(2) == 0 ? kStops : kEverything); }, 24);
+}
+
+TEST(Simulation, OnTooFewPartitionsNothingIsLostAndNothingOverwritten) {
+  std::uint64_t full = 0;
+  ForSeeds(50'001, 40, [&](Machine& m) {
+    m.BootThrough();
+    for (int i = 0; i < 14 && !Bad(m); ++i) {
+      if (m.Draw(4) == 0) m.faults.Strike(m.Draw(40), kStops[m.Draw(2)]);
+      try {
+        if (!m.Append(200 + m.Draw(400), 60)) ++full;
+        (void)m.Checkpoint(m.Draw(3) == 0);
+        if (m.Draw(6) == 0) throw SimCrash();
+        continue;
+      } catch (const SimCrash&) {
+        m.Down(static_cast<Crash>(m.Draw(3)));
+      }
+      m.faults.Clear();
+      m.BootThrough();
+    }
+    m.CheckDisk("at the end");
+  }, 2);
+  if (!FromEnvironment("STELE_SIM_SEED")) {
+    EXPECT_GT(full, 10U);
+  }
 }
 
 // Room for a few units only: what does not fit is refused, what was there stays, and when there is room the log goes on.

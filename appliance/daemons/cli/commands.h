@@ -37,6 +37,7 @@ int RunShow(const Home& home, const ShowOptions& options);
 struct VerifyOptions {
   bool json = false;
   std::string pin;  // file: the provisioning public key, PEM
+  std::vector<std::string> devices;  // of the store, as store.partitions; empty: what stele.toml says
 };
 int RunVerify(const Home& home, const VerifyOptions& options);
 

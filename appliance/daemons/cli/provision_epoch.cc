@@ -10,7 +10,6 @@
 #include "appliance/daemons/cli/output.h"
 #include "appliance/daemons/cli/provision.h"
 #include "appliance/daemons/cli/verification.h"
-#include "appliance/store/file_device.h"
 #include "appliance/store/store.h"
 #include "tpm/signing.h"
 #include "tpm/swtpm.h"
@@ -49,8 +48,8 @@ Result<anchor::EpochChain> EpochsBegun(const Home& home, std::uint64_t log_size)
 
 Result<Situation> Look(const Home& home, const ProvisionOptions& options) {
   Say("looking at the log and its TPM (the same as `stele verify`) ...");
-  store::FileShelf shelf(home.Store(), {.immutable_when_sealed = false, .direct_reads = true});
-  STELE_TRY(const store::Tail tail, store::ReadTail(shelf));
+  STELE_TRY(const store::OpenedShelf opened, OpenStore(home, {}, store::MediumUse::kReadDirect, std::nullopt));
+  STELE_TRY(const store::Tail tail, store::ReadTail(*opened.shelf));
   if (tail.fresh || tail.size() == 0) {
     return Fail(Code::kDenied, "there is no log in " + home.Store().string() + " to go on with: `stele up` begins one");
   }

@@ -8,7 +8,7 @@
 #include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 #include "appliance/daemons/cli/output.h"
-#include "appliance/store/file_device.h"
+#include "appliance/daemons/config.h"
 #include "tpm/signing.h"
 
 namespace stele::daemons::cli {
@@ -97,6 +97,16 @@ bool TakeWaitingEpoch(const Home& home, Verification& result) {
 
 }  // namespace
 
+Result<store::OpenedShelf> OpenStore(const Home& home, const std::vector<std::string>& devices, store::MediumUse use, const std::optional<Hash>& log_id) {
+  store::MediumPlace place{home.Store(), devices};
+  if (devices.empty()) {
+    STELE_TRY(const Config config, LoadConfig(home.Config(), false));
+    place.partitions = config.partitions;
+  }
+  STELE_TRY(const store::Medium medium, store::Medium::Open(std::move(place), use));
+  return medium.Shelf(log_id);
+}
+
 bool IsGood(const std::string& word) { return word == "OK" || word == "OK_UNANCHORED_TAIL" || word == "RECOVERED_CRASH"; }
 
 Result<Verification> VerifyLog(const Home& home, const VerifyOptions& arguments, bool show_progress) {
@@ -123,8 +133,13 @@ Result<Verification> VerifyLog(const Home& home, const VerifyOptions& arguments,
       std::fprintf(stderr, "\r%llu records", static_cast<unsigned long long>(records));
     };
   }
-  store::FileShelf shelf(home.Store(), {.immutable_when_sealed = false, .direct_reads = !live});
-  STELE_TRY(result.store, store::VerifyStore(shelf, options));
+  const auto use = live ? store::MediumUse::kRead : store::MediumUse::kReadDirect;
+  STELE_TRY(const store::OpenedShelf opened, OpenStore(home, arguments.devices, use, options.log_id));
+  STELE_TRY(result.store, store::VerifyStore(*opened.shelf, options));
+  if (opened.partitions != nullptr) {
+    const store::PartitionsUse partitions = opened.partitions->Use();
+    for (const std::string& refused : partitions.refused) result.unchecked.push_back("a partition: " + refused);
+  }
   if (show_progress) std::fprintf(stderr, "\r                         \r");
   if (!result.store.signatures_checked) result.unchecked.emplace_back("the signatures of the checkpoints");
   result.epoch_begins = !live && TakeWaitingEpoch(home, result);

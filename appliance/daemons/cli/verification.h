@@ -8,6 +8,7 @@
 #include "appliance/daemons/cli/commands.h"
 #include "appliance/daemons/cli/epoch_history.h"
 #include "appliance/daemons/cli/tpm_check.h"
+#include "appliance/store/medium.h"
 #include "appliance/store/verify.h"
 
 namespace stele::daemons::cli {
@@ -23,6 +24,9 @@ struct Verification {
   std::vector<std::string> unchecked;
   std::int64_t duration_ms = 0;
 };
+
+// The store of a directory, as its stele.toml says; `devices` instead of that.
+[[nodiscard]] Result<store::OpenedShelf> OpenStore(const Home& home, const std::vector<std::string>& devices, store::MediumUse use, const std::optional<Hash>& log_id);
 
 [[nodiscard]] bool IsGood(const std::string& word);
 

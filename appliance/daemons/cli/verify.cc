@@ -130,7 +130,7 @@ int ExitOf(const std::string& word) {
 int RunVerify(const Home& home, const VerifyOptions& options) {
   const bool as_json = options.json;
   std::error_code error;
-  if (!std::filesystem::is_directory(home.Store(), error)) {
+  if (options.devices.empty() && !std::filesystem::is_directory(home.Store(), error)) {
     std::fprintf(stderr, "stele: there is no log in %s\n", Safe(home.dir.string()).c_str());
     return kExitUsage;
   }

@@ -205,6 +205,16 @@ TEST(Config, TheReserveIsAQuarterOfASegmentWithinBounds) {
   EXPECT_EQ(ParseConfig("[store]\nsegment_bytes = 1073741824\n", "stele.toml")->reserve_bytes, 64 * limits::kMiB);
 }
 
+TEST(Config, PartitionsAreAbsolutePathsAndSayTheReserveThemselves) {
+  const auto config = ParseConfig("[store]\npartitions = [\"/dev/stele-log/*\", \"/dev/sdb\"]\n", "stele.toml");
+  ASSERT_TRUE(config) << config.error().context;
+  EXPECT_EQ(config->partitions, (std::vector<std::string>{"/dev/stele-log/*", "/dev/sdb"}));
+  EXPECT_EQ(config->reserve_bytes, 0U) << "the ledger knows how large they are";
+  EXPECT_EQ(ErrorOf("[store]\npartitions = [\"sdb\"]\n"), "stele.toml:2: store.partitions holds what is no absolute path: sdb");
+  EXPECT_NE(ErrorOf("[store]\npartitions = \"/dev/sdb\"\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[store]\npartitions = [\"\"]\n"), "(accepted)");
+}
+
 TEST(Config, FlowsOfAlertsAreReadAndCheckedOneByOne) {
   const auto config = ParseConfig(R"(
 [alerts]

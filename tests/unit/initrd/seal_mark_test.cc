@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/unit/golden.h"
+
 namespace stele::guard {
 namespace {
 
@@ -16,6 +18,16 @@ TEST(SealMark, HasTheBytesOfTheFormat) {
                                       0,   0,   0,   0,   8,   7,   6,   5,   4, 3, 2, 1};
   EXPECT_EQ(std::memcmp(mark.data(), expected, sizeof expected), 0);
   EXPECT_TRUE(std::all_of(mark.begin() + 32, mark.end(), [](std::byte byte) { return byte == std::byte{0}; }));
+  ExpectGolden("seal_mark.bin", ByteView(mark));
+}
+
+TEST(SealMark, LiesInTheLastWholeBlock) {
+  EXPECT_EQ(SealMarkAt(4096), 0U);
+  EXPECT_EQ(SealMarkAt(1 << 20), (1U << 20) - 4096);
+  EXPECT_EQ(SealMarkAt((1 << 20) + 512), (1U << 20) - 4096);
+  EXPECT_EQ(SealMarkAt((1 << 20) + 4095), (1U << 20) - 4096);
+  EXPECT_FALSE(SealMarkAt(4095));
+  EXPECT_FALSE(SealMarkAt(0));
 }
 
 TEST(SealMark, GivesBackWhatWasSealed) {

@@ -253,6 +253,30 @@ TEST(Sandbox, LedgerAppendsToTheStoreAndRemovesNothing) {
   EXPECT_TRUE(fs::exists(folder / "store" / "seg"));
 }
 
+TEST(Sandbox, LedgerOnPartitionsHasNothingButWhatItOpened) {
+  const Folder folder;
+  const UniqueFd medium(::open((folder / "store" / "seg").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(medium.valid());
+  EXPECT_EQ(InChild([&] {
+              if (!Lock(LedgerOnPartitionsProfile())) return false;
+              std::array<char, 4> bytes{};
+              CHILD_CHECK(::pwrite(medium.get(), "abcd", 4, 0) == 4);
+              CHILD_CHECK(::fdatasync(medium.get()) == 0);
+              CHILD_CHECK(::pread(medium.get(), bytes.data(), bytes.size(), 0) == 4 && bytes[3] == 'd');
+              int value = 1;
+              CHILD_CHECK(::ioctl(medium.get(), BLKROSET, &value) != 0 && errno == ENOTTY);  // asked, and no block device
+              CHILD_CHECK(Refused(::ioctl(medium.get(), BLKZEROOUT, &value)));
+              CHILD_CHECK(Refused(::ioctl(medium.get(), BLKRRPART)));
+              CHILD_CHECK(Refused(::ftruncate(medium.get(), 0)));
+              CHILD_CHECK(Refused(::fallocate(medium.get(), 0, 0, 4096)));
+              for (const int flags : {O_RDONLY, O_RDWR}) {
+                CHILD_CHECK(Refused(::open((folder / "store" / "seg").c_str(), flags | O_CLOEXEC)));
+              }
+              return CommonCallsWork() && CommonCallsAreRefused(folder);
+            }),
+            0);
+}
+
 TEST(Sandbox, AnchorReplacesItsSlotsAndNothingElse) {
   const Folder folder;
   EXPECT_EQ(InChild([&] {
@@ -418,7 +442,7 @@ TEST(Sandbox, AnExploitsCallEndsTheProcess) {
 
 TEST(Sandbox, TheProofFailsWhereThereIsNoSandbox) {
   const Folder folder;
-  for (const Profile& profile : {ReceiveProfile(), WebProfile(), LedgerProfile(folder / "store"),
+  for (const Profile& profile : {ReceiveProfile(), WebProfile(), LedgerProfile(folder / "store"), LedgerOnPartitionsProfile(),
                                  AnchorProfile(folder / "state"), QueryProfile(folder / "store", folder / "state")}) {
     EXPECT_EQ(InChild([&] {
                 const auto proof = Prove(profile, Report{.landlock_abi = 7, .capabilities_dropped = true, .missing = {}});

@@ -26,15 +26,18 @@ class TestLog {
   static Hash LogId() { return TestHash(0x11); }
   static Hash SessionKey(const Hash& session) { return HmacSha256(AsBytes("test seed"), {session}); }
 
+  // Another shelf than the simulated one, from the next Open() on; outlives this.
+  void On(DeviceShelf& shelf) { on_ = &shelf; }
+
   void Open() {
-    auto tail = ReadTail(shelf_);
+    auto tail = ReadTail(*on_);
     ASSERT_TRUE(tail.has_value()) << tail.error().context;
     Authenticate(*tail, [](const Hash& session) { return std::optional<Hash>(SessionKey(session)); });
     tail_ = *tail;
     sequencer_ = tail->fresh ? ledger::Sequencer(LogId()) : ledger::Sequencer(tail->head(), tail->frontier());
     Hash session;
     for (auto& b : session) b = static_cast<std::byte>(random_() & 0xffU);
-    auto store = Store::Open(shelf_, clock_, {segment_bytes_, codec}, *tail, LogId(), {session, SessionKey(session)});
+    auto store = Store::Open(*on_, clock_, {segment_bytes_, codec}, *tail, LogId(), {session, SessionKey(session)});
     ASSERT_TRUE(store.has_value()) << store.error().context;
     store_ = std::move(*store);
   }
@@ -93,6 +96,7 @@ class TestLog {
   std::uint64_t segment_bytes_;
   std::mt19937_64 random_;
   sim::SimShelf shelf_;
+  DeviceShelf* on_ = &shelf_;
   sim::SimClock clock_;
   ledger::Sequencer sequencer_;
   std::unique_ptr<Store> store_;
