@@ -79,7 +79,7 @@ verify_says "$good_words" "$work/s"
 start_stele "$work/s"
 found first-of-all 1
 same 'the kernel refuses writes to the two full ones' '1 1 0 0' "$(for i in 0 1 2 3; do read_only "log-$i"; done | xargs)"
-same 'the status says so' '{"taken":3,"read_only":2,"empty":0}' "$(store | jq -c '.partitions | del(.refused)')"
+same 'the status says so' '{"empty":0,"read_only":2,"taken":3}' "$(store | jq -c '.partitions | del(.refused)')"
 
 # All full: refused and said, nothing overwritten, everything acknowledged is there.
 before=$(cat "$work/nodes/log-0" "$work/nodes/log-1" | sha256sum)
