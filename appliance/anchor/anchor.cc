@@ -432,7 +432,9 @@ std::string Anchor::DemandRefusal() const {
 
 Result<AuditEntry> Anchor::Attest(const channel::AttestRequest& request) {
   if (!verdict_) return Fail(Code::kUnavailable, "no recovery yet");
-  if (open_ || !settled_) return Fail(Code::kUnavailable, "the TPM's registers are not settled: " + last_error_);
+  const bool unsettled = open_ || !settled_;
+  if (unsettled && !verdict_->may_anchor) return Fail(Code::kUnavailable, VerdictForbids().value().context);
+  if (unsettled) return Fail(Code::kUnavailable, "the TPM's registers are not settled: " + last_error_);
   STELE_TRY(const bool still, StillThisBoot());
   const IntentEntry* newest = view_.newest();
   if (!still || newest == nullptr || boot_number_ == 0) {

@@ -78,15 +78,17 @@ Result<Bytes> ReadFile(const std::filesystem::path& path, std::size_t size_bytes
 
 Result<void> WriteFileDurably(const std::filesystem::path& path, ByteView data, unsigned mode) {
   const std::string temporary = path.string() + ".new";
+  (void)::unlink(temporary.c_str());  // of a write that was cut off; whatever else lies there is not followed
   {
-    const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+    const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!fd.valid()) return FailErrno("create " + temporary);
     if (::fchmod(fd.get(), mode) != 0) return FailErrno("fchmod " + temporary);
     STELE_TRY_VOID(WriteAll(fd.get(), data, temporary));
     if (::fsync(fd.get()) != 0) return FailErrno("fsync " + temporary);
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return FailErrno("rename to " + path.string());
-  const UniqueFd directory(::open(std::filesystem::absolute(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd directory(
+      ::open(std::filesystem::absolute(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return FailErrno("open directory of " + path.string());
   if (::fsync(directory.get()) != 0) return FailErrno("fsync directory of " + path.string());
   return {};

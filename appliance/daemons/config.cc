@@ -356,6 +356,7 @@ Section PolicySection(Config& config) {
   PolicyWatch& watch = config.policy_watch;
   return {{"enforce", TakeFlag(config.policy.enforce)},
           {"restore", TakeFlag(config.policy.restore)},
+          {"at_start", TakeWord(config.policy.at_start, {"keep", "apply"})},
           {"approvals", TakeNumberInto(config.policy.approvals, 0, static_cast<std::int64_t>(limits::kApprovers))},
           {"approvers", [&config](const toml::node& node) { return ReadApprovers(node, config.policy.approvers); }},
           {"watch", TakeFlag(watch.on)},

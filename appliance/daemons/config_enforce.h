@@ -1,6 +1,7 @@
 // Section [policy] of stele.toml: whether the network policy is enforced, and who must agree to a change of it.
 //
-//   [policy]             enforce = false              restore = false              approvals = 0
+//   [policy]             enforce = false              restore = false              approvals = 0              at_start
+//   = "keep"
 //   [[policy.approvers]] name = "alice"               public_key = PEM, JWK or base64url of an Ed25519 key
 #pragma once
 
@@ -20,6 +21,7 @@ namespace stele::daemons {
 struct EnforceConfig {
   bool enforce = false;
   bool restore = false;
+  std::string at_start = "keep";  // or "apply": a start brings the policy of stele.toml into force
   std::size_t approvals = 0;
   std::vector<netfilter::Approver> approvers;
 };

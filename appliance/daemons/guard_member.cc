@@ -30,9 +30,10 @@ json ConfigurationJson(const Home& home, const Config& config, const netfilter::
   for (const netfilter::Approver& one : config.policy.approvers) {
     approvers.push_back({{"name", one.name}, {"public_key", HexOf(one.public_key)}});
   }
-  return {{"dir", GuardDir(home).string()},    {"log_id", log_id},
-          {"restore", config.policy.restore},  {"approvals", config.policy.approvals},
-          {"approvers", std::move(approvers)}, {"policy", netfilter::PolicyText(policy)}};
+  return {{"dir", GuardDir(home).string()},         {"log_id", log_id},
+          {"restore", config.policy.restore},       {"at_start", config.policy.at_start},
+          {"approvals", config.policy.approvals},   {"approvers", std::move(approvers)},
+          {"policy", netfilter::PolicyText(policy)}};
 }
 
 std::string Dump(const json& object) { return object.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -60,6 +61,7 @@ Result<void> KeepPolicy(const Home& home, const Config& config, const netfilter:
                         const std::vector<GuardedNamespace>& namespaces) {
   if (::mkdir(GuardDir(home).c_str(), 0700) != 0 && errno != EEXIST)
     return FailErrno("make " + GuardDir(home).string());
+  if (!config.unit_sockets.empty()) return {};  // the start of the machine has loaded it already
   STELE_TRY(const auto executable, FindExecutable(kGuardName));
   STELE_TRY(Process process, StartProcess(executable));
   json configuration = ConfigurationJson(home, config, policy, "");
@@ -84,6 +86,7 @@ Result<MemberSpec> GuardMember(const Home& home, const Config& config, const net
   MemberSpec member;
   member.name = kGuardName;
   STELE_TRY(member.executable, FindExecutable(kGuardName));
+  member.socket = UnitSocket(config, kGuardName);
   member.configuration_json = GuardConfiguration(home, config, policy, log_id);
   member.own.push_back(DuplicateOf({"policy-socket", "cli", ""}, socket));
   for (const GuardedNamespace& one : namespaces)

@@ -32,8 +32,9 @@ struct GuardedNamespace {
   int descriptor = -1;
 };
 
-// Before any listener is bound: the policy that was in force is in place again. Makes the guard's folder. Nothing when
-// nothing is enforced. kUnavailable: it cannot be done here; the guard has said why.
+// Before any listener is bound: the policy that was in force is in place again. Makes the guard's folder. With units of
+// its own (Config::unit_sockets) the start of the machine has loaded the policy of stele.toml before. kUnavailable: it
+// cannot be done here; the guard has said why.
 [[nodiscard]] Result<void> KeepPolicy(const Home& home, const Config& config, const netfilter::Policy& policy,
                                       const std::vector<GuardedNamespace>& namespaces);
 

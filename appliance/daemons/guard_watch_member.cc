@@ -22,17 +22,21 @@ constexpr int kOpenLimitMs = 60'000;
 Result<std::vector<UniqueFd>> OpenedByGuard(const std::filesystem::path& unit_socket) {
   STELE_TRY(const Process guard, JoinProcess(unit_socket));
   const int control = guard.control.get();
-  STELE_TRY_VOID(channel::Send(control, channel::Type::kConfigure, AsBytes(std::string_view(R"({"log_groups":true})"))));
+  STELE_TRY_VOID(
+      channel::Send(control, channel::Type::kConfigure, AsBytes(std::string_view(R"({"log_groups":true})"))));
   STELE_TRY_VOID(channel::Send(control, channel::Type::kStart, {}));
   std::vector<UniqueFd> sockets;
   pollfd polled{control, POLLIN, 0};
   while (::poll(&polled, 1, kOpenLimitMs) != 0) {
     auto frame = channel::Receive(control, /*wait=*/false, /*with_descriptors=*/true);
     if (!frame && frame.error().code == Code::kUnavailable) continue;
-    if (!frame) return Fail(Code::kUnavailable, "stele-guard could not open the netlink log groups; its unit's journal says why");
+    if (!frame)
+      return Fail(Code::kUnavailable, "stele-guard could not open the netlink log groups; its unit's journal says why");
     if (frame->type == channel::Type::kReady) return sockets;
     if (frame->type != channel::Type::kTakeChannel) continue;
     std::move(frame->descriptors.begin(), frame->descriptors.end(), std::back_inserter(sockets));
+    if (sockets.size() > watch::WatchPage::kGroups)
+      return Fail(Code::kInvalid, "stele-guard opens more log groups than there may be zones");
   }
   return Fail(Code::kUnavailable, "stele-guard takes too long to open the netlink log groups");
 }

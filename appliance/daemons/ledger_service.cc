@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
 #include <cerrno>
+#include <string_view>
 
 #include "appliance/base/text.h"
 #include "appliance/channel/policy_messages.h"
@@ -21,7 +21,6 @@ using record::Kind;
 
 constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr std::int64_t kReceiverClockTrustNs = 5'000'000'000;
-constexpr std::int64_t kClockStepNs = 1'000'000'000;
 constexpr std::int64_t kStoreRetryNs = 1'000'000'000;  // between tries while the store cannot be written
 constexpr std::int64_t kStopLimitNs = 20'000'000'000;
 constexpr std::uint64_t kControlEvent = 1;
@@ -31,7 +30,6 @@ constexpr std::size_t kFramesPerRound =
     64;  // of all channels, before the writer, the anchor and the supervisor are heard
 constexpr std::size_t kAlarmsKept = 64;
 constexpr std::int64_t kAnnounceNs = 2'000'000;  // between two positions told to stele-query: each wakes it
-constexpr std::int64_t kSourcesWatchNs = 1'000'000'000;
 // Members of the status that other processes say: stele-courier, the supervisor, stele-guard, stele-guard-watch.
 constexpr std::array<std::string_view, 5> kToldByOthers{"witnesses", "alerts", "zone_networks", "policy", "violations"};
 constexpr std::size_t kOwnKept = 256;  // entries of our own that are appended again after a failed commit
@@ -113,18 +111,22 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   if (!recovered_.verdict.detail.empty()) started["verdict_detail"] = recovered_.verdict.detail;
   (void)AppendOwn(Kind::kLifecycle, started.dump(-1, ' ', false, json::error_handler_t::replace));
   (void)AppendOwn(Kind::kPolicy, json{{"config_sha256", settings_.config_sha256}}.dump());
-  if (settings_.partitions != nullptr) AlarmOfPartitions(settings_.partitions->Use().refused);
+  if (settings_.partitions != nullptr) {
+    const store::PartitionsUse partitions = settings_.partitions->Use();
+    AlarmOfPartitions("partitions_refused", " partitions are left alone", partitions.refused);
+    AlarmOfPartitions("seal_mark_missing", " full partitions bore no seal mark", partitions.unmarked);
+  }
   if (recovered_.verdict.late_receipt) AppendReceipt(*recovered_.verdict.late_receipt);
 }
 
-void Service::AlarmOfPartitions(const std::vector<std::string>& refused) {
-  if (refused.empty()) return;
-  std::string text = std::to_string(refused.size()) + " partitions are left alone";
-  for (const std::string& one : refused) {
+void Service::AlarmOfPartitions(const char* alarm, const std::string& words, const std::vector<std::string>& sentences) {
+  if (sentences.empty()) return;
+  std::string text = std::to_string(sentences.size()) + words;
+  for (const std::string& one : sentences) {
     LogWarning(one);
     if (text.size() < limits::kPreviewBytes) text += "; " + one;
   }
-  (void)AppendOwn(Kind::kAlarm, json{{"alarm", "partitions_refused"}, {"text", text}}.dump(-1, ' ', false, json::error_handler_t::replace));
+  (void)AppendOwn(Kind::kAlarm, json{{"alarm", alarm}, {"text", text}}.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 void Service::AddChannel(const channel::TakeChannel& what, UniqueFd descriptor) {
@@ -569,47 +571,6 @@ void Service::NoteAlarm(std::string_view payload) {
 void Service::AppendReceipt(const std::string& payload) {
   receipt_payload_ = payload;
   gathering_.receipt = AppendOwn(Kind::kAnchor, payload);
-}
-
-// REALTIME against BOOTTIME: a step of more than a second is an event of its own.
-void Service::WatchClock() {
-  const std::int64_t boottime = clock_.BoottimeNs();
-  const std::int64_t wall = clock_.WallNs();
-  const std::int64_t moved = wall - boottime - clock_offset_ns_;
-  if (moved > -kClockStepNs && moved < kClockStepNs) return;
-  clock_offset_ns_ = wall - boottime;
-  (void)AppendOwn(Kind::kClock,
-                  json{{"reason", "step"}, {"realtime_ns", wall}, {"boottime_ns", boottime}, {"moved_ns", moved}}.dump());
-  const std::string size = std::to_string((moved < 0 ? -moved : moved) / kNsPerMs);
-  (void)AppendOwn(Kind::kAlarm, json{{"alarm", "clock_step"},
-                                     {"text", "the clock was set " + size + " ms " + (moved < 0 ? "back" : "forward")},
-                                     {"moved_ns", moved}}.dump());
-}
-
-// Once a second: who has fallen silent, who is heard again. The time in which nobody could be heard does not count.
-void Service::WatchSources() {
-  const std::int64_t now = clock_.BoottimeNs();
-  const bool listening = store_error_.empty() && HasRoom() &&
-                         std::any_of(appenders_.begin(), appenders_.end(),
-                                     [](const auto& one) { return one.second.role == Role::kReceive; });
-  sources_.Advance(now, listening);
-  if (now - sources_watched_ns_ < kSourcesWatchNs || stopping_ || !listening) return;
-  sources_watched_ns_ = now;
-  for (const SourceAlarm& alarm : sources_.TakeAlarms(clock_.WallNs())) {
-    if (alarm.source != 0 && sources_.MustDeclare(alarm.source)) {
-      (void)AppendOwn(Kind::kSource, sources_.EntryOf(alarm.source), alarm.source);
-    }
-    (void)AppendOwn(Kind::kAlarm, alarm.payload, alarm.source);
-  }
-}
-
-// At a stop: the last unit shall know the numbers of everybody, whoever it was that spoke since it began.
-void Service::CarrySources() {
-  const std::size_t room = gathering_.batch.size() + 1'024 < limits::kBlockRecords
-                               ? limits::kBlockRecords - 1'024 - gathering_.batch.size() : 0;
-  for (const std::uint32_t number : sources_.Carry(std::min(room, limits::kSourcesCarried))) {
-    (void)AppendOwn(Kind::kSource, sources_.EntryOf(number), number);
-  }
 }
 
 void Service::MaybeCommit() {

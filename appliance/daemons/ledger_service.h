@@ -179,7 +179,7 @@ class Service {
   // status (ledger_status.cc)
   std::string StatusJson();
   void TellDisk(nlohmann::json& store);
-  void AlarmOfPartitions(const std::vector<std::string>& refused);
+  void AlarmOfPartitions(const char* alarm, const std::string& words, const std::vector<std::string>& sentences);
   void TellListeners(nlohmann::json& status) const;
 
   int WaitMs() const;

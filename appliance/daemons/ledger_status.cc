@@ -34,7 +34,7 @@ std::optional<std::uint64_t> FileBytes(const std::filesystem::path& directory) {
 void TellPartitions(const store::PartitionsUse& use, json& store) {
   store["bytes"] = use.taken_bytes;
   store["free_bytes"] = use.empty_bytes;
-  store["partitions"] = {{"taken", use.taken}, {"read_only", use.read_only}, {"empty", use.empty}, {"refused", use.refused}};
+  store["partitions"] = {{"taken", use.taken}, {"read_only", use.read_only}, {"empty", use.empty}, {"refused", use.refused}, {"unmarked", use.unmarked}};
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 
-#include <exception>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -16,6 +15,7 @@
 #include "appliance/anchor/service.h"
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/program.h"
 #include "appliance/sandbox/profiles.h"
 #include "tpm/device.h"
 
@@ -272,16 +272,7 @@ Result<void> Main() {
 }  // namespace stele
 
 int main() {
-  stele::SetLogName("stele-anchor");
   // The terminal's Ctrl-C goes to the whole group: the supervisor ends us, after the last anchor.
   (void)::signal(SIGINT, SIG_IGN);
-  (void)::signal(SIGPIPE, SIG_IGN);
-  try {
-    const auto done = stele::Main();
-    if (done) return 0;
-    stele::LogError(stele::Describe(done.error()));
-  } catch (const std::exception& exception) {
-    stele::LogError(exception.what());
-  }
-  return 1;
+  return stele::daemons::RunProgram("stele-anchor", stele::Main);
 }

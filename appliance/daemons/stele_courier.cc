@@ -7,9 +7,7 @@
 #include <sys/time.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
-#include <exception>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,6 +18,7 @@
 #include "appliance/channel/api_client.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/courier_alerts.h"
+#include "appliance/daemons/program.h"
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
 #include "appliance/witness/courier.h"
@@ -322,15 +321,4 @@ Result<void> Serve() {
 }  // namespace
 }  // namespace stele
 
-int main() {
-  stele::SetLogName("stele-courier");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a witness that leaves is an error code, not a signal
-  try {
-    const auto served = stele::Serve();
-    if (served) return EXIT_SUCCESS;
-    stele::LogError(stele::Describe(served.error()));
-  } catch (const std::exception& error) {
-    stele::LogError(error.what());
-  }
-  return EXIT_FAILURE;
-}
+int main() { return stele::daemons::RunProgram("stele-courier", stele::Serve); }

@@ -1,13 +1,11 @@
 // stele-guard: keeps the packet filter's rules as the policy in force says. Its promise: no rule changes before the
 // change is an entry of the log, and nobody else changes one unseen. It has CAP_NET_ADMIN in the network namespaces it
 // was given, no store and no TPM. This file is its start; what it does is in netfilter/guard.
-#include <csignal>
-#include <cstdlib>
-#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/program.h"
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
 #include "netfilter/guard/service.h"
@@ -22,7 +20,8 @@ bool OnlyKept(const std::string& configuration_json) {
   return object.is_object() && object.value("only_kept", nlohmann::json(false)) == nlohmann::json(true);
 }
 
-// The supervisor wants the sockets of the netlink log groups and nothing else: it has not the privilege to open them itself.
+// The supervisor wants the sockets of the netlink log groups and nothing else: it has not the privilege to open them
+// itself.
 bool OnlyLogGroups(const std::string& configuration_json) {
   const auto object = nlohmann::json::parse(configuration_json, nullptr, /*allow_exceptions=*/false);
   return object.is_object() && object.value("log_groups", nlohmann::json(false)) == nlohmann::json(true);
@@ -31,7 +30,8 @@ bool OnlyLogGroups(const std::string& configuration_json) {
 Result<void> HandOverLogGroups(int control) {
   STELE_TRY(const auto sockets, netfilter::OpenLogGroups());
   for (std::size_t i = 0; i < sockets.size(); ++i) {
-    STELE_TRY_VOID(channel::SendTakeChannel(control, {"dropped", "dropped-" + std::to_string(i), ""}, sockets[i].get()));
+    STELE_TRY_VOID(
+        channel::SendTakeChannel(control, {"dropped", "dropped-" + std::to_string(i), ""}, sockets[i].get()));
   }
   return channel::SendReady(control, "{}");
 }
@@ -68,15 +68,4 @@ Result<void> Serve() {
 }  // namespace
 }  // namespace stele
 
-int main() {
-  stele::SetLogName("stele-guard");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a client that leaves is an error code, not a signal
-  try {
-    const auto served = stele::Serve();
-    if (served) return EXIT_SUCCESS;
-    stele::LogError(stele::Describe(served.error()));
-  } catch (const std::exception& error) {
-    stele::LogError(error.what());
-  }
-  return EXIT_FAILURE;
-}
+int main() { return stele::daemons::RunProgram("stele-guard", stele::Serve); }

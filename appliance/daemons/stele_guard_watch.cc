@@ -5,15 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <csignal>
-#include <cstdlib>
-#include <exception>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
 #include "appliance/daemons/alarm_link.h"
+#include "appliance/daemons/program.h"
 #include "appliance/daemons/watch_page.h"
 #include "appliance/sandbox/profiles.h"
 #include "netfilter/nflog.h"
@@ -285,15 +283,4 @@ Result<void> Serve() {
 }  // namespace
 }  // namespace stele::watch
 
-int main() {
-  stele::SetLogName("stele-guard-watch");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a vanished peer is an error of the send
-  try {
-    const auto served = stele::watch::Serve();
-    if (served) return EXIT_SUCCESS;
-    stele::LogError(stele::Describe(served.error()));
-  } catch (const std::exception& error) {
-    stele::LogError(error.what());
-  }
-  return EXIT_FAILURE;
-}
+int main() { return stele::daemons::RunProgram("stele-guard-watch", stele::watch::Serve); }

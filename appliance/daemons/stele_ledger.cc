@@ -1,8 +1,8 @@
-// stele-ledger: the only writer of the store (docs/processes.md). Has the store for append and channels; no network, no TPM.
-#include <csignal>
-#include <exception>
+// stele-ledger: the only writer of the store (docs/processes.md). Has the store for append and channels; no network, no
+// TPM.
 
 #include "appliance/daemons/ledger_startup.h"
+#include "appliance/daemons/program.h"
 #include "appliance/sandbox/profiles.h"
 
 namespace stele::ledger_daemon {
@@ -54,7 +54,8 @@ Result<int> Main() {
   STELE_TRY(const store::Medium medium, store::Medium::Open(settings.place, store::MediumUse::kAppend));
   // Locked down before the first byte of the store is read: a hostile disk is hostile input.
   STELE_TRY(const sandbox::Report report,
-            sandbox::LockDown(medium.on_partitions() ? sandbox::LedgerOnPartitionsProfile() : sandbox::LedgerProfile(settings.place.directory)));
+            sandbox::LockDown(medium.on_partitions() ? sandbox::LedgerOnPartitionsProfile()
+                                                     : sandbox::LedgerProfile(settings.place.directory)));
   STELE_TRY(const Hash log_id, LogIdOfGenesis(settings.genesis_payload));
   STELE_TRY(const store::OpenedShelf opened, medium.Shelf(log_id));
   DeviceShelf& shelf = *opened.shelf;
@@ -86,15 +87,4 @@ Result<int> Main() {
 }  // namespace
 }  // namespace stele::ledger_daemon
 
-int main() {
-  stele::SetLogName("stele-ledger");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a vanished peer is an error of the send
-  try {
-    const auto status = stele::ledger_daemon::Main();
-    if (status) return *status;
-    stele::LogError(stele::Describe(status.error()));
-  } catch (const std::exception& problem) {
-    stele::LogError(problem.what());
-  }
-  return 1;
-}
+int main() { return stele::daemons::RunProgram("stele-ledger", stele::ledger_daemon::Main); }

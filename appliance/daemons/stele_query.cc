@@ -1,14 +1,12 @@
-// stele-query: reads the store for people. Its promise: it cannot write any file; what was read is in the log before the
-// answer leaves. This file is its loop: descriptors, queues, the supervisor's words. What it does is in appliance/query.
+// stele-query: reads the store for people. Its promise: it cannot write any file; what was read is in the log before
+// the answer leaves. This file is its loop: descriptors, queues, the supervisor's words. What it does is in
+// appliance/query.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <csignal>
-#include <cstdlib>
 #include <deque>
-#include <exception>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -18,6 +16,7 @@
 #include "appliance/base/limits.h"
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/program.h"
 #include "appliance/daemons/version.h"
 #include "appliance/ledger/witness_policy.h"
 #include "appliance/query/service.h"
@@ -77,7 +76,8 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
     return Fail(Code::kInvalid, "the configuration needs store_dir and state_dir");
   }
   // Readable by root only, and only where there is a TPM that the firmware knows.
-  if (auto log = ReadFile("/sys/kernel/security/tpm0/binary_bios_measurements", kBootLogBytesMax)) configuration.reads.boot_log = std::move(*log);
+  if (auto log = ReadFile("/sys/kernel/security/tpm0/binary_bios_measurements", kBootLogBytesMax))
+    configuration.reads.boot_log = std::move(*log);
   configuration.reads.cosigned_path = take("cosigned_path");
   configuration.reads.witness_policy = TextFile(take("witness_policy_path"), ledger::kPolicyBytesMax);
   configuration.reads.ek_chain_pem = TextFile(take("ek_chain_path"), kEkChainBytesMax);
@@ -85,7 +85,8 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
   configuration.reads.cosigned_max_age_s = object.value("cosigned_max_age_s", std::int64_t{0});
   const auto feeds = object.value("feeds", nlohmann::json::object());
   for (const auto& [name, rules] : feeds.items()) {
-    configuration.reads.feeds[name] = {rules.value("losses", false), rules.value("sources", std::vector<std::string>())};
+    configuration.reads.feeds[name] = {rules.value("losses", false),
+                                       rules.value("sources", std::vector<std::string>())};
   }
   configuration.tree.serve = query::ParseTreeServe(take("tree_serve")).value_or(query::TreeServe::kOff);
   configuration.tree.entries = object.value("tree_entries", false);
@@ -97,7 +98,8 @@ Result<Configuration> ParseConfiguration(const std::string& text) {
     return configuration;
   }
   configuration.reads.provisioning_json = anchor::EncodeSignedRecord(epochs->genesis().signed_record);
-  for (std::size_t i = 1; i < epochs->all().size(); ++i) configuration.reads.epochs.push_back(epochs->all()[i].signed_record);
+  for (std::size_t i = 1; i < epochs->all().size(); ++i)
+    configuration.reads.epochs.push_back(epochs->all()[i].signed_record);
   return configuration;
 }
 
@@ -129,7 +131,8 @@ struct Peer {
 
 class Loop final : public query::Outlet {
  public:
-  Loop(UniqueFd control, Clock& clock) : control_(std::move(control)), clock_(clock), buffer_(limits::kChannelFrameBytes) {}
+  Loop(UniqueFd control, Clock& clock)
+      : control_(std::move(control)), clock_(clock), buffer_(limits::kChannelFrameBytes) {}
 
   void Attach(query::Service& service, query::Workers& workers) {
     service_ = &service;
@@ -152,7 +155,9 @@ class Loop final : public query::Outlet {
   }
 
  private:
-  Result<void> Greet(int fd) { return channel::SendHello(fd, {channel::Role::kQuery, limits::kChannelFrameBytes, limits::kChannelCredits}); }
+  Result<void> Greet(int fd) {
+    return channel::SendHello(fd, {channel::Role::kQuery, limits::kChannelFrameBytes, limits::kChannelCredits});
+  }
   void AcceptClients();
   void ReadFront(query::FrontId id);
   Result<void> HandleFront(query::FrontId id, const channel::FrameView& frame);
@@ -213,7 +218,8 @@ void Loop::AcceptClients() {
     if (!fd.valid()) return;
     struct ucred who {};
     socklen_t size = sizeof who;
-    const auto local = std::count_if(fronts_.begin(), fronts_.end(), [](const auto& entry) { return entry.second.local_uid.has_value(); });
+    const auto local = std::count_if(fronts_.begin(), fronts_.end(),
+                                     [](const auto& entry) { return entry.second.local_uid.has_value(); });
     if (static_cast<std::size_t>(local) >= kLocalClientsMax) continue;  // closed again: the client sees the end
     if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || !Greet(fd.get())) continue;
     Peer& peer = fronts_[next_front_++];
@@ -234,7 +240,8 @@ void Loop::DropLedger() {
 
 Result<void> Loop::HandleFront(query::FrontId id, const channel::FrameView& frame) {
   switch (frame.type) {
-    case channel::Type::kHello: return channel::DecodeHello(frame.body).map([](const channel::Hello&) {});
+    case channel::Type::kHello:
+      return channel::DecodeHello(frame.body).map([](const channel::Hello&) {});
     case channel::Type::kApiRequest: {
       STELE_TRY(channel::ApiRequest request, channel::DecodeApiRequest(frame.body));
       const Peer& peer = fronts_.at(id);
@@ -251,7 +258,8 @@ Result<void> Loop::HandleFront(query::FrontId id, const channel::FrameView& fram
       service_->OnTaken(id, taken);
       return {};
     }
-    default: return Fail(Code::kInvalid, "a frame that has no place on this channel");
+    default:
+      return Fail(Code::kInvalid, "a frame that has no place on this channel");
   }
 }
 
@@ -263,7 +271,8 @@ void Loop::ReadFront(query::FrontId id) {
     if (!frame && frame.error().code == Code::kUnavailable) return;
     const Result<void> handled = frame ? HandleFront(id, *frame) : tl::unexpected(frame.error());
     if (handled) continue;
-    if (handled.error().code != Code::kNotFound) LogWarning("a front's channel is closed: " + Describe(handled.error()));
+    if (handled.error().code != Code::kNotFound)
+      LogWarning("a front's channel is closed: " + Describe(handled.error()));
     return DropFront(id);
   }
 }
@@ -272,7 +281,8 @@ void Loop::ReadLedger() {
   for (int i = 0; i < kFramesPerTurn && ledger_.fd.valid(); ++i) {
     const auto frame = channel::ReceiveInto(ledger_.fd.get(), buffer_, false);
     if (!frame && frame.error().code == Code::kUnavailable) return;
-    const Result<void> handled = frame ? service_->OnLedgerFrame(frame->type, frame->body) : tl::unexpected(frame.error());
+    const Result<void> handled =
+        frame ? service_->OnLedgerFrame(frame->type, frame->body) : tl::unexpected(frame.error());
     if (handled) continue;
     LogWarning("the ledger's channel is closed: " + Describe(handled.error()));
     return DropLedger();
@@ -301,7 +311,8 @@ bool Loop::ReadControl() {
       LogWarning("a descriptor from the supervisor came without its role");
       continue;
     }
-    if (const auto given = Give(*what, std::move(frame->descriptors.front())); !given) LogWarning(Describe(given.error()));
+    if (const auto given = Give(*what, std::move(frame->descriptors.front())); !given)
+      LogWarning(Describe(given.error()));
   }
   return true;
 }
@@ -379,7 +390,8 @@ Result<void> Serve() {
   if (const auto read = users.Refresh(); !read) LogError("nobody of this file can sign in: " + Describe(read.error()));
   STELE_TRY(const std::string unknown_user_hash, query::UnknownUserHash(entropy));
   Loop loop(std::move(control), clock);
-  for (channel::GivenChannel& given : start_up->channels) STELE_TRY_VOID(loop.Give(given.what, std::move(given.descriptor)));
+  for (channel::GivenChannel& given : start_up->channels)
+    STELE_TRY_VOID(loop.Give(given.what, std::move(given.descriptor)));
   STELE_TRY_VOID(channel::SetBlocking(control_fd, false));
 
   STELE_TRY(const store::Medium medium, store::Medium::Open(configuration.place, store::MediumUse::kRead));
@@ -390,8 +402,11 @@ Result<void> Serve() {
     return query::Reads::Open(std::move(opened.shelf), clock, configuration.reads);
   });
   STELE_TRY_VOID(workers.Start());
-  const query::ServiceConfig service_config{owner, daemons::kVersion, configuration.reads.origin,
-                                            owner == ::geteuid() ? "same-uid" : "own-uid", configuration.tree,
+  const query::ServiceConfig service_config{owner,
+                                            daemons::kVersion,
+                                            configuration.reads.origin,
+                                            owner == ::geteuid() ? "same-uid" : "own-uid",
+                                            configuration.tree,
                                             configuration.reads.cosigned_path};
   query::Service service(service_config, clock, entropy, workers, loop, std::move(users), unknown_user_hash);
   if (!configuration.network_json.empty()) service.SetNetwork(configuration.network_json);
@@ -403,15 +418,4 @@ Result<void> Serve() {
 }  // namespace
 }  // namespace stele
 
-int main() {
-  stele::SetLogName("stele-query");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a client that leaves is an error code, not a signal
-  try {
-    const auto served = stele::Serve();
-    if (served) return EXIT_SUCCESS;
-    stele::LogError(stele::Describe(served.error()));
-  } catch (const std::exception& error) {
-    stele::LogError(error.what());
-  }
-  return EXIT_FAILURE;
-}
+int main() { return stele::daemons::RunProgram("stele-query", stele::Serve); }

@@ -1,14 +1,13 @@
-// stele-receive: takes bytes off the wire of one zone and hands them to the ledger (docs/processes.md). It parses hostile
-// bytes, so it owns nothing: inherited sockets, one channel, no file, no way out.
+// stele-receive: takes bytes off the wire of one zone and hands them to the ledger (docs/processes.md). It parses
+// hostile bytes, so it owns nothing: inherited sockets, one channel, no file, no way out.
 #include <algorithm>
-#include <csignal>
-#include <exception>
 
 #include <boost/asio/steady_timer.hpp>
 #include <nlohmann/json.hpp>
 
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/program.h"
 #include "appliance/daemons/receive_json.h"
 #include "appliance/daemons/receive_json_lines.h"
 #include "appliance/daemons/receive_losses.h"
@@ -50,8 +49,13 @@ struct Ways {
 class Receiver {
  public:
   Receiver(boost::asio::io_context& context, json configuration)
-      : context_(context), configuration_(std::move(configuration)), link_(context, clock_, entropy_), losses_(link_, clock_),
-        timer_(context), control_(context), signature_alarms_(link_, loss_account_) {
+      : context_(context),
+        configuration_(std::move(configuration)),
+        link_(context, clock_, entropy_),
+        losses_(link_, clock_),
+        timer_(context),
+        control_(context),
+        signature_alarms_(link_, loss_account_) {
     loss_account_.zone = configuration_.value("zone", "default");
   }
 
@@ -76,7 +80,8 @@ class Receiver {
     listener->address = detail.value("address", "");
     STELE_TRY(listener->account, link_.accounts().RowOf(listener->name, clock_.WallNs()));
     // A connection whose sender waits for answers loses nothing unseen when the receiver dies.
-    if (listener->transport == "tcp" || listener->transport == "tls") listener->connections.Mirror(&listener->account->connections);
+    if (listener->transport == "tcp" || listener->transport == "tls")
+      listener->connections.Mirror(&listener->account->connections);
     listeners_.push_back(std::move(listener));
     return Open(*listeners_.back(), listeners_.size() - 1, std::move(given.descriptor));
   }
@@ -84,7 +89,8 @@ class Receiver {
   // What a reload may change: who may send, how much, and whose signatures are known. All or nothing.
   Result<void> UseRules(const json& configuration) {
     STELE_TRY(JsonTrust trust, JsonTrustOf(configuration));
-    STELE_TRY(channel::SourceRules rules, channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
+    STELE_TRY(channel::SourceRules rules,
+              channel::DecodeSourceRules(configuration.value("sources", json::object()).dump()));
     std::vector<IpPrefix> allowed;
     for (const std::string& text : configuration.value("allowed_sources", std::vector<std::string>())) {
       STELE_TRY(const IpPrefix prefix, ParseIpPrefix(text));
@@ -124,15 +130,18 @@ class Receiver {
     options.message_bytes_max = configuration_.value("message_bytes_max", limits::kMessageBytesDefault);
     options.signed_syslog = signed_syslog_.get();
     if (listener.transport == "udp") {
-      ways_.udp.push_back(std::make_unique<UdpListener>(context_, link_, clock_, listener, index, std::move(socket), options));
+      ways_.udp.push_back(
+          std::make_unique<UdpListener>(context_, link_, clock_, listener, index, std::move(socket), options));
     } else if (listener.transport == "tcp") {
       AddStream(listener, index, std::move(socket), {},
                 SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kAuto));
     } else if (listener.transport == "tls") {
-      STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
-                                  SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kCounted)));
+      STELE_TRY_VOID(
+          AddTlsStream(listener, index, std::move(socket),
+                       SyslogFactory(link_, entropy_, budget_, listener, options, ingest::Framing::kCounted)));
     } else if (listener.transport == "relp") {
-      AddStream(listener, index, std::move(socket), {}, RelpFactory(link_, entropy_, budget_, resent_, listener, OptionsOfRelp()));
+      AddStream(listener, index, std::move(socket), {},
+                RelpFactory(link_, entropy_, budget_, resent_, listener, OptionsOfRelp()));
     } else if (listener.transport == "relp-tls") {
       STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
                                   RelpFactory(link_, entropy_, budget_, resent_, listener, OptionsOfRelp())));
@@ -142,7 +151,8 @@ class Receiver {
       lines.listener_index = index;
       lines.trust = trust_;
       lines.alarms = &signature_alarms_;
-      STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket), JsonLinesFactory(link_, entropy_, budget_, listener, lines)));
+      STELE_TRY_VOID(AddTlsStream(listener, index, std::move(socket),
+                                  JsonLinesFactory(link_, entropy_, budget_, listener, lines)));
     } else if (listener.transport == "https-json") {
       const json tls = configuration_.value("tls", json::object());
       ingest::HttpJsonOptions https;
@@ -152,7 +162,8 @@ class Receiver {
       https.senders = trust_->senders;
       https.keys = trust_->keys;
       ways_.sinks.push_back(std::make_unique<JsonSink>(link_, listener, index, signature_alarms_, https.keys));
-      STELE_TRY(auto server, ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
+      STELE_TRY(auto server,
+                ingest::HttpJsonServer::Make(context_, std::move(socket), https, *ways_.sinks.back(), clock_));
       ways_.https.push_back(std::move(server));
       STELE_TRY(listener.certificate_not_after_s, ingest::NotAfterOf(https.certificate_pem));
       https_listeners_.push_back(&listener);
@@ -169,8 +180,8 @@ class Receiver {
   }
 
   void AddStream(Listener& listener, std::size_t index, UniqueFd socket, StreamOptions options, StreamFactory factory) {
-    ways_.streams.push_back(std::make_unique<StreamListener>(context_, link_, clock_, budget_, listener, index, std::move(socket),
-                                                             std::move(options), std::move(factory)));
+    ways_.streams.push_back(std::make_unique<StreamListener>(
+        context_, link_, clock_, budget_, listener, index, std::move(socket), std::move(options), std::move(factory)));
   }
 
   Result<void> AddTlsStream(Listener& listener, std::size_t index, UniqueFd socket, StreamFactory factory) {
@@ -216,7 +227,8 @@ class Receiver {
       const ingest::HttpJsonCounters& c = ways_.https[i]->counters();
       https_listeners_[i]->connections = c.connections_open;
       https_listeners_[i]->handshakes_failed = c.handshakes_failed;
-      https_listeners_[i]->refused = c.connections_refused + c.requests_refused + c.handshakes_failed + c.events_refused;
+      https_listeners_[i]->refused =
+          c.connections_refused + c.requests_refused + c.handshakes_failed + c.events_refused;
     }
     link_.accounts().Alive(clock_.WallNs());
     losses_.Tick(listeners_);
@@ -304,7 +316,7 @@ class Receiver {
   };
   std::vector<TlsStreamOf> tls_streams_;
   std::shared_ptr<JsonTrust> trust_ = std::make_shared<JsonTrust>();  // shared with the sessions of JSON lines
-  std::shared_ptr<const ingest::TlsContext> tls_;  // shared with the connections that began with it
+  std::shared_ptr<const ingest::TlsContext> tls_;                     // shared with the connections that began with it
   Listener loss_account_;  // loss and alarm entries are ours, they belong to no listener's balance
   SignatureAlarms signature_alarms_;
   std::unique_ptr<SignedSyslog> signed_syslog_;  // null: no keys are registered
@@ -343,15 +355,4 @@ Result<int> Main() {
 }  // namespace
 }  // namespace stele::receive
 
-int main() {
-  stele::SetLogName("stele-receive");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a vanished peer is an error of the send
-  try {
-    const auto status = stele::receive::Main();
-    if (status) return *status;
-    stele::LogError(stele::Describe(status.error()));
-  } catch (const std::exception& problem) {
-    stele::LogError(problem.what());
-  }
-  return 1;
-}
+int main() { return stele::daemons::RunProgram("stele-receive", stele::receive::Main); }

@@ -1,13 +1,11 @@
 // stele-web: the viewer's door. Its promise: it serves the files compiled into it and passes API requests on to
 // stele-query over one channel. No store, no TPM, no file, no connection of its own.
-#include <csignal>
-#include <cstdlib>
-#include <exception>
 #include <memory>
 #include <string>
 
 #include "appliance/base/system.h"
 #include "appliance/channel/control.h"
+#include "appliance/daemons/program.h"
 #include "appliance/sandbox/profiles.h"
 #include "appliance/sandbox/sandbox.h"
 #include "web/server/server.h"
@@ -76,15 +74,4 @@ Result<void> Serve() {
 }  // namespace
 }  // namespace stele
 
-int main() {
-  stele::SetLogName("stele-web");
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a client that leaves is an error code, not a signal
-  try {
-    const auto served = stele::Serve();
-    if (served) return EXIT_SUCCESS;
-    stele::LogError(stele::Describe(served.error()));
-  } catch (const std::exception& error) {
-    stele::LogError(error.what());
-  }
-  return EXIT_FAILURE;
-}
+int main() { return stele::daemons::RunProgram("stele-web", stele::Serve); }

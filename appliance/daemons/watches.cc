@@ -35,8 +35,9 @@ std::optional<std::int64_t> EndOf(ByteView pem) {
 }  // namespace
 
 bool KernelTimeIsSynchronised() {
-  timex state{};  // modes = 0: only asks
-  return ::adjtimex(&state) != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+  timex state{};                          // modes = 0: only asks
+  const int answer = ::adjtimex(&state);  // -1: we may not even ask, and so cannot say that it is
+  return answer >= 0 && answer != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
 }
 
 std::optional<Alarm> TimeSyncWatch::Observe(bool synchronised, std::int64_t boottime_ns) {

@@ -1,5 +1,6 @@
-// What the supervisor keeps an eye on because nobody else may look: the kernel's time synchronisation and the certificates.
-// Each watch turns what it sees into alarms for the log, one when something turns and not one every time it is looked at.
+// What the supervisor keeps an eye on because nobody else may look: the kernel's time synchronisation and the
+// certificates. Each watch turns what it sees into alarms for the log, one when something turns and not one every time
+// it is looked at.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,14 @@ struct Alarm {
   std::string text;
 };
 
-// Whether something (NTP, PTP) keeps the kernel's clock: adjtimex(2). Reading needs no privilege.
+// Whether something (NTP, PTP) keeps the kernel's clock: adjtimex(2). Reading needs no privilege; where a
+// filter of system calls forbids it the answer is no.
 [[nodiscard]] bool KernelTimeIsSynchronised();
 
 class TimeSyncWatch {
  public:
-  static constexpr std::int64_t kFirstWaitNs = 600'000'000'000;  // after a start, until a clock that nobody sets is an alarm
+  static constexpr std::int64_t kFirstWaitNs =
+      600'000'000'000;  // after a start, until a clock that nobody sets is an alarm
   [[nodiscard]] std::optional<Alarm> Observe(bool synchronised, std::int64_t boottime_ns);
 
  private:
@@ -55,6 +58,6 @@ class CertificateWatch {
 // The certificates of Stele's own folder (*.pem, by file name) and the configured ones of the ingest listeners.
 // What is no certificate is left out.
 [[nodiscard]] WatchedCertificates CertificatesToWatch(const std::filesystem::path& keys_dir,
-                                                        const std::set<std::filesystem::path>& configured);
+                                                      const std::set<std::filesystem::path>& configured);
 
 }  // namespace stele::daemons

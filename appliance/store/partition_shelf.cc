@@ -1,6 +1,7 @@
 #include "appliance/store/partition_shelf.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 
@@ -67,6 +68,7 @@ struct PartitionShelf::Slot {
   bool given_out = false;
   std::optional<Superblock> superblock;  // kUnit, unless it is lost
   std::string refused;            // kOther
+  std::string unmarked;           // kUnit
   std::atomic<bool> read_only = false;  // these two are told by the thread that writes
   std::atomic<bool> failed = false;     // nothing more is written to it, not even its seal
 
@@ -163,6 +165,7 @@ Result<std::unique_ptr<PartitionShelf>> PartitionShelf::Open(std::vector<Partiti
       new PartitionShelf(std::move(partitions), log_id, partition_bytes_min));
   for (const auto& slot : shelf->slots_) STELE_TRY_VOID(shelf->Look(*slot));
   STELE_TRY_VOID(shelf->Judge());
+  STELE_TRY_VOID(shelf->LookForMarks());
   return shelf;
 }
 
@@ -242,6 +245,23 @@ Result<void> PartitionShelf::Judge() {
     }
   }
   if (foreign != nullptr && !ours) return Fail(Code::kDenied, "no partition belongs to this log. " + foreign->refused);
+  return {};
+}
+
+Result<void> PartitionShelf::LookForMarks() {
+  const Slot* last = nullptr;
+  for (const auto& slot : slots_) {
+    if (slot->holds == Holds::kUnit && slot->superblock && (last == nullptr || slot->unit > last->unit)) last = slot.get();
+  }
+  if (last == nullptr) return {};
+  for (const auto& slot : slots_) {
+    if (slot->holds != Holds::kUnit || slot->unit >= last->unit) continue;
+    std::array<std::byte, guard::kSealMarkBytes> mark{};
+    STELE_TRY_VOID(slot->device->Read(UnitBytes(slot->device->size_bytes()), mark));
+    if (guard::DecodeSealMark(mark)) continue;
+    slot->unmarked = slot->name + ": it holds unit " + std::to_string(slot->unit) + ", the log has gone on to unit " + std::to_string(last->unit) +
+                     ", and it bears no seal mark: a crash came before the mark, or somebody took it away";
+  }
   return {};
 }
 
@@ -327,6 +347,7 @@ PartitionsUse PartitionShelf::Use() {
     const std::uint64_t bytes = slot->device->size_bytes();
     const bool has_unit = slot->HasUnit();
     if (!slot->refused.empty()) use.refused.push_back(slot->refused);
+    if (!slot->unmarked.empty()) use.unmarked.push_back(slot->unmarked);
     if (!has_unit && !slot->MayGetOne()) continue;
     use.unit_bytes_min = use.unit_bytes_min == 0 ? UnitBytes(bytes) : std::min(use.unit_bytes_min, UnitBytes(bytes));
     (has_unit ? use.taken_bytes : use.empty_bytes) += bytes;

@@ -5,7 +5,8 @@
 // A partition is known by what it holds, never by its name or place: by log id and unit number of its superblock. Only one that is
 // empty becomes a new unit; empty means zeros in the first MiB, in the last 64 KiB, and in 256 places in between. Everything else
 // is left alone and said: another log's, a copy, one too small, one whose superblock was never finished, anything that is not Stele's.
-// A partition is written forwards, once, and sealed; nothing here makes it empty again.
+// A partition is written forwards, once, and sealed; nothing here makes it empty again. One that is full and bears no mark is sealed again
+// and said: a crash came before the mark, or somebody took it away. Its unit is not written again in either case.
 #pragma once
 
 #include <mutex>
@@ -25,7 +26,8 @@ struct PartitionsUse {
   std::uint32_t taken = 0;
   std::uint32_t read_only = 0;       // of the taken ones
   std::uint32_t empty = 0;
-  std::vector<std::string> refused;  // one sentence for each partition that is left alone
+  std::vector<std::string> refused;   // one sentence for each partition that is left alone
+  std::vector<std::string> unmarked;  // for each that bore no seal mark when it was looked at, though the log had gone on behind it
 };
 
 // Outlives the devices it hands out. Thread safety: any thread.
@@ -57,6 +59,7 @@ class PartitionShelf final : public DeviceShelf {
   Result<void> Look(Slot& slot);
   Result<void> LookWhereNothingWas();
   Result<void> Judge();
+  Result<void> LookForMarks();
   void SealBelow(std::uint32_t unit);
   void Refuse(Slot& slot, std::string why);
   [[nodiscard]] std::shared_ptr<Slot> SlotOf(std::uint32_t unit) const;

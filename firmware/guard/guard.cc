@@ -46,7 +46,8 @@ Result<Guard> Guard::Load(const std::vector<std::byte>& object, const std::strin
   return guard;
 }
 
-Result<void> Guard::Arm(const std::vector<LogPartition>& logs, const std::vector<std::uint32_t>& open_characters) {
+Result<void> Guard::Arm(const std::vector<LogPartition>& logs, const std::vector<std::uint32_t>& open_characters,
+                        std::uint64_t variable) {
   for (const LogPartition& log : logs) {
     const std::uint32_t state = log.sealed ? kLogSealed : kLogOpen;
     STELE_TRY_VOID(Put(object_, "devices", log.device, &state));
@@ -57,6 +58,7 @@ Result<void> Guard::Arm(const std::vector<LogPartition>& logs, const std::vector
   }
   guard_settings settings{};
   settings.armed = 1;
+  settings.variable = variable;
   struct stat mount_namespace {};
   if (::stat("/proc/self/ns/mnt", &mount_namespace) != 0) return FailErrno("look at the mount namespace");
   settings.mount_namespace = static_cast<unsigned>(mount_namespace.st_ino);

@@ -27,9 +27,10 @@ class Guard {
   // `object`: write_once.bpf.o; `pins`: an empty folder on a bpffs. Nothing is refused before Arm(). kIo: the kernel
   // refused.
   [[nodiscard]] static Result<Guard> Load(const std::vector<std::byte>& object, const std::string& pins);
-  // From here on until the machine restarts. Not to be called twice.
+  // From here on until the machine restarts. Not to be called twice. `variable`: inode number on efivarfs of the one
+  // firmware variable that may be written, 0 for none.
   [[nodiscard]] Result<void> Arm(const std::vector<LogPartition>& logs,
-                                 const std::vector<std::uint32_t>& open_characters);
+                                 const std::vector<std::uint32_t>& open_characters, std::uint64_t variable);
 
  private:
   bpf_object* object_ = nullptr;  // never closed: the links live as long as the machine

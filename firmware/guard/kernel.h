@@ -25,6 +25,7 @@ struct super_block {
 struct inode {
   unsigned short i_mode;
   u32 i_rdev;
+  unsigned long i_ino;
   struct super_block* i_sb;
 };
 struct qstr {

@@ -17,5 +17,6 @@ enum guard_device_state {
 struct guard_settings {
   unsigned armed;             // 0 while the initial RAM disk still sets things up
   unsigned mount_namespace;   // inode number of PID 1's: nothing is moved in it
+  unsigned long long variable;  // inode number of the one firmware variable that may be written; 0: none
   unsigned maps[GUARD_MAPS];  // numbers of the guard's own maps: nobody gets a descriptor of them
 };

@@ -3,7 +3,7 @@
 // What stays possible after it is armed: read any block device, append to log partitions that are not sealed, seal them. Everything
 // else is refused by default: a device number the guard does not know, a character device it does not know (SCSI generic, bsg, NVMe
 // passthrough, device-mapper, loop control), an ioctl it does not know, io_uring commands to drivers, mounts of block devices, writes
-// to sysfs (unbinding a driver would number the devices anew).
+// to sysfs (unbinding a driver would number the devices anew), to the firmware's variables (but the boot order, in the trial of an update).
 //
 // Kernel pointers are followed by typed loads only, never by bpf_probe_read: lockdown=confidentiality refuses that helper.
 #include "kernel.h"
@@ -27,6 +27,7 @@ enum {
 };
 #define SYSFS_MAGIC 0x62656572u
 #define BPF_FS_MAGIC 0xcafe4a11u
+#define EFIVARFS_MAGIC 0xde5e81e4u
 #define BLKROSET 0x125du
 
 struct {
@@ -78,13 +79,15 @@ static __always_inline int is_uevent(const struct dentry *entry) {
 
 SEC("lsm/file_open")
 int BPF_PROG(guard_file_open, struct file *file) {
-  if (!armed()) return 0;
+  const struct guard_settings *now = armed();
+  if (!now) return 0;
   const struct inode *inode = file->f_inode;
   const __u32 type = inode->i_mode & kTypeMask;
   if (type == kCharacter) return character_is_open(inode->i_rdev) ? 0 : -kEperm;
   if (!(file->f_mode & kFileWrite)) return 0;
   if (type == kBlock) return may_be_written(inode->i_rdev) ? 0 : -kEperm;
   if (inode->i_sb->s_magic == SYSFS_MAGIC) return is_uevent(file->f_path.dentry) ? 0 : -kEperm;
+  if (inode->i_sb->s_magic == EFIVARFS_MAGIC) return now->variable && inode->i_ino == now->variable ? 0 : -kEperm;
   return 0;
 }
 
@@ -172,7 +175,8 @@ int BPF_PROG(guard_bpf_map, struct bpf_map *map, unsigned int mode) {
 
 SEC("lsm/inode_unlink")
 int BPF_PROG(guard_inode_unlink, struct inode *folder, struct dentry *entry) {
-  return folder->i_sb->s_magic == BPF_FS_MAGIC && armed() ? -kEperm : 0;
+  const unsigned long type = folder->i_sb->s_magic;
+  return (type == BPF_FS_MAGIC || type == EFIVARFS_MAGIC) && armed() ? -kEperm : 0;
 }
 
 SEC("lsm/inode_rename")

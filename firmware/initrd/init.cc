@@ -1,31 +1,39 @@
 // The first process: everything that happens between the signed image and systemd.
 //
-// In this order: modules, partitions, root behind dm-verity, root entered, state partition opened by the TPM,
-// write-once guard armed with the seals of the log partitions, doors of the kernel closed, systemd. It takes no
-// parameter from the command line or from any disk; what it needs to know is in the initial RAM disk. What goes wrong
-// before there is a root file system stops the machine with one clear sentence on the console; what goes wrong with
-// state or logs does not: systemd starts, says so and keeps nothing.
+// In this order: modules, partitions, root behind dm-verity, root entered, update looked for, state partition opened by
+// the TPM, write-once guard armed with the seals of the log partitions, doors of the kernel closed, systemd. It takes
+// no parameter from the command line or from any disk; what it needs to know is in the initial RAM disk. What goes
+// wrong before there is a root file system stops the machine with one clear sentence on the console; what goes wrong
+// with state, logs or an update does not: systemd starts, says so and keeps nothing. In the trial of an update the
+// machine does not stop: it restarts, and the firmware takes the slot that ran before.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <thread>
 
 #include "appliance/base/fd.h"
 #include "firmware/guard/guard.h"
-#include "firmware/guard/seal_mark.h"
+#include "firmware/initrd/logs.h"
 #include "firmware/initrd/partitions.h"
 #include "firmware/initrd/state.h"
 #include "firmware/initrd/system.h"
+#include "firmware/initrd/update.h"
 #include "firmware/initrd/verity.h"
 
 namespace stele::initrd {
 namespace {
+
+using update::NameOf;
+using update::OtherThan;
+using update::RootPartition;
+using update::Slot;
+using update::TreePartition;
 
 constexpr const char* kRoot = "/sysroot";
 constexpr const char* kSystemd = "/usr/lib/systemd/systemd";
@@ -53,30 +61,38 @@ Result<void> LoadModules() {
   return {};
 }
 
-Result<Partitions> WaitForRoot() {
+// Both slots and the state; what is not there after some time is missed later, by who needs it.
+Partitions WaitForDisk() {
   const auto end = std::chrono::steady_clock::now() + kDiskPatience;
   for (;;) {
     Partitions partitions = Partitions::OfThisMachine();
-    const auto root = partitions.Only("stele-root-a");
-    const auto tree = partitions.Only("stele-verity-a");
-    if (root && tree && partitions.Only("stele-state")) return partitions;
-    if (std::chrono::steady_clock::now() >= end) {
-      if (!root) return tl::unexpected(root.error());
-      if (!tree) return tl::unexpected(tree.error());
-      return partitions;  // without state: said later
-    }
+    bool complete = partitions.Only("stele-state").has_value();
+    for (const Slot slot : {Slot::kA, Slot::kB})
+      complete = complete && partitions.Only(RootPartition(slot)) && partitions.Only(TreePartition(slot));
+    if (complete || std::chrono::steady_clock::now() >= end) return partitions;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
 }
 
-Result<void> MountRoot(const Partitions& partitions) {
+// The slot is found by what it holds: the same image starts from both.
+Result<Slot> MountRoot(const Partitions& partitions) {
   STELE_TRY(const std::string text, ReadText("/root.conf"));
   STELE_TRY(const RootDescription root, ParseRootDescription(text));
-  STELE_TRY(const Partition data, partitions.Only("stele-root-a"));
-  STELE_TRY(const Partition tree, partitions.Only("stele-verity-a"));
-  STELE_TRY(const std::string node, OpenVerity(root, data.node, tree.node));
-  Say("root " + data.node + " behind verity, root hash " + root.hash);
-  return Mount(node, kRoot, "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV);
+  const Slot likely = LikelySlot();
+  for (const Slot slot : {likely, OtherThan(likely)}) {
+    const auto data = partitions.Only(RootPartition(slot));
+    const auto tree = partitions.Only(TreePartition(slot));
+    if (!data || !tree) {
+      Say("slot " + NameOf(slot) + ": " + (data ? tree : data).error().context);
+      continue;
+    }
+    if (!HoldsRoot(root, data->node, tree->node)) continue;
+    STELE_TRY(const std::string node, OpenVerity(root, data->node, tree->node));
+    Say("root " + data->node + " behind verity, root hash " + root.hash);
+    STELE_TRY_VOID(Mount(node, kRoot, "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV));
+    return slot;
+  }
+  return Fail(Code::kCorrupt, "no slot holds the root file system of this image, root hash " + root.hash);
 }
 
 Result<void> MountScratch() {
@@ -87,47 +103,16 @@ Result<void> MountScratch() {
   return {};
 }
 
-Result<bool> IsSealed(const Partition& log) {
-  const UniqueFd device(::open(log.node.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!device.valid()) return FailErrno("open " + log.node);
-  const auto at = guard::SealMarkAt(log.size_bytes);
-  if (!at) return Fail(Code::kInvalid, log.name + " is too small");
-  std::array<std::byte, guard::kSealMarkBytes> mark{};
-  if (::pread(device.get(), mark.data(), mark.size(), static_cast<off_t>(*at)) != static_cast<ssize_t>(mark.size()))
-    return FailErrno("read " + log.node);
-  return guard::DecodeSealMark(mark).has_value();
-}
-
-// A log partition that cannot be read is left out, and so is not writable. The second result is for a person.
-std::pair<std::vector<guard::LogPartition>, std::string> SealsOf(const Partitions& partitions) {
-  std::vector<std::string> refused;
-  std::vector<guard::LogPartition> logs;
-  std::size_t sealed = 0;
-  for (const Partition& log : partitions.Logs(refused)) {
-    const auto is_sealed = IsSealed(log);
-    if (!is_sealed) {
-      Say(Describe(is_sealed.error()));
-      refused.push_back(log.name);
-      continue;
-    }
-    if (*is_sealed) ++sealed;
-    logs.push_back({log.device, *is_sealed});
-  }
-  std::string words = std::to_string(logs.size()) + " log partitions, " + std::to_string(sealed) + " sealed";
-  for (const std::string& name : refused) words += ", " + name + " refused";
-  return {std::move(logs), std::move(words)};
-}
-
 Result<guard::Guard> LoadGuard() {
   STELE_TRY_VOID(Mount("bpf", "/guard", "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"));
   STELE_TRY(const auto object, ReadAll("/write_once.bpf.o", 1 << 20));
   return guard::Guard::Load(object, "/guard");
 }
 
-Result<void> ArmGuard(guard::Guard& guard, const std::vector<guard::LogPartition>& logs) {
+Result<void> ArmGuard(guard::Guard& guard, const std::vector<guard::LogPartition>& logs, std::uint64_t variable) {
   STELE_TRY(const std::string devices, ReadText("/proc/devices"));
   STELE_TRY(const std::string misc, ReadText("/proc/misc"));
-  return guard.Arm(logs, guard::OpenCharacters(devices, misc));
+  return guard.Arm(logs, guard::OpenCharacters(devices, misc), variable);
 }
 
 // None of these can be opened again before the machine restarts.
@@ -153,24 +138,40 @@ Result<void> EnterRoot() {
   return {};
 }
 
-Result<void> Start() {
+// What is known of updates, to the console at once: a restart may follow.
+void SayFacts(std::string_view facts) {
+  while (!facts.empty()) {
+    const std::string_view line = facts.substr(0, facts.find('\n'));
+    facts.remove_prefix(std::min(facts.size(), line.size() + 1));
+    Say(line);
+  }
+}
+
+Result<void> Start(bool& trial) {
   MountKernelFileSystems();
-  STELE_TRY_VOID(LoadModules());
-  STELE_TRY(const Partitions partitions, WaitForRoot());
+  const auto loaded = LoadModules();
+  trial = BeginTrial();
+  STELE_TRY_VOID(loaded);
+  const Partitions partitions = WaitForDisk();
   STELE_TRY(guard::Guard guard, LoadGuard());
-  STELE_TRY_VOID(MountRoot(partitions));
+  STELE_TRY(const Slot slot, MountRoot(partitions));
   STELE_TRY_VOID(MountScratch());
-  const auto [logs, log_words] = SealsOf(partitions);
+  const Partitions settled = Partitions::OfThisMachine();  // the kernel finds them one after the other
+  const LogsOutcome logs = HandOverLogs(settled);
   (void)::mkdir("/run/stele-boot", 0755);  // the next lines fail if it is not there
   KeepApproval();
   STELE_TRY_VOID(EnterRoot());
-  const StateOutcome state = OpenState(partitions);
-  STELE_TRY_VOID(WriteText("/run/stele-boot/facts", "state " + state.words + "\nlogs " + log_words + "\n"));
+  const UpdateOutcome update = RunUpdate(slot, trial);
+  SayFacts(update.facts);
+  if (update.restart) RestartMachine();
+  const StateOutcome state = OpenState(settled, update.confirmed);
+  STELE_TRY_VOID(
+      WriteText("/run/stele-boot/facts", update.facts + "state " + state.words + "\nlogs " + logs.words + "\n"));
   if (state.mounted) STELE_TRY_VOID(WriteText("/run/stele-boot/state-is-mounted", ""));
   STELE_TRY_VOID(CloseDoors());
   Say("state partition: " + state.words);
-  STELE_TRY_VOID(ArmGuard(guard, logs));
-  Say("write-once guard armed: " + log_words);
+  STELE_TRY_VOID(ArmGuard(guard, logs.logs, HandOutBootOrder(trial)));
+  Say("write-once guard armed: " + logs.words);
   ::execl(kSystemd, kSystemd, nullptr);
   return FailErrno(std::string("start ") + kSystemd);
 }
@@ -179,7 +180,12 @@ Result<void> Start() {
 }  // namespace stele::initrd
 
 int main() {
-  const auto started = stele::initrd::Start();
+  bool trial = false;
+  const auto started = stele::initrd::Start(trial);
+  if (trial) {
+    if (!started) stele::initrd::Say("the trial failed: " + stele::Describe(started.error()));
+    stele::initrd::RestartMachine();
+  }
   for (;;) {  // a machine that restarts for ever tells nobody why
     if (!started) stele::initrd::Say("STOPPED: " + stele::Describe(started.error()));
     std::this_thread::sleep_for(std::chrono::seconds(30));

@@ -3,6 +3,7 @@
 //   stele-root-a stele-verity-a      root file system and its hash tree (and -b)
 //   stele-state                      the one writable file system, encrypted
 //   stele-seed                       what the first start makes it from; zeros afterwards
+//   stele-site                       the same on a disk that somebody brings along
 //   stele-log-0, stele-log-1, ...    raw, write-once
 //
 // A name that is there twice is nobody's: a second disk cannot put itself in the place of the first.

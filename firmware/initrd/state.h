@@ -16,6 +16,7 @@ struct StateOutcome {
   std::string words;     // for people
 };
 // After the root file system is entered, before the guard is armed. Nothing that goes wrong here stops a start.
-[[nodiscard]] StateOutcome OpenState(const Partitions& partitions);
+// `confirmed`: the running image is the one that updates have confirmed; older ones may be shut out.
+[[nodiscard]] StateOutcome OpenState(const Partitions& partitions, bool confirmed);
 
 }  // namespace stele::initrd

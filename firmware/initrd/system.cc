@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,8 +21,11 @@ void Say(std::string_view line) {
 }
 
 Result<std::vector<std::byte>> ReadAll(const std::string& path, std::size_t size_bytes_max) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!file.valid()) return FailErrno("open " + path);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) return FailErrno("look at " + path);
+  if (!S_ISREG(status.st_mode)) return Fail(Code::kInvalid, path + " is not a plain file");
   std::vector<std::byte> bytes;
   constexpr std::size_t kPiece = 16384;
   for (;;) {
@@ -53,6 +58,23 @@ Result<void> Mount(const std::string& what, const std::string& where, const char
   if (::mount(what.c_str(), where.c_str(), type, flags, options) != 0)
     return FailErrno("mount " + what + " on " + where);
   return {};
+}
+
+Result<int> Run(const std::vector<std::string>& command, const std::string& words) {
+  std::vector<char*> arguments;
+  for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
+  arguments.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) return FailErrno("fork");
+  if (child == 0) {
+    const int output = ::open(words.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (output < 0 || ::dup2(output, STDOUT_FILENO) < 0) ::_exit(126);
+    ::execv(arguments.front(), arguments.data());
+    ::_exit(127);
+  }
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child) return FailErrno("wait for " + command.front());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 std::vector<std::string> Names(const std::string& folder) {

@@ -18,12 +18,19 @@ struct RootDescription {
 // Lines "root_hash=", "root_salt=", "root_blocks=", each once, nothing else. kInvalid names what is wrong.
 [[nodiscard]] Result<RootDescription> ParseRootDescription(const std::string& text);
 
-// The argument of the "verity" target: version 1 tables, sha256, blocks of 4,096, panic_on_corruption (a wrong block
-// must never become data, and a system that reads one must not go on).
-[[nodiscard]] std::string VerityTable(const RootDescription& root, const std::string& data_node,
-                                      const std::string& hash_node);
+// A wrong block never becomes data. kFail: reading it fails, for the question whether this is our root at all; kPanic:
+// a system that reads one does not go on.
+enum class OnCorruption { kFail, kPanic };
 
-// Makes the device; its node is the result ("/dev/dm-0").
+// The argument of the "verity" target: version 1 tables, sha256, blocks of 4,096.
+[[nodiscard]] std::string VerityTable(const RootDescription& root, const std::string& data_node,
+                                      const std::string& hash_node, OnCorruption on_corruption);
+
+// Whether the partitions hold this root file system, as far as its first block and the way to it through the hash tree
+// say. What they hold else is somebody's, or damaged.
+[[nodiscard]] bool HoldsRoot(const RootDescription& root, const std::string& data_node, const std::string& hash_node);
+
+// Makes the device, which panics on corruption; its node is the result ("/dev/dm-0").
 [[nodiscard]] Result<std::string> OpenVerity(const RootDescription& root, const std::string& data_node,
                                              const std::string& hash_node);
 

@@ -39,9 +39,10 @@ Result<RootDescription> ParseRootDescription(const std::string& text) {
   return root;
 }
 
-std::string VerityTable(const RootDescription& root, const std::string& data_node, const std::string& hash_node) {
+std::string VerityTable(const RootDescription& root, const std::string& data_node, const std::string& hash_node,
+                        OnCorruption on_corruption) {
   return "1 " + data_node + " " + hash_node + " 4096 4096 " + std::to_string(root.blocks) + " 0 sha256 " + root.hash +
-         " " + root.salt + " 1 panic_on_corruption";
+         " " + root.salt + (on_corruption == OnCorruption::kPanic ? " 1 panic_on_corruption" : "");
 }
 
 }  // namespace stele::initrd

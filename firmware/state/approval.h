@@ -4,9 +4,9 @@
 //   approved    PolicyPCR(11: what the image measures before any phase) AND PolicyNV(V <= the image's version)
 //   sealed      PolicyAuthorize(PCR key, of what is approved) AND PolicyPCR(7 as at the first start, 12 = 0)
 //   V           NV index 0x01815303, 8 bytes, big-endian: the oldest version that may still open the partition. Written
-//   by
-//               the owner once, at the first start; later only under PolicyAuthorize(PCR key), so by approved images
-//               alone
+//               by the owner once, at the first start; later under PolicyAuthorize(PCR key), so by approved images
+//               alone and only while their initial RAM disk runs. KNOWN LIMIT: who has the owner's authorisation can
+//               still write it; `stele provision` can lock that away
 //
 // PolicyAuthorize stands for PCR 11, so that an update, with another PCR 11, opens the partition too. PCR 12 = 0: the
 // stub was handed nothing that nobody signed. TPM 2.0 Library, Part 3, sections 23.7, 23.9, 23.16.

@@ -16,6 +16,8 @@ constexpr const char* kLabel = "stele-state";
 constexpr int kSecretSlot = 0;
 constexpr int kRecoverySlot = 1;
 constexpr int kToken = 0;
+constexpr const char* kCipher = "aes";
+constexpr const char* kMode = "xts-plain64";
 constexpr std::size_t kVolumeKeyBytes = 64;  // XTS: two keys of 256 bits
 constexpr std::uint32_t kSectorBytes = 4096;
 constexpr std::uint32_t kDerivationRounds = 1000;            // the least LUKS2 allows
@@ -67,7 +69,22 @@ Result<Container> Container::At(const std::string& device) {
 Result<Container> Container::Load(const std::string& device) {
   STELE_TRY(Container container, At(device));
   STELE_TRY_VOID(Check(crypt_load(container.device_.get(), CRYPT_LUKS2, nullptr), "read the LUKS2 header"));
+  STELE_TRY_VOID(container.CheckCiphers());
   return container;
+}
+
+Result<void> Container::CheckCiphers() const {
+  const auto is = [](const char* text, std::string_view wanted) { return text != nullptr && wanted == text; };
+  crypt_device* raw = device_.get();
+  bool good = is(crypt_get_cipher(raw), kCipher) && is(crypt_get_cipher_mode(raw), kMode) &&
+              crypt_get_volume_key_size(raw) == static_cast<int>(kVolumeKeyBytes);
+  for (const int slot : {kSecretSlot, kRecoverySlot}) {
+    if (crypt_keyslot_status(raw, slot) == CRYPT_SLOT_INACTIVE) continue;
+    std::size_t key_bytes = 0;
+    good = good && is(crypt_keyslot_get_encryption(raw, slot, &key_bytes), std::string(kCipher) + "-" + kMode) &&
+           key_bytes == kVolumeKeyBytes;
+  }
+  return good ? Result<void>() : Fail(Code::kCorrupt, "the state partition is not encrypted as we do it");
 }
 
 Result<Content> ContentOf(const std::string& device) {
@@ -97,9 +114,8 @@ Result<Container> Container::Format(const std::string& device, const Hash& secre
   parameters.sector_size = kSectorBytes;
   parameters.label = kLabelNew;
   crypt_device* raw = container.device_.get();
-  STELE_TRY_VOID(
-      Check(crypt_format(raw, CRYPT_LUKS2, "aes", "xts-plain64", nullptr, nullptr, kVolumeKeyBytes, &parameters),
-            "make the LUKS2 container"));
+  STELE_TRY_VOID(Check(crypt_format(raw, CRYPT_LUKS2, kCipher, kMode, nullptr, nullptr, kVolumeKeyBytes, &parameters),
+                       "make the LUKS2 container"));
   STELE_TRY_VOID(container.AddSecret(secret, sealed));
   STELE_TRY_VOID(
       Check(crypt_keyslot_add_by_volume_key(raw, kRecoverySlot, nullptr, 0, recovery_key.data(), recovery_key.size()),
@@ -122,10 +138,14 @@ Result<SealedKey> Container::Token() const {
 }
 
 // The new slot takes the old one's place only when the recovery key was right.
-Result<void> Container::Reseal(std::string_view recovery_key, const Hash& secret, const SealedKey& sealed) {
-  STELE_TRY_VOID(Check(
+Result<void> Container::Recovers(std::string_view recovery_key) const {
+  return Check(
       crypt_activate_by_passphrase(device_.get(), nullptr, kRecoverySlot, recovery_key.data(), recovery_key.size(), 0),
-      "try the recovery key"));
+      "try the recovery key");
+}
+
+Result<void> Container::Reseal(std::string_view recovery_key, const Hash& secret, const SealedKey& sealed) {
+  STELE_TRY_VOID(Recovers(recovery_key));
   if (crypt_keyslot_status(device_.get(), kSecretSlot) != CRYPT_SLOT_INACTIVE)
     STELE_TRY_VOID(Check(crypt_keyslot_destroy(device_.get(), kSecretSlot), "remove the old TPM's key slot"));
   const crypt_pbkdf_type derivation = Derivation();

@@ -33,10 +33,13 @@ class Container {
   // Destroys what is on the device.
   [[nodiscard]] static Result<Container> Format(const std::string& device, const Hash& secret, const SealedKey& sealed,
                                                 std::string_view recovery_key);
+  // Also looks whether data and key slots are encrypted as Format() does it: a header that opens with any key is not
+  // ours.
   [[nodiscard]] static Result<Container> Load(const std::string& device);
 
   [[nodiscard]] Content Label() const;  // kUnfinished, kOurs or kForeign
   [[nodiscard]] Result<SealedKey> Token() const;
+  [[nodiscard]] Result<void> Recovers(std::string_view recovery_key) const;  // whether this is its recovery key
   // The secret's slot and its token anew, by the recovery key.
   [[nodiscard]] Result<void> Reseal(std::string_view recovery_key, const Hash& secret, const SealedKey& sealed);
   [[nodiscard]] Result<void> Open(const Hash& secret);
@@ -48,6 +51,7 @@ class Container {
   };
   explicit Container(std::unique_ptr<crypt_device, Free> device) : device_(std::move(device)) {}
   [[nodiscard]] static Result<Container> At(const std::string& device);
+  [[nodiscard]] Result<void> CheckCiphers() const;
   [[nodiscard]] Result<void> AddSecret(const Hash& secret, const SealedKey& sealed);
 
   std::unique_ptr<crypt_device, Free> device_;

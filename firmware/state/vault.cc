@@ -32,6 +32,14 @@ TPML_PCR_SELECTION Selection(std::initializer_list<std::uint32_t> registers) {
   return out;
 }
 
+TPM2B_MAX_NV_BUFFER VersionBuffer(std::uint64_t version) {
+  const Bytes bytes = VersionOperand(version);
+  TPM2B_MAX_NV_BUFFER data{};
+  data.size = static_cast<UINT16>(bytes.size());
+  std::memcpy(data.buffer, bytes.data(), bytes.size());
+  return data;
+}
+
 // A key that is not kept any longer than the function that holds it.
 struct Wiped {
   Hash bytes{};
@@ -120,18 +128,18 @@ Result<void> Vault::Authorize(const Handle& session) {
                             "take the image's approval");
 }
 
-Result<void> Vault::SatisfyPolicy(const Handle& session) {
+Result<void> Vault::ShowRegisters(const Handle& session, std::initializer_list<std::uint32_t> registers) {
   const TPM2B_DIGEST as_they_are{};
-  const auto registers = [&](std::initializer_list<std::uint32_t> numbers) {
-    const TPML_PCR_SELECTION selection = Selection(numbers);
-    return connection_->Check(Esys_PolicyPCR(connection_->esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE,
-                                             ESYS_TR_NONE, &as_they_are, &selection),
-                              "show the registers");
-  };
-  STELE_TRY_VOID(registers({11}));
+  const TPML_PCR_SELECTION selection = Selection(registers);
+  return connection_->Check(Esys_PolicyPCR(connection_->esys(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                           &as_they_are, &selection),
+                            "show the registers");
+}
+
+Result<void> Vault::SatisfyApproval(const Handle& session) {
+  STELE_TRY_VOID(ShowRegisters(session, {11}));
   STELE_TRY_VOID(CompareVersion(session));
-  STELE_TRY_VOID(Authorize(session));
-  return registers({7, 12});
+  return Authorize(session);
 }
 
 Result<void> Vault::Unseal(const SealedKey& sealed, Hash& secret) {
@@ -143,7 +151,8 @@ Result<void> Vault::Unseal(const SealedKey& sealed, Hash& secret) {
   if (!SameBytes(name, sealed.parent_name)) return Fail(Code::kDenied, kOtherTpm);
   STELE_TRY(const Handle session,
             tpm::StartSession(*connection_, TPM2_SE_POLICY, parent->get(), tpm::SessionCipher::kAes128Cfb));
-  STELE_TRY_VOID(SatisfyPolicy(session));
+  STELE_TRY_VOID(SatisfyApproval(session));
+  STELE_TRY_VOID(ShowRegisters(session, {7, 12}));
   STELE_TRY(const Handle object, tpm::LoadSealed(*connection_, *parent, sealed.public_area, sealed.private_area));
   return tpm::UnsealLoaded(*connection_, object, session, secret);
 }
@@ -174,10 +183,7 @@ Result<void> Vault::MakeVersionIndex() {
                                                         ESYS_TR_NONE, ESYS_TR_NONE, &empty, &area, &raw),
                                     "make the version index"));
   const Handle index(*connection_, raw, Handle::End::kForget);
-  const Bytes version = VersionOperand(approval_.version);
-  TPM2B_MAX_NV_BUFFER data{};
-  data.size = static_cast<UINT16>(version.size());
-  std::memcpy(data.buffer, version.data(), version.size());
+  const TPM2B_MAX_NV_BUFFER data = VersionBuffer(approval_.version);
   return connection_->Check(Esys_NV_Write(connection_->esys(), ESYS_TR_RH_OWNER, index.get(), ESYS_TR_PASSWORD,
                                           ESYS_TR_NONE, ESYS_TR_NONE, &data, 0),
                             "write the version index");
@@ -205,6 +211,31 @@ Result<SealedKey> Vault::Seal(const Hash& secret) {
   STELE_TRY_VOID(Unseal(sealed, again.bytes));
   if (again.bytes != secret) return Fail(Code::kTpm, "the TPM gave back another secret than it was given");
   return sealed;
+}
+
+Result<std::uint64_t> Vault::VersionIndex() {
+  STELE_TRY(const Handle index, tpm::OpenHandle(*connection_, kVersionIndex));
+  TPM2B_MAX_NV_BUFFER* raw = nullptr;
+  const TSS2_RC rc = Esys_NV_Read(connection_->esys(), index.get(), index.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                  ESYS_TR_NONE, kVersionBytes, 0, &raw);
+  const tpm::EsysPtr<TPM2B_MAX_NV_BUFFER> data(raw);
+  STELE_TRY_VOID(connection_->Check(rc, "read the version index"));
+  if (data->size != kVersionBytes) return Fail(Code::kTpm, "the version index has another size");
+  std::uint64_t version = 0;
+  for (std::size_t i = 0; i < kVersionBytes; ++i) version = version << 8U | data->buffer[i];
+  return version;
+}
+
+Result<void> Vault::RaiseVersion() {
+  STELE_TRY(const std::uint64_t now, VersionIndex());
+  if (now >= approval_.version) return {};
+  STELE_TRY(const Handle session, tpm::StartSession(*connection_, TPM2_SE_POLICY, ESYS_TR_NONE));
+  STELE_TRY_VOID(SatisfyApproval(session));
+  STELE_TRY(const Handle index, tpm::OpenHandle(*connection_, kVersionIndex));
+  const TPM2B_MAX_NV_BUFFER data = VersionBuffer(approval_.version);
+  return connection_->Check(
+      Esys_NV_Write(connection_->esys(), index.get(), index.get(), session.get(), ESYS_TR_NONE, ESYS_TR_NONE, &data, 0),
+      "raise the version index");
 }
 
 Result<void> Vault::Lock() {

@@ -32,6 +32,10 @@ class Vault {
   // has sealed before it says yes.
   [[nodiscard]] Result<SealedKey> Seal(const Hash& secret);
   [[nodiscard]] Result<void> Unseal(const SealedKey& sealed, Hash& secret);  // the caller wipes `secret`
+  // The oldest version that opens what is sealed here. Needs no approval. kNotFound: nothing was sealed yet.
+  [[nodiscard]] Result<std::uint64_t> VersionIndex();
+  // To the version of the approval, if it is lower. Only between the start of an approved image and Lock().
+  [[nodiscard]] Result<void> RaiseVersion();
   // Measures kPhase: PCR 11 is no longer what was approved. Needs no approval.
   [[nodiscard]] Result<void> Lock();
 
@@ -40,7 +44,8 @@ class Vault {
   [[nodiscard]] Result<tpm::Handle> MakeStorageKey();
   [[nodiscard]] Result<void> MakeVersionIndex();
   [[nodiscard]] Result<void> CheckMachine(const SealedKey& sealed);
-  [[nodiscard]] Result<void> SatisfyPolicy(const tpm::Handle& session);
+  [[nodiscard]] Result<void> ShowRegisters(const tpm::Handle& session, std::initializer_list<std::uint32_t> registers);
+  [[nodiscard]] Result<void> SatisfyApproval(const tpm::Handle& session);
   [[nodiscard]] Result<void> CompareVersion(const tpm::Handle& session);
   [[nodiscard]] Result<void> Authorize(const tpm::Handle& session);
 

@@ -1,8 +1,11 @@
 // stele-console: what a person before the machine sees, and all that is to be seen there. It reads files and prints
 // lines; there is nothing to type. A line is printed when it is new or has changed:
 //
+//   stele: name north
 //   stele: state encrypted, sealed to this TPM
 //   stele: logs 4 log partitions, 1 sealed
+//   stele: version 2 in slot b
+//   stele: update version 2 confirmed
 //   stele: pcr-11 9c1f...            of the TPM's SHA-256 bank, 0 to 14
 //   stele: address ingest0 10.0.2.15
 //   stele: serving                   every process of Stele answers
@@ -10,10 +13,10 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -25,6 +28,7 @@
 
 #include "appliance/base/bytes.h"
 #include "appliance/base/system.h"
+#include "image/console/serving.h"
 
 namespace {
 
@@ -41,8 +45,8 @@ std::string TextOf(const std::string& path) {
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-void AddBoot(Facts& facts) {
-  std::istringstream lines(TextOf("/run/stele-boot/facts"));
+void AddFile(Facts& facts, const std::string& path) {
+  std::istringstream lines(TextOf(path));
   for (std::string line; std::getline(lines, line);) {
     const std::string key = line.substr(0, line.find(' '));
     facts[key] = line.substr(std::min(line.size(), key.size() + 1));
@@ -61,6 +65,11 @@ void AddTpm(Facts& facts) {
   }
 }
 
+void AddName(Facts& facts) {
+  std::array<char, 65> name{};
+  if (::gethostname(name.data(), name.size() - 1) == 0) facts["name"] = name.data();
+}
+
 void AddAddresses(Facts& facts) {
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return;
@@ -76,20 +85,11 @@ void AddAddresses(Facts& facts) {
   }
 }
 
-// run/ready.json of a start that was cut off is still there: only one that was written since this start counts.
-bool IsServing() {
-  struct stat ready {};
-  if (::stat("/var/lib/stele/run/ready.json", &ready) != 0) return false;
-  stele::SystemClock clock;
-  const std::int64_t started_s = (clock.WallNs() - clock.BoottimeNs()) / 1'000'000'000;
-  return ready.st_mtim.tv_sec >= started_s;
-}
-
 void AddService(Facts& facts) {
   if (::access("/run/stele-boot/state-is-mounted", F_OK) != 0) {
     facts["NOT SERVING"] = "there is no place for the log, see state";
   } else {
-    facts[IsServing() ? "serving" : "starting"] = "";
+    facts[stele::IsServing() ? "serving" : "starting"] = "";
   }
 }
 
@@ -99,7 +99,9 @@ int main() {
   Facts shown;
   for (;;) {
     Facts facts;
-    AddBoot(facts);
+    AddName(facts);
+    AddFile(facts, "/run/stele-boot/facts");
+    AddFile(facts, "/run/stele-confirm/facts");  // what the trial of an update has come to since
     AddTpm(facts);
     AddAddresses(facts);
     AddService(facts);

@@ -19,6 +19,6 @@ for start in 1 2; do
   if grep -q 'control FAILS\|attack: FAILS' "$work/attacks.$start"; then warn "start $start: a control failed"; bad=1; fi
 done
 grep -q 'sealed again by the start' "$work/attacks.2" || { warn "the seal was not applied again"; bad=1; }
-log_at=$((2385 << 20))
-[ "$(dd if="$work/disk.img" bs=4096 skip=$((log_at / 4096)) count=1 status=none | tr -d G | wc -c)" = 0 ] || { warn "the sealed bytes are not on the disk"; bad=1; }
+log_at=$(offset_of stele-log-6)
+[ "$(dd if="$work/disk.img" bs=4096 skip="$log_at" iflag=skip_bytes count=1 status=none | tr -d G | wc -c)" = 0 ] || { warn "the sealed bytes are not on the disk"; bad=1; }
 exit "$bad"

@@ -1,16 +1,15 @@
 # Goal: the state partition opens for this image on this machine and for nobody else, and a start that cannot open it says why, runs, and changes
-# nothing. Method: one machine started six times: first start, second start, with another TPM, with an unsigned credential on the ESP, as it was,
+# nothing. Method: one machine started eight times: first start, second start, with another TPM, without any, with a forged header, with an unsigned credential on the ESP, as it was,
 # and with the other TPM and the recovery key; between the starts the disk is looked at from outside.
 new_appliance "$root/build/image/tests/state" "$image"
 forward_free_ports
 trap power_cut EXIT
 bad=0
 expect() { if "${@:2}"; then say "  $1"; else warn "NOT: $1"; bad=1; fi; }
-place_of() { sfdisk -J "$machine_dir/disk.img" | jq -r --arg name "$1" '.partitiontable.partitions[] | select(.name == $name) | "\(.start) \(.size)"'; }
 bytes_of() {  # bytes_of PARTITION
   local start size
   read -r start size < <(place_of "$1")
-  dd if="$machine_dir/disk.img" bs=1M iflag=skip_bytes,count_bytes skip=$((start * 512)) count=$((size * 512)) status=none
+  dd if="$machine_dir/disk.img" bs=1M iflag=skip_bytes,count_bytes skip="$start" count="$size" status=none
 }
 holds() { bytes_of "$1" | grep -aqF "$2"; }
 is_zeros() { [ "$(bytes_of "$1" | tr -d '\0' | head -c 1 | wc -c)" = 0 ]; }
@@ -39,8 +38,12 @@ known="known-record-$RANDOM-$RANDOM"
 logger -n 127.0.0.1 -P "$syslog_port" -T --octet-count "$known"
 expect 'a record is kept' wait_record "$known"
 power_off_machine 300 || warn 'it did not switch off in time'
-expect 'the record is nowhere on the disk in clear' eval '! grep -aqF "$known" "$machine_dir/disk.img"'
+for key in ca auditor; do
+  secret=$(sed -n 2p "$machine_dir/keys/$key.key")
+  expect "the key $key.key is nowhere on the disk in clear" eval '[ ${#secret} = 64 ] && ! grep -aqF "$secret" "$machine_dir/disk.img"'
+done
 expect 'nor is the configuration' eval '! holds stele-state allowed_sources'
+expect 'the log is in none but the log partitions' eval '! holds stele-state "$known"'
 bytes_of stele-state >"$machine_dir/state.raw"
 expect 'the recovery key opens it elsewhere' cryptsetup luksOpen --test-passphrase --key-file <(printf %s "$recovery_key") "$machine_dir/state.raw"
 expect 'another does not' eval '! cryptsetup luksOpen --test-passphrase --key-file <(printf %s "0${recovery_key:1}x") "$machine_dir/state.raw" 2>/dev/null'
@@ -57,7 +60,39 @@ degraded 'another TPM' console.3.log 'another TPM'
 mv "$machine_dir/tpm" "$machine_dir/tpm.other"
 mv "$machine_dir/tpm.own" "$machine_dir/tpm"
 
-esp="$machine_dir/disk.img@@$(($(place_of stele-esp | cut -d' ' -f1) * 512))"
+machine_has_tpm=0
+degraded 'no TPM' console.no-tpm.log 'there is no TPM'
+expect 'no TPM: the console says so' grep -aq 'stele: tpm MISSING' "$machine_console"
+machine_has_tpm=1
+
+# The header as it is, but with key slots that are not encrypted: whoever has that could bring a key of his own (both copies, with their checksums).
+forge_key_slots() {
+  python3 - "$machine_dir/disk.img" "$(offset_of stele-state)" <<'PYTHON'
+import hashlib, struct, sys
+with open(sys.argv[1], "r+b") as disk:
+    for copy in (0, 1):
+        at = int(sys.argv[2])
+        disk.seek(at + 8)
+        size = struct.unpack(">Q", disk.read(8))[0]
+        at += copy * size
+        disk.seek(at)
+        header = bytearray(disk.read(size))
+        slots, rest = bytes(header).split(b'"segments"', 1)
+        assert slots.count(b"aes-xts-plain64") == 2, "there are not two key slots"
+        header[:] = slots.replace(b"aes-xts-plain64", b"cipher_null-ecb") + b'"segments"' + rest
+        header[448:512] = bytes(64)
+        header[448:480] = hashlib.sha256(header).digest()
+        disk.seek(at)
+        disk.write(header)
+PYTHON
+}
+read -r state_at _ < <(place_of stele-state)
+dd if="$machine_dir/disk.img" of="$machine_dir/header" bs=1M iflag=skip_bytes skip="$state_at" count=1 status=none
+forge_key_slots
+degraded 'key slots without encryption' console.forged.log 'something that is not ours'
+dd if="$machine_dir/header" of="$machine_dir/disk.img" bs=1M oflag=seek_bytes seek="$state_at" conv=notrunc status=none
+
+esp="$machine_dir/disk.img@@$(offset_of stele-esp)"
 printf hello >"$machine_dir/hello.cred"
 mmd -i "$esp" ::/EFI/BOOT/BOOTX64.EFI.extra.d
 mcopy -i "$esp" "$machine_dir/hello.cred" ::/EFI/BOOT/BOOTX64.EFI.extra.d/hello.cred
@@ -72,7 +107,7 @@ mkdir "$machine_dir/seed"
 printf '%s\n' "$recovery_key" >"$machine_dir/seed/recovery.key"
 truncate -s 8M "$machine_dir/seed.img"
 mke2fs -q -F -t ext4 -O ^has_journal -d "$machine_dir/seed" "$machine_dir/seed.img"
-dd if="$machine_dir/seed.img" of="$machine_dir/disk.img" bs=512 seek="$(place_of stele-seed | cut -d' ' -f1)" conv=notrunc status=none
+dd if="$machine_dir/seed.img" of="$machine_dir/disk.img" bs=1M oflag=seek_bytes seek="$(offset_of stele-seed)" conv=notrunc status=none
 mv "$machine_dir/tpm" "$machine_dir/tpm.own"
 mv "$machine_dir/tpm.other" "$machine_dir/tpm"
 start_machine console.6.log

@@ -1,9 +1,10 @@
 // stele-attack: full root inside the appliance tries to change a sealed log partition. Only in the attack variant of
 // the image.
 //
-// Goal: every attack is refused, and the partition's bytes are those that were sealed. Method: seal stele-log-0 (first
-// start; at the second the initial RAM disk must have sealed it again), keep descriptors and mappings from before, then
-// try each way. One line for each attack on the console, read by scripts/boot:
+// Goal: every attack is refused, and the partition's bytes are those that were sealed. Method: seal stele-log-6, which
+// the ledger has not come to (first start; at the second the initial RAM disk must have sealed it again), keep
+// descriptors and mappings from before, then try each way. One line for each attack on the console, read by
+// scripts/boot:
 //
 //   attack: refused|unreachable|SUCCEEDED|impossible NAME: errno text     unreachable: no path leads there; impossible:
 //   no such device here attack: done N attempts, M succeeded, bytes unchanged|CHANGED
@@ -219,10 +220,11 @@ int MapperLinear() {
   return Errno(::ioctl(control.get(), DM_DEV_CREATE, &make) == 0);
 }
 
-int Partitioning(const std::string& disk, int operation) {
+int Partitioning(const Partition& log, int operation) {
+  const std::string disk = DiskOf(log.node);
   const UniqueFd fd = Open(disk, O_RDONLY);
   blkpg_partition partition{};
-  partition.pno = 7;
+  partition.pno = std::stoi(log.node.substr(log.node.find_last_not_of("0123456789") + 1));
   blkpg_ioctl_arg argument{};
   argument.op = operation;
   argument.datalen = sizeof partition;
@@ -275,6 +277,16 @@ void AttackTheGuard() {
   Try("allow ptrace again", [] { return WriteFile("/proc/sys/kernel/yama/ptrace_scope", "0"); });
   Try("load modules again", [] { return WriteFile("/proc/sys/kernel/modules_disabled", "0"); });
   Try("allow kexec again", [] { return WriteFile("/proc/sys/kernel/kexec_load_disabled", "0"); });
+  const std::string variables = "/sys/firmware/efi/efivars/";
+  const std::string global = "-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+  Try("change the boot order",
+      [&] { return WriteFile(variables + "BootOrder" + global, std::string("\7\0\0\0\0\0", 6)); });
+  Try("order another start", [&] {
+    const UniqueFd next(::open((variables + "BootNext" + global).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    const std::string value("\7\0\0\0\0\0", 6);
+    return Errno(next.valid() && ::write(next.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size()));
+  });
+  Try("remove the boot order", [&] { return Errno(::unlink((variables + "BootOrder" + global).c_str()) == 0); });
   Try("write to /dev/mem", [] { return Errno(Open("/dev/mem", O_RDWR).valid()); });
   Try("write to /dev/port", [] { return Errno(Open("/dev/port", O_RDWR).valid()); });
 }
@@ -314,8 +326,8 @@ void AttackTheLog(const Partition& log, int old_fd) {
   Try("loop device over the disk", [&] { return LoopOver(disk, O_RDWR); });
   Try("loop device over a reading descriptor", [&] { return LoopOver(disk, O_RDONLY); });
   Try("device-mapper", [] { return MapperLinear(); });
-  Try("BLKPG delete partition", [&] { return Partitioning(disk, BLKPG_DEL_PARTITION); });
-  Try("BLKPG add partition", [&] { return Partitioning(disk, BLKPG_ADD_PARTITION); });
+  Try("BLKPG delete partition", [&] { return Partitioning(log, BLKPG_DEL_PARTITION); });
+  Try("BLKPG add partition", [&] { return Partitioning(log, BLKPG_ADD_PARTITION); });
   Try("BLKRRPART", [&] { return Errno(::ioctl(Open(disk, O_RDONLY).get(), BLKRRPART) == 0); });
   Try("BLKDISCARD", [&] { return RangeCommand(log.node, BLKDISCARD); });
   Try("BLKZEROOUT", [&] { return RangeCommand(log.node, BLKZEROOUT); });
@@ -323,8 +335,7 @@ void AttackTheLog(const Partition& log, int old_fd) {
   Try("BLKRESETZONE", [&] { return RangeCommand(disk, BLKRESETZONE); });
   Try("swap on the partition", [&] { return Errno(::swapon(log.node.c_str(), 0) == 0); });
   Try("mount it", [&] { return Errno(::mount(log.node.c_str(), "/tmp", "ext4", 0, nullptr) == 0); });
-  Try("mount the state partition again",
-      [] { return Errno(::mount("/dev/dm-1", "/tmp", "ext4", 0, nullptr) == 0); });
+  Try("mount the state partition again", [] { return Errno(::mount("/dev/dm-1", "/tmp", "ext4", 0, nullptr) == 0); });
   Try("NVMe passthrough, block device", [&] { return NvmeWrite(disk, static_cast<std::uint64_t>(start) / 512); });
   Try("NVMe passthrough, generic device",
       [&] { return NvmeWrite("/dev/ng0n1", static_cast<std::uint64_t>(start) / 512); });
@@ -351,8 +362,8 @@ void AttackTheLog(const Partition& log, int old_fd) {
 
 int main() {
   const auto partitions = stele::initrd::Partitions::OfThisMachine();
-  const auto log = partitions.Only("stele-log-0");
-  const auto open_log = partitions.Only("stele-log-1");
+  const auto log = partitions.Only("stele-log-6");
+  const auto open_log = partitions.Only("stele-log-7");
   if (!log || !open_log) {
     std::printf("attack: FAILS there are no log partitions\r\n");
     return 1;

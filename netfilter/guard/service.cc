@@ -26,7 +26,7 @@ using Care = LogLink::Care;
 
 constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
-constexpr std::int64_t kEntryNs = 5 * kNsPerSecond;   // until the log must have answered
+constexpr std::int64_t kEntryNs = 5 * kNsPerSecond;    // until the log must have answered
 constexpr std::int64_t kClientNs = 30 * kNsPerSecond;  // until a client must have asked
 constexpr std::int64_t kLookMinNs = 200 * kNsPerMs;    // between two looks at the rules
 constexpr std::int64_t kLookMaxNs = 1 * kNsPerSecond;  // a drift is found within two seconds
@@ -95,6 +95,7 @@ Result<Settings> ParseSettings(const std::string& configuration_json) {
   settings.rules.log_id = TextIn(object, "log_id");
   settings.rules.restore = object.value("restore", json(false)) == json(true);
   settings.configured = TextIn(object, "policy");
+  settings.applies_at_start = TextIn(object, "at_start") == "apply";
   if (const auto number = object.find("approvals"); number != object.end() && number->is_number_unsigned())
     settings.rules.approvals = number->get<std::size_t>();
   for (const json& one : object.value("approvers", json::array())) {
@@ -175,8 +176,7 @@ Result<void> Service::BeginWithKept(InForce kept) {
   }
   (void)log_.Append(Kind::kPolicy, AppliedPayload(in_force_.digest, /*at_start=*/true), Care::kUntilWritten);
   next_look_ns_ = 0;
-  look_due_ = true;
-  Look();  // also what happened while nobody watched
+  look_due_ = true;  // also what happened while nobody watched
   return SayReady();
 }
 
@@ -195,8 +195,29 @@ Result<void> Service::BeginFirst() {
 Result<void> Service::SayReady() {
   ready_ = true;
   STELE_TRY_VOID(channel::SendReady(control_.get(), report_json_));
-  CompareConfigured();
+  if (!ApplyConfigured()) CompareConfigured();
   return {};
+}
+
+// Where nobody can say `stele policy apply`, a start says it. False: nothing is under way.
+bool Service::ApplyConfigured() {
+  if (start_is_done_) return false;
+  start_is_done_ = !settings_.applies_at_start || settings_.configured.empty() ||
+                   netfilter::PolicyDigest(settings_.configured) == in_force_.digest;
+  if (start_is_done_) return false;
+  first_again_ns_ = clock_.BoottimeNs() + kNsPerSecond;
+  Wish wish;
+  wish.policy = settings_.configured;
+  wish.who = "stele up";
+  wish.why = "stele.toml is another at this start";
+  Verdict verdict = Judge(wish, in_force_, settings_.rules, clock_.WallNs());
+  if (!verdict.change) {
+    LogWarning("the policy of stele.toml is not applied: " + verdict.reasons.front());
+    start_is_done_ = true;
+    return false;
+  }
+  StartChange(0, std::move(verdict));
+  return true;
 }
 
 int Service::WaitMs() const {
@@ -213,7 +234,10 @@ Result<void> Service::Tick() {
   const std::int64_t now = clock_.BoottimeNs();
   if (pending_ && now >= pending_->deadline_ns) GiveUp("the log did not take the entry in time", /*unknown=*/true);
   if (!ready_ && !pending_ && now >= first_again_ns_) STELE_TRY_VOID(BeginFirst());
-  if (look_due_ && now >= next_look_ns_) Look();
+  if (ready_ && !pending_ && !start_is_done_ && now >= first_again_ns_ && !ApplyConfigured()) CompareConfigured();
+  // While a start applies stele.toml its rules may be there already, loaded before any address: that is no drift.
+  const bool start_applies = pending_ && !start_is_done_;
+  if (look_due_ && now >= next_look_ns_ && !start_applies) Look();
   Alarm(tracker_.Tick(now));
   for (auto at = clients_.begin(); at != clients_.end();) {
     const bool idle = !at->second.asked && now - at->second.since_ns > kClientNs;
@@ -467,7 +491,8 @@ Result<void> Service::Carry(std::uint64_t sequence) {
                          {"entry", sequence},
                          {"reasons", {why}},
                          {"warnings", failed.warnings}});
-  if (failed.client == 0) return Fail(Code::kUnavailable, "the first policy cannot be applied: " + why);
+  start_is_done_ = true;
+  if (!ready_) return Fail(Code::kUnavailable, "the first policy cannot be applied: " + why);
   return {};
 }
 

@@ -23,9 +23,11 @@ namespace stele::guard {
 struct Settings {
   std::filesystem::path dir;  // of the guard's own files
   Rules rules;
-  std::string configured;  // the policy of stele.toml as text
+  std::string configured;         // the policy of stele.toml as text
+  bool applies_at_start = false;  // a start makes it the one in force, as a change like any other
 };
-// {"dir","log_id","restore","approvals","approvers":[{"name","public_key"}],"policy"}: docs/processes.md. kInvalid.
+// {"dir","log_id","restore","at_start","approvals","approvers":[{"name","public_key"}],"policy"}: docs/processes.md.
+// kInvalid.
 [[nodiscard]] Result<Settings> ParseSettings(const std::string& configuration_json);
 
 // Before anything listens: the kept policy is put in place. What differed, where a table was there at all, is kept for
@@ -53,7 +55,7 @@ class Service {
     Change change;
     std::vector<std::string> warnings;
     std::uint64_t entry_id = 0;
-    std::uint64_t client = 0;  // 0: the first policy
+    std::uint64_t client = 0;  // 0: nobody asked, a start did
     std::int64_t deadline_ns = 0;
   };
 
@@ -70,6 +72,7 @@ class Service {
   void Alarm(const std::string& payload);
   void TellStatus();
   void CompareConfigured();
+  bool ApplyConfigured();
   Result<void> SayReady();
 
   // Clients.
@@ -108,6 +111,7 @@ class Service {
   std::optional<Pending> pending_;
   bool ready_ = false;
   std::int64_t first_again_ns_ = 0;
+  bool start_is_done_ = false;     // stele.toml's policy is in force, or may not be, or a start changes none
   std::uint64_t found_entry_ = 0;  // of what differed at the start, while it is on its way
   std::string unapplied_told_;     // digest of a policy of stele.toml that is not in force
   nlohmann::json last_change_;     // for the status: {"result","digest","text","time"}

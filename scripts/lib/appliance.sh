@@ -1,15 +1,18 @@
 # An appliance in a virtual machine, as people and devices see it. Source after machine.sh; expects $stele_bin.
 
-# new_appliance DIR IMAGE: a machine that never ran, its state partition holding the keys of a first run, so that we have them too.
+# new_appliance DIR IMAGE [MAKE_DISK_ARGUMENT...]: a machine that never ran; its first start gets the keys of a first run, so that we have them too,
+# and the files of the folder $site_more, if that is set.
 new_appliance() {
   local dir=$1 image=$2 state disk="$1.disk" log="$1.first-run.log"
+  shift 2
   state=$(mktemp -d)
   mkdir -p "$(dirname "$dir")"
   "$stele_bin/stele" provision --dir "$state/made" >"$log" 2>&1 || { tail -n 5 "$log" >&2; die "no keys could be made"; }
   mkdir -p -m 0700 "$state/new/keys"
-  cp "$image/state/stele.toml" "$state/new/"
+  cp -r "$image/state/." "$state/new/"
+  [ -z "${site_more:-}" ] || cp -r "$site_more/." "$state/new/"
   cp "$state"/made/keys/{ca,auditor,security-officer,metrics}.* "$state/new/keys/"
-  "$root/image/disk/make-disk" --uki "$image/stele.efi" --root "$image/root.erofs" --tree "$image/root.tree" --state "$state/new" -o "$disk"
+  "$root/image/disk/make-disk" --uki "$image/stele.efi" --root "$image/root.erofs" --tree "$image/root.tree" --state "$state/new" "$@" -o "$disk"
   make_machine "$dir" "$disk" "$image/vars.fd"
   cp -r "$state/new/keys" "$dir/keys"
   rm -rf "$state" "$disk" "$log"
@@ -48,6 +51,16 @@ wait_api() {
 # answers HOST_PORT: whether TLS or anything else comes back behind a forwarded port. (The emulator itself accepts the connection.)
 answers() { curl -sk --max-time 6 "https://localhost:$1/" >/dev/null 2>&1; }
 
+# registers_are_expected FILE: PCR values on the console are those of expected-pcrs.json.
+registers_are_expected() {
+  local register wanted compared=0
+  while read -r register wanted; do
+    [ "$(console_value "pcr-$register" | tr A-F a-f)" = "$wanted" ] || { warn "PCR $register is $(console_value "pcr-$register"), not $wanted"; return 1; }
+    compared=$((compared + 1))
+  done < <(jq -r '.registers | to_entries[] | "\(.key) \(.value)"' "$1")
+  [ "$compared" -ge 4 ]
+}
+
 boot_seconds=900  # generous: an emulated processor on a busy machine
 
 start_appliance() {  # start_appliance [LOG]: until every process serves
@@ -56,3 +69,26 @@ start_appliance() {  # start_appliance [LOG]: until every process serves
   wait_console 'stele: serving' "$boot_seconds" || { tr -d '\r' <"$machine_console" | tail -n 25 >&2; warn "the appliance does not serve"; return 1; }
   say "serving after $((SECONDS - begin)) s"
 }
+
+# The machine's disk while it is off.
+
+# text_on PARTITION OFFSET: the 8 bytes there; a negative offset counts from the end.
+text_on() {
+  local at size
+  read -r at size < <(place_of "$1")
+  [ "$2" -ge 0 ] && at=$((at + $2)) || at=$((at + size + $2))
+  dd if="$machine_dir/disk.img" bs=8 iflag=skip_bytes skip="$at" count=1 status=none | tr -d '\0'
+}
+
+# verify_partitions: `stele verify` of all log partitions, into $machine_dir/verify.json. Who signed the log is not asked: that lies in the state
+# partition. Fails where no loop device can be had.
+verify_partitions() {
+  local loops=() name at size
+  for name in $(sfdisk -J "$machine_dir/disk.img" | jq -r '.partitiontable.partitions[].name | select(startswith("stele-log-"))'); do
+    read -r at size < <(place_of "$name")
+    loops+=("$(losetup --find --show --read-only --offset "$at" --sizelimit "$size" "$machine_dir/disk.img")") || { losetup -d "${loops[@]}"; return 1; }
+  done
+  "$stele_bin/stele" verify --json --dir "$machine_dir/nobody" --device "${loops[@]}" >"$machine_dir/verify.json" 2>"$machine_dir/verify.log" || true
+  losetup -d "${loops[@]}"
+}
+bytes_are_whole() { jq -e '.word == "CANNOT_TELL" and (.detail | startswith("the bytes are whole"))' "$machine_dir/verify.json" >/dev/null; }

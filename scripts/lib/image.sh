@@ -48,11 +48,16 @@ build_sbom() {
     --root "$2/root" --image "$2/stele.unsigned.efi" --lock "$root/web/viewer/package-lock.json" -o "$2/sbom.spdx.json"
 }
 
-# build_root CACHE PROGRAMS OUT [ASSEMBLE_ARGUMENT...]: OUT/root.erofs, OUT/root.tree, OUT/root.conf (root hash, salt, blocks).
+# build_root CACHE PROGRAMS OUT [ASSEMBLE_ARGUMENT...]: OUT/root.erofs, OUT/root.tree, OUT/root.conf (root hash, salt, blocks). OUT/version is the
+# image's version, OUT/update.pem the key that signs its updates: both are in the root file system.
 build_root() {
   local cache=$1 programs_dir=$2 out=$3 salt hash; shift 3
+  rm -rf "$out/identity"
+  mkdir -p "$out/identity/etc" "$out/identity/usr/lib/stele"
+  { cat "$root/image/root/overlay/etc/os-release"; echo "IMAGE_VERSION=$(cat "$out/version")"; } >"$out/identity/etc/os-release"
+  cp "$out/update.pem" "$out/identity/usr/lib/stele/update-key.pem"
   "$root/image/root/assemble.py" --packages "$cache/packages" --list "$root/image/root/files.list" --stele "$programs_dir" \
-    --overlay "$root/image/root/overlay" "$@" -o "$out/root"
+    --overlay "$root/image/root/overlay" --overlay "$out/identity" "$@" -o "$out/root"
   rm -f "$out/root.erofs" "$out/root.tree"
   mkfs.erofs --quiet -zlz4hc -T"$SOURCE_DATE_EPOCH" -U"$image_root_uuid" --all-root "$out/root.erofs" "$out/root"
   salt=$(sha256sum "$out/root.erofs" | cut -d' ' -f1)
@@ -77,7 +82,7 @@ build_uki() {
 # same image and key give the same bytes.
 approve_uki() {
   local keys=$1 build=$2 out=$3 version
-  version=$(grep -v '^#' "$root/image/version")
+  version=$(cat "$out/version")
   "$build/bin/stele-approve" --uki "$out/stele.bare.efi" --key "$keys/pcr.pem" --version "$version" >"$out/approval.policy"
   openssl dgst -sha256 -sign "$keys/pcr.key" -out "$out/approval.signature" "$out/approval.policy"
   hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
@@ -91,6 +96,19 @@ pack_uki() {
   "$root/firmware/uki/build-uki.py" --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" \
     --initrd "$out/initrd" --cmdline "$root/firmware/uki/cmdline" --os-release "$out/root/etc/os-release" \
     --pcr-key "$out/pcr.pem" --output "$out/$name" "$@"
+}
+
+# expect_registers KEYS BUILD OUT: OUT/expected-pcrs.json.
+expect_registers() {
+  "$2/bin/stele-measure" predict --uki "$3/stele.efi" --pk "$1/PK.esl" --kek "$1/KEK.esl" --db "$1/db.esl" --phases leave-initrd -o "$3/expected-pcrs.json"
+}
+
+# make_update KEYS OUT: OUT/stele-VERSION.update, from the root file system, its hash tree and the signed image.
+make_update() {
+  local version; version=$(cat "$2/version")
+  rm -f "$2"/stele-*.update
+  "$root/firmware/update/make-update" --model "$(sed -n 's/^IMAGE_ID=//p' "$2/root/etc/os-release")" --version "$version" --root "$2/root.erofs" --tree "$2/root.tree" \
+    --uki "$2/stele.efi" --key "$1/update.key" -o "$2/stele-$version.update"
 }
 
 sign_uki() {  # sign_uki KEYS UNSIGNED SIGNED

@@ -4,8 +4,10 @@
 
 machine_dir='' machine_pid='' machine_tpm_pid=''
 machine_more=()            # further arguments for the emulator
+machine_has_tpm=1          # 0: a board without one
 machine_forward_ingest=''  # ",hostfwd=tcp:127.0.0.1:PORT-10.0.2.15:514,..."
 machine_forward_operator=''
+machine_restrict_operator=on  # off: the machine reaches this one's loopback as 10.0.3.2
 
 # make_machine DIR DISK VARS: a machine that never ran, with an empty TPM that has a certificate of a throw-away authority.
 make_machine() {
@@ -37,24 +39,36 @@ CONF
     --config "$machine_dir/swtpm_setup.conf" >"$machine_dir/swtpm_setup.log" 2>&1 || { tail -n 3 "$machine_dir/swtpm_setup.log" >&2; die "swtpm_setup failed"; }
 }
 
-# start_machine [LOG]: power on. The console goes to $machine_dir/LOG (default console.log), from its beginning.
-start_machine() {
-  machine_console="$machine_dir/${1:-console.log}"
-  : >"$machine_console"
-  rm -f "$machine_dir"/*.sock
+# place_of PARTITION [DISK]: where it begins and how long it is, in bytes, on the machine's disk or another; offset_of: where it begins.
+place_of() { sfdisk -J "${2:-$machine_dir/disk.img}" | jq -r --arg name "$1" '.partitiontable.partitions[] | select(.name == $name) | "\(.start * 512) \(.size * 512)"'; }
+offset_of() { place_of "$@" | cut -d' ' -f1; }
+
+start_tpm() {
   swtpm socket --tpm2 --tpmstate dir="$machine_dir/tpm" --ctrl type=unixio,path="$machine_dir/tpm.sock" --terminate \
     >"$machine_dir/swtpm.log" 2>&1 &
   machine_tpm_pid=$!
   local end=$((SECONDS + 10))
   until [ -S "$machine_dir/tpm.sock" ]; do [ "$SECONDS" -lt "$end" ] || die "swtpm did not start"; sleep 0.05; done
+}
+
+# start_machine [LOG]: power on. The console goes to $machine_dir/LOG (default console.log), from its beginning.
+start_machine() {
+  machine_console="$machine_dir/${1:-console.log}"
+  : >"$machine_console"
+  rm -f "$machine_dir"/*.sock
+  local tpm=()
+  if [ "$machine_has_tpm" = 1 ]; then
+    start_tpm
+    tpm=(-chardev socket,id=tpm,path="$machine_dir/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm)
+  fi
   nice -n 5 qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp "${machine_cpus:-2}" -m 1536 -no-reboot -display none \
     -global driver=cfi.pflash01,property=secure,value=on \
     -drive if=pflash,format=raw,unit=0,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd,readonly=on \
     -drive if=pflash,format=raw,unit=1,file="$machine_dir/vars.fd" \
     -drive if=none,id=disk,format=raw,file="$machine_dir/disk.img",discard=unmap -device nvme,serial=stele0,drive=disk \
-    -chardev socket,id=tpm,path="$machine_dir/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
+    "${tpm[@]}" \
     -netdev user,id=ingest,net=10.0.2.0/24,restrict=on"$machine_forward_ingest" -device virtio-net-pci,netdev=ingest,addr=0x10,romfile= \
-    -netdev user,id=operator,net=10.0.3.0/24,restrict=on"$machine_forward_operator" -device virtio-net-pci,netdev=operator,addr=0x11,romfile= \
+    -netdev user,id=operator,net=10.0.3.0/24,restrict="$machine_restrict_operator$machine_forward_operator" -device virtio-net-pci,netdev=operator,addr=0x11,romfile= \
     -device virtio-rng-pci -serial file:"$machine_console" -monitor unix:"$machine_dir/monitor.sock",server,nowait \
     ${machine_more[@]+"${machine_more[@]}"} >"$machine_dir/qemu.log" 2>&1 &
   machine_pid=$!

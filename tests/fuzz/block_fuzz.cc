@@ -6,6 +6,7 @@
 #include "appliance/base/limits.h"
 #include "appliance/ledger/block.h"
 #include "appliance/store/segment.h"
+#include "firmware/guard/log_label.h"
 
 using namespace stele;
 
@@ -32,6 +33,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (std::size_t i = 0; i < block->kinds.size(); ++i) (void)block->Payload(i);
   }
   StoreLittle(bytes.data() + limits::kSectorBytes - 4, Checksum32(ByteView(bytes).first(limits::kSectorBytes - 4)));
-  if (const auto superblock = store::DecodeSuperblock(bytes)) STELE_CHECK(superblock->frontier.size() <= 64);
+  const auto label = guard::DecodeLogLabel(ByteView(bytes).first<guard::kLogLabelBytes>());
+  if (const auto superblock = store::DecodeSuperblock(bytes)) {
+    STELE_CHECK(superblock->frontier.size() <= 64);
+    STELE_CHECK(label && label->unit == superblock->unit && label->log_id == superblock->log_id);
+  }
   return 0;
 }

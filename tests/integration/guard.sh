@@ -292,6 +292,20 @@ same 'the guard was started again once, and nobody else' '{"stele-guard":0}' \
   "$(status_json | jq -c '[.processes[] | select(.restarts > 0 or .name == "stele-guard") | {(.name): .restarts}] | add')"
 verify_says "$good_words"
 succeeds 'stele up stops cleanly' stop_stele
+
+# 12. With at_start = "apply" a start is what applies, by the same rules: not without the words that are wanted, and the entry first.
+policy_toml "at_start = \"apply\"\n$approvers" >"$toml"
+start_stele "$work/s"
+rules_are 'a start does not apply what nobody has approved' "$work/large.toml"
+within 5 'the status says that stele.toml is another' status_is .configured differs
+succeeds 'stele up stops cleanly' stop_stele
+policy_toml 'at_start = "apply"' >"$toml"
+start_stele "$work/s"
+within 10 'a start applies stele.toml' has_rules "$toml"
+at_start() { [ -n "$(events policy_change | jq -c 'select(.why == "stele.toml is another at this start" and .who == "stele up")')" ]; }
+within 5 'as a change with its entry' at_start
+within 5 'it is in force' status_is .configured in_force
+succeeds 'stele up stops cleanly' stop_stele
 verify_says "$good_words" "$work/s"
 kill "$peer" 2>/dev/null || true
 finish_test

@@ -79,7 +79,7 @@ verify_says "$good_words" "$work/s"
 start_stele "$work/s"
 found first-of-all 1
 same 'the kernel refuses writes to the two full ones' '1 1 0 0' "$(for i in 0 1 2 3; do read_only "log-$i"; done | xargs)"
-same 'the status says so' '{"empty":0,"read_only":2,"taken":3}' "$(store | jq -c '.partitions | del(.refused)')"
+same 'the status says so' '{"empty":0,"read_only":2,"taken":3,"unmarked":[]}' "$(store | jq -c '.partitions | del(.refused)')"
 
 # All full: refused and said, nothing overwritten, everything acknowledged is there.
 before=$(cat "$work/nodes/log-0" "$work/nodes/log-1" | sha256sum)
@@ -104,6 +104,10 @@ same 'the sealed partitions are what they were' "$before" "$(cat "$work/nodes/lo
 same 'the partition of somebody else too' "$stranger" "$(sha256sum <"$work/nodes/log-3")"
 
 # What is wrong with a set of partitions is said in one sentence.
+dd if=/dev/zero of="$work/log-0.img" bs=4096 seek=1023 count=1 conv=notrunc status=none
+verify_says "$good_words" "$work/s"
+grep -q "a seal: $work/nodes/log-0: it holds unit 0, the log has gone on to unit 2, and it bears no seal mark" "$work/verify.json" || { cat "$work/verify.json" >&2; fail 'the lost seal mark'; }
+pass 'a seal mark that was taken away is said'
 cp "$work/log-1.img" "$work/log-4.img"
 add_partition log-4 4
 exits_with 'a copy of a unit is refused' 1 stele_cli verify

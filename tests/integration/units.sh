@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Goal: with --units no process is started by `stele up`: whoever listens on a socket for it does, as socket units with Accept=yes do in the
-# bootable image; a process that dies is joined again, and a stop ends them all.
+# bootable image; a process that dies is joined again, and a stop or the end of the supervisor ends them all.
 # Method: systemd-socket-activate, which starts a program for each connection exactly as systemd does, one for each process, each in a
 # network namespace of its own; stele-web's has its loopback up, as PrivateNetwork=yes has it. Needs root.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -58,9 +58,27 @@ logger -n 127.0.0.1 -P "$(port_of syslog-tcp)" -T --octet-count 'the word is her
 found heron-after 1
 succeeds 'the log is whole' stele_cli verify
 
-pids=$(jq -r '.pids | to_entries[] | select(.key != "swtpm") | .value' "$work/s/run/ready.json")
+joined() { jq -r '.pids | to_entries[] | select(.key != "swtpm") | .value' "$work/s/run/ready.json"; }
+runs() { [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+# Nobody is left who could tell them to end: they hear it from their closed channels.
+pids=$(joined)
+kill -KILL "$stele_pid"
+wait "$stele_pid" 2>/dev/null || true
+for pid in $pids; do
+  end=$((SECONDS + 30))
+  while runs "$pid"; do [ "$SECONDS" -lt "$end" ] || fail "process $pid outlives the supervisor"; sleep 0.1; done
+done
+pass 'the supervisor was killed, and all it had joined ended'
+stele_bin=$work/bin
+start_stele "$work/s" || fail 'it does not start again after the supervisor was killed'
+stele_bin=$real_bin
+found heron-after 1
+succeeds 'the log is whole after that' stele_cli verify
+
+pids=$(joined)
 stop_stele || fail 'it does not stop cleanly'
-for pid in $pids; do [ ! -d "/proc/$pid" ] || grep -q '^State:.Z' "/proc/$pid/status" || fail "process $pid is still there after the stop"; done
+for pid in $pids; do ! runs "$pid" || fail "process $pid is still there after the stop"; done
 pass 'all processes ended with the stop'
 
 # Nobody behind a socket: a sentence, not a start without it.

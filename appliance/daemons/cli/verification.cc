@@ -139,6 +139,7 @@ Result<Verification> VerifyLog(const Home& home, const VerifyOptions& arguments,
   if (opened.partitions != nullptr) {
     const store::PartitionsUse partitions = opened.partitions->Use();
     for (const std::string& refused : partitions.refused) result.unchecked.push_back("a partition: " + refused);
+    for (const std::string& unmarked : partitions.unmarked) result.unchecked.push_back("a seal: " + unmarked);
   }
   if (show_progress) std::fprintf(stderr, "\r                         \r");
   if (!result.store.signatures_checked) result.unchecked.emplace_back("the signatures of the checkpoints");

@@ -316,9 +316,10 @@ TEST(Config, EnforcementIsOffUnlessSaidOtherwiseAndItsApproversAreTwoPeople) {
   EXPECT_FALSE(ParseConfig("", "stele.toml")->policy.enforce);
   const std::string alice = "[[policy.approvers]]\nname = \"alice\"\npublic_key = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"\n";
   const std::string bob = "[[policy.approvers]]\nname = \"bob\"\npublic_key = \"PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw\"\n";
-  const auto config = ParseConfig("[policy]\nenforce = true\nrestore = true\napprovals = 2\n" + alice + bob, "stele.toml");
+  const auto config = ParseConfig("[policy]\nenforce = true\nrestore = true\nat_start = \"apply\"\napprovals = 2\n" + alice + bob, "stele.toml");
   ASSERT_TRUE(config) << config.error().context;
   EXPECT_TRUE(config->policy.enforce && config->policy.restore);
+  EXPECT_EQ(config->policy.at_start, "apply");
   EXPECT_EQ(config->policy.approvals, 2U);
   ASSERT_EQ(config->policy.approvers.size(), 2U);
   EXPECT_EQ(config->policy.approvers[1].name, "bob");

@@ -13,8 +13,10 @@ const std::string kGood = "root_hash=" + kHash + "\nroot_salt=00ff\nroot_blocks=
 TEST(RootDescription, IsReadAndBecomesATable) {
   const auto root = ParseRootDescription(kGood);
   ASSERT_TRUE(root);
-  EXPECT_EQ(VerityTable(*root, "/dev/nvme0n1p2", "/dev/nvme0n1p3"),
-            "1 /dev/nvme0n1p2 /dev/nvme0n1p3 4096 4096 6608 0 sha256 " + kHash + " 00ff 1 panic_on_corruption");
+  const std::string table = "1 /dev/nvme0n1p2 /dev/nvme0n1p3 4096 4096 6608 0 sha256 " + kHash + " 00ff";
+  EXPECT_EQ(VerityTable(*root, "/dev/nvme0n1p2", "/dev/nvme0n1p3", OnCorruption::kPanic),
+            table + " 1 panic_on_corruption");
+  EXPECT_EQ(VerityTable(*root, "/dev/nvme0n1p2", "/dev/nvme0n1p3", OnCorruption::kFail), table);
 }
 
 TEST(RootDescription, EveryTruncationIsRefusedExceptOfTheLastNumber) {

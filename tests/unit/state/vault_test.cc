@@ -114,6 +114,45 @@ TEST_F(Start, AnImageThatIsOlderThanTheVersionIndexIsRefused) {
   EXPECT_TRUE(Says(Refusal(lies, sealed), "PCR 11"));
 }
 
+TEST_F(Start, AConfirmedImageRaisesTheVersionIndexAndShutsOlderOnesOut) {
+  const SealedKey sealed = SealNow(Approve(kImage, 3));
+  Restart(kUpdate);
+  const auto raise = [&](const Approval& approval) {
+    auto vault = Open(approval);
+    EXPECT_TRUE(vault.has_value());
+    const auto raised = vault->RaiseVersion();
+    EXPECT_TRUE(raised.has_value()) << Describe(raised.error());
+    return vault->VersionIndex().value_or(0);
+  };
+  EXPECT_EQ(raise(Approve(kUpdate, 5)), 5U);
+  EXPECT_EQ(raise(Approve(kUpdate, 5)), 5U);  // and again: nothing to do
+  EXPECT_EQ(Refusal(Approve(kUpdate, 5), sealed), "");
+  Restart(kImage);
+  EXPECT_TRUE(Says(Refusal(Approve(kImage, 3), sealed), "older"));
+}
+
+TEST_F(Start, TheVersionIndexIsRaisedByNobodyElseAndNotAfterTheInitialRamDisk) {
+  (void)SealNow(Approve(kImage, 3));
+  Run("tpm2_changeauth -c owner secret");
+  MakeKey("stranger");
+  {
+    auto stranger = Open(Approve(kImage, 9, "stranger"), "stranger");
+    ASSERT_TRUE(stranger.has_value());
+    EXPECT_FALSE(stranger->RaiseVersion());
+  }
+  auto vault = Open(Approve(kImage, 9));
+  ASSERT_TRUE(vault.has_value());
+  ASSERT_TRUE(vault->Lock());
+  EXPECT_FALSE(vault->RaiseVersion());
+  EXPECT_EQ(vault->VersionIndex().value_or(0), 3U);
+}
+
+TEST_F(Start, WithoutAVersionIndexThereIsNothingToRead) {
+  auto vault = Open(Approve(kImage, 3));
+  ASSERT_TRUE(vault.has_value());
+  EXPECT_EQ(vault->VersionIndex().error().code, Code::kNotFound);
+}
+
 TEST_F(Start, AnotherImageUnderTheSameApprovalIsRefused) {
   const Approval approval = Approve(kImage, 3);
   const SealedKey sealed = SealNow(approval);

@@ -329,6 +329,34 @@ TEST(PartitionShelf, ASealThatACrashPreventedIsMadeUpForAtTheNextStart) {
   }
 }
 
+TEST(PartitionShelf, ASealMarkThatWasTakenAwayIsSaidAndTheUnitIsNotWrittenAgain) {
+  Rack rack(5);
+  TestLog log;
+  Restart(rack, log);
+  WriteUnits(log, 3);
+  EXPECT_TRUE(rack.shelf->Use().unmarked.empty());
+  log.Close();
+  const Bytes nothing(guard::kSealMarkBytes);
+  const std::uint64_t mark_at = kPartitionBytes - nothing.size();
+  const Bytes content = rack.Content(1);
+  rack.Put(1, mark_at, nothing);
+  rack.disk.units()[1]->read_only = false;  // as after a start of the machine that found no mark
+  const auto said = [&rack] {
+    const auto unmarked = rack.shelf->Use().unmarked;
+    return unmarked.size() == 1 ? unmarked.front() : std::to_string(unmarked.size());
+  };
+  ASSERT_EQ(WordOf(rack, log), kGood);
+  EXPECT_TRUE(said().starts_with("log-1: it holds unit 1, the log has gone on to unit 3, and it bears no seal mark")) << said();
+  Restart(rack, log);
+  EXPECT_TRUE(said().starts_with("log-1: ")) << said();
+  EXPECT_EQ(log.store().unit(), 3U);
+  EXPECT_TRUE(rack.disk.units()[1]->read_only);
+  EXPECT_TRUE(rack.Sealed(1));
+  EXPECT_TRUE(std::equal(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(mark_at), rack.Content(1).begin()));
+  Restart(rack, log);
+  EXPECT_TRUE(rack.shelf->Use().unmarked.empty());
+}
+
 TEST(PartitionShelf, AFirstStartThatFailedIsRepeated) {
   for (const sim::DiskFault fault : {sim::DiskFault::kError, sim::DiskFault::kErrorDone}) {
     for (const std::string_view where : {"write", "sync"}) {

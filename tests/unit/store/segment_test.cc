@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "appliance/base/limits.h"
+#include "firmware/guard/log_label.h"
 #include "tests/unit/golden.h"
 
 namespace stele::store {
@@ -52,6 +53,14 @@ TEST(Superblock, DecodesToWhatWasEncoded) {
   EXPECT_EQ(s->session, Named("session"));
   EXPECT_EQ(s->session_block, 9U);
   EXPECT_EQ(s->mac, TestMac().Mac(ledger::kSuperblockMacLabel, SuperblockMacDigest(sector)));
+}
+
+TEST(Superblock, AStartOfTheMachineReadsTheSameUnitAndLog) {
+  const Bytes sector = EncodeSuperblock(Sample(), TestMac());
+  const auto label = guard::DecodeLogLabel(ByteView(sector).first<guard::kLogLabelBytes>());
+  ASSERT_TRUE(label);
+  EXPECT_EQ(label->unit, 7U);
+  EXPECT_EQ(label->log_id, Named("log"));
 }
 
 TEST(Superblock, EveryChangedBitAndEveryTruncationIsRefused) {
