@@ -98,25 +98,37 @@ power_cut() {
   machine_tpm_pid=''
 }
 
-monitor() {  # monitor COMMAND: one line to the emulator's monitor
+# monitor COMMAND: one line to the emulator's monitor. It reads the line byte by byte and forgets what it has not read yet when the connection ends,
+# so this waits for the prompt behind the command.
+monitor() {
   python3 - "$machine_dir/monitor.sock" "$1" <<'PYTHON'
 import socket, sys
 monitor = socket.socket(socket.AF_UNIX)
-monitor.settimeout(10)
+monitor.settimeout(60)
 monitor.connect(sys.argv[1])
-while not monitor.recv(4096).endswith(b"(qemu) "):
-    pass
+def until_prompt():
+    answer = b""
+    while not answer.endswith(b"(qemu) "):
+        more = monitor.recv(4096)
+        if not more:
+            return
+        answer += more
+until_prompt()
 monitor.sendall(sys.argv[2].encode() + b"\n")
-monitor.recv(4096)
+until_prompt()
 PYTHON
 }
 
 # power_off SECONDS: the key combination of the console; a clean end within the time.
 power_off_machine() {
   local end=$((SECONDS + $1)) status=0
-  monitor 'sendkey ctrl-alt-delete' || return 1
-  while machine_runs && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
-  machine_runs && status=1
+  monitor 'sendkey ctrl-alt-delete' || status=1
+  while [ "$status" = 0 ] && machine_runs && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
+  if machine_runs; then
+    status=1
+    warn "it still runs; the last lines of its console:"
+    tail -n 25 "$machine_console" >&2
+  fi
   power_cut
   return "$status"
 }
