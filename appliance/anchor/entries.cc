@@ -266,6 +266,8 @@ Result<void> CheckReceipt(const ReceiptEntry& receipt, const ReceiptPins& pins) 
       receipt.reset_count != boot) {
     return Fail(Code::kDenied, "receipt: its parts were made in different boots");
   }
+  // It was read before the quote was made: what ages by it goes by what the TPM signed.
+  if (receipt.clock_ms > quote->clock.clock_ms) return Fail(Code::kDenied, "receipt: its clock is ahead of the quote's");
   if (!receipt.quote.pcr_values.empty()) {
     const auto pcr = tpm::VerifyQuotedValues(*quote, receipt.quote.pcr_values, pins.pcr);
     if (!pcr) return Fail(Code::kDenied, "receipt: quote: " + pcr.error().context);

@@ -73,7 +73,7 @@ struct ReceiptPins {
 };
 // A receipt for anchor a counts only if the attestation key signed all three structures over this log's qualifying
 // data, the certified C is C0 + a, the certified X is the receipt's, and all name one resetCount. kDenied says which
-// fails. The quoted PCR values, where the quote carries them, must include the receipt's own.
+// fails. Its clock must not be ahead of the quote's. The quoted PCR values, where the quote carries them, must include the receipt's own.
 [[nodiscard]] Result<void> CheckReceipt(const ReceiptEntry& receipt, const ReceiptPins& pins);
 
 // What an auditor's nonce got from the TPM (attest.json of a bundle, GET /api/v1/attest; docs/format.md). All three

@@ -47,6 +47,18 @@ class DeviceShelf {
   [[nodiscard]] virtual Result<std::unique_ptr<Device>> Open(std::uint32_t unit, bool writable) = 0;
   // A fresh unit full of zeros, its room taken, durable in its directory; one never begun (first sector zero) anew. kIo: no room.
   [[nodiscard]] virtual Result<std::unique_ptr<Device>> Create(std::uint32_t unit, std::uint64_t size_bytes) = 0;
+
+  // Units whose records have expired: what stays of each is its spine (appliance/ledger/spine.h). Ascending; those known at the start.
+  [[nodiscard]] virtual std::vector<std::uint32_t> Expired() { return {}; }
+  // The bytes of a spine. kNotFound: there is none.
+  [[nodiscard]] virtual Result<Bytes> Spine(std::uint32_t /*unit*/) { return Fail(Code::kNotFound, "no spine is kept here"); }
+  // Those of reclaiming (appliance/store/reclaim.h). KeepSpine is durable when it returns. Clear makes the room of a unit free
+  // and full of zeros; cut off, the unit is there whole as long as its superblock is, and FinishClearing goes on.
+  [[nodiscard]] virtual Result<void> KeepSpine(std::uint32_t /*unit*/, ByteView /*spine*/) { return Fail(Code::kUnavailable, "nothing is reclaimed here"); }
+  // kDenied: not before the next start of the machine.
+  [[nodiscard]] virtual Result<void> MayClear(std::uint32_t /*unit*/) { return {}; }
+  [[nodiscard]] virtual Result<void> Clear(std::uint32_t /*unit*/) { return Fail(Code::kUnavailable, "nothing is reclaimed here"); }
+  [[nodiscard]] virtual Result<void> FinishClearing() { return {}; }
 };
 
 // A small slot of state that survives crashes whole or not at all (stele-anchor keeps two).

@@ -17,6 +17,7 @@
 #include "appliance/base/text.h"
 #include "appliance/daemons/config_alerts.h"
 #include "appliance/daemons/config_policy.h"
+#include "appliance/daemons/config_retention.h"
 #include "appliance/daemons/config_senders.h"
 #include "appliance/daemons/config_zones.h"
 #include "appliance/ingest/tls.h"
@@ -386,6 +387,9 @@ std::map<std::string, Section, std::less<>> SectionsOf(Config& config) {
                                          std::int64_t{1} << 40U)},
         {"codec", TakeWord(config.codec, {"auto", "zstd", "lz4", "none"})},
         {"partitions", TakeNodes(config.partitions)}}},
+      {"retention",
+       {{"keep_s", TakeNumberInto(config.retention_keep_s, 0, kRetentionSecondsMax)},
+        {"holds", [&config](const toml::node& node) -> Problem { return TakeHolds(node, config.retention_holds); }}}},
       {"checkpoint",
        {{"interval_ms", TakeNumberInto(config.checkpoint_interval_ms, 10, kDayMs)},
         {"heartbeat_interval_ms", TakeNumberInto(config.heartbeat_interval_ms, 1'000, kDayMs)},

@@ -22,6 +22,7 @@
 //   [store]       segment_bytes = 268435456      codec = "auto" | "zstd" | "lz4" | "none"
 //                 reserve_bytes = a quarter of a segment, 256 KiB to 64 MiB
 //                 partitions = ["/dev/disk/by-partlabel/stele-log-*"]   instead of files: segments are raw partitions
+//   [retention]   keep_s = 0                     [[retention.holds]]: config_retention.h
 //   [checkpoint]  interval_ms = 500              heartbeat_interval_ms = 60000     commit_window_ms = 50
 //   [anchor]      interval_ms = 3600000          pcr = 14                          tpm = "auto" | "device" | "embedded" |
 //                                                                                      "device:/dev/NAME" | "swtpm:path=/SOCKET"
@@ -58,6 +59,7 @@
 #include "appliance/channel/source_rules.h"
 #include "appliance/daemons/config_enforce.h"
 #include "appliance/ingest/syslog_keys.h"
+#include "appliance/store/expiry.h"
 #include "netfilter/policy.h"
 
 namespace stele::daemons {
@@ -167,6 +169,8 @@ struct Config {
 
   std::uint64_t segment_bytes = limits::kSegmentBytesDefault;
   std::vector<std::string> partitions;  // paths or patterns of device nodes; empty: segments are files
+  std::int64_t retention_keep_s = 0;    // 0: nothing expires
+  std::vector<store::Hold> retention_holds;
   std::uint64_t reserve_bytes = 0;      // 0, once parsed, only with partitions: of the smallest of them then
   std::string codec = "auto";
 

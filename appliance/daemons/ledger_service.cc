@@ -88,6 +88,7 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   codec_ = settings_.codec.value_or(codec_);
   started_boottime_ns_ = clock_.BoottimeNs();
   last_checkpoint_boottime_ns_ = started_boottime_ns_;
+  unit_ = recovered_.unit;
   clock_offset_ns_ = clock_.WallNs() - started_boottime_ns_;
   want_anchor_ = true;  // the boot anchor
   const auto watch = [this](int fd, std::uint64_t tag) {
@@ -111,6 +112,10 @@ Service::Service(Settings settings, Recovered recovered, std::unique_ptr<Writer>
   if (!recovered_.verdict.detail.empty()) started["verdict_detail"] = recovered_.verdict.detail;
   (void)AppendOwn(Kind::kLifecycle, started.dump(-1, ' ', false, json::error_handler_t::replace));
   (void)AppendOwn(Kind::kPolicy, json{{"config_sha256", settings_.config_sha256}}.dump());
+  DeclareRetention(recovered_.unit_begins);
+  if (!settings_.retention.reclaimed.empty()) {
+    (void)AppendOwn(Kind::kLifecycle, json{{"event", "reclaimed"}, {"units", settings_.retention.reclaimed}}.dump());
+  }
   if (settings_.partitions != nullptr) {
     const store::PartitionsUse partitions = settings_.partitions->Use();
     AlarmOfPartitions("partitions_refused", " partitions are left alone", partitions.refused);
@@ -179,6 +184,7 @@ bool Service::Run() {
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), WaitMs());
     WatchClock();
     WatchSources();
+    WatchRetention();
     for (int i = 0; i < count; ++i) {
       const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
       if (tag == kControlEvent) {
@@ -570,6 +576,7 @@ void Service::NoteAlarm(std::string_view payload) {
 
 void Service::AppendReceipt(const std::string& payload) {
   receipt_payload_ = payload;
+  NoteReceiptClock(payload);
   gathering_.receipt = AppendOwn(Kind::kAnchor, payload);
 }
 
@@ -727,11 +734,13 @@ void Service::HandleDone(WriteDone done) {
   writing_bytes_ = 0;
   NoteRoom(done);
   if (done.unit != unit_ || !done.result) {
-    unit_ = done.unit;
+    const bool begins = std::exchange(unit_, done.unit) != done.unit;
     sources_.NewUnit();  // a segment declares the sources it uses; what failed has declared none
+    if (begins) DeclareRetention(true);
   }
   const std::size_t committed = done.result ? done.record_count : done.committed_count;
   if (!done.result) HandleFailure(gathered, committed, done.result.error());
+  NoteTombstones(gathered, committed, done);
   TakeRange(done);  // whatever became of the batch: a range that is dropped would be missing in every later one
   if (!done.result && committed == 0) return;
   if (done.result && done.record_count > 0) store_error_.clear();
@@ -755,6 +764,7 @@ void Service::HandleDone(WriteDone done) {
     channel::AnchorRequest request;
     request.op = "receipt";
     SendAnchor(request);
+    OrderReclaim(receipt_payload_);
     if (flow_ == Flow::kReceiptWriting) flow_ = Flow::kIdle;
   }
 }

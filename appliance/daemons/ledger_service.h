@@ -21,7 +21,9 @@
 #include "appliance/daemons/ledger_writer.h"
 #include "appliance/ledger/frame_packer.h"
 #include "appliance/store/admission.h"
+#include "appliance/store/expiry.h"
 #include "appliance/store/medium.h"
+#include "appliance/store/reclaim.h"
 #include "appliance/store/source_table.h"
 
 namespace stele::ledger_daemon {
@@ -45,11 +47,21 @@ struct Settings {
   std::string config_sha256;
   std::optional<ledger::Codec> codec;  // none: zstd, LZ4 under pressure
   channel::SourceRules sources;
+  struct Retention {
+    std::int64_t keep_s = 0;  // 0: nothing expires
+    std::vector<store::Hold> holds;
+    std::uint64_t epoch = 0;
+    std::vector<std::uint32_t> ordered;    // units that go at the next start
+    std::vector<std::uint32_t> reclaimed;  // units that went at this one
+  };
+  Retention retention;
 };
 
 // What start-up learned; the service goes on from here.
 struct Recovered {
   bool fresh = false;
+  std::uint32_t unit = 0;     // that the store goes on in
+  bool unit_begins = false;   // with this start
   bool epoch_begins = false;  // the first start in an epoch: its entry comes before anything else
   Hash log_id{};
   std::uint64_t size = 0;
@@ -108,6 +120,7 @@ class Service {
       record::Kind kind = record::Kind::kLifecycle;
       std::string payload;
     };
+    std::map<std::size_t, std::uint32_t> tombstones;  // index -> unit
     std::vector<Own> own;  // to be appended again should the commit fail
   };
 
@@ -146,6 +159,14 @@ class Service {
   void WatchClock();
   void WatchSources();
   void CarrySources();
+
+  // what expires (ledger_retention.cc)
+  void DeclareRetention(bool begins);
+  void NoteReceiptClock(const std::string& payload);
+  void WatchRetention();
+  Result<void> BuryWhatExpired();
+  void NoteTombstones(const Gathered& gathered, std::size_t committed, const WriteDone& done);
+  void OrderReclaim(const std::string& receipt);
 
   // committing
   void MaybeCommit();
@@ -266,6 +287,21 @@ class Service {
   std::string intent_payload_;                // of the newest checkpoint, for the status
   std::int64_t checkpoint_wall_ns_ = 0;
   nlohmann::json anchor_status_ = nlohmann::json::object();
+
+  struct TpmTime {
+    std::uint64_t clock_ms = 0;
+    std::int64_t boottime_ns = 0;  // when it was read
+  };
+  std::optional<TpmTime> tpm_time_;       // of the newest receipt since the start
+  std::uint64_t receipted_size_ = 0;
+  std::int64_t next_expiry_boottime_ns_ = 0;
+  std::map<std::uint32_t, store::UnitFacts> unit_facts_;
+  struct Burial {
+    std::uint64_t tombstone = ledger::kNoSequence;  // its sequence number, when it is committed
+    bool ordered = false;
+  };
+  std::map<std::uint32_t, Burial> buried_;
+  std::size_t ordered_ = 0;  // units that go at the next start, since this one
 
   bool stopping_ = false;
   std::int64_t stop_boottime_ns_ = 0;

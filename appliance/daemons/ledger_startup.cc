@@ -131,6 +131,8 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
 
   ledger::MacChain mac(keys.keys.new_session, granted.keys.new_key);
   STELE_TRY(auto store, store::Store::Open(shelf, clock, {settings.segment_bytes, settings.codec.value_or(ledger::Codec::kZstd)}, tail, recovered.log_id, mac));
+  recovered.unit = store->unit();
+  recovered.unit_begins = tail.fresh || store->unit() != tail.unit;
   ledger::Sequencer sequencer = tail.fresh ? ledger::Sequencer(recovered.log_id) : ledger::Sequencer(tail.head(), tail.frontier());
   (void)store->Prepare(settings.reserve_bytes);  // a full disk shows again when the service tries
   started.writer = std::make_unique<Writer>(std::move(store), std::move(sequencer), recovered.landmarks, clock, entropy);

@@ -92,6 +92,10 @@ std::string Service::StatusJson() {
   status["uptime_ms"] = (clock_.BoottimeNs() - started_boottime_ns_) / kNsPerMs;
   status["store"] = {{"segments", unit_ + 1}, {"position_bytes", position_bytes_}, {"error", store_error_},
                      {"room_bytes", room_bytes_}, {"reserve_bytes", settings_.reserve_bytes}, {"full", refusing_}};
+  status["retention"] = {{"keep_s", settings_.retention.keep_s},
+                         {"holds", settings_.retention.holds.size()},
+                         {"expired_units", shelf_.Expired().size()},
+                         {"going_units", settings_.retention.ordered.size() + ordered_}};
   if (settings_.partitions != nullptr) {
     TellPartitions(settings_.partitions->Use(), status["store"]);
   } else {

@@ -33,6 +33,16 @@ Result<Settings> ParseSettings(const std::string& text) {
     settings.commit_window_ms = object.value("commit_window_ms", settings.commit_window_ms);
     settings.config_sha256 = object.value("config_sha256", "");
     STELE_TRY(settings.sources, channel::DecodeSourceRules(object.value("sources", json::object()).dump()));
+    if (const json retention = object.value("retention", json()); retention.is_object()) {
+      settings.retention.keep_s = retention.at("keep_s").get<std::int64_t>();
+      settings.retention.epoch = retention.at("epoch").get<std::uint64_t>();
+      settings.retention.ordered = retention.at("ordered").get<std::vector<std::uint32_t>>();
+      settings.retention.reclaimed = retention.at("reclaimed").get<std::vector<std::uint32_t>>();
+      for (const json& hold : retention.at("holds")) {
+        settings.retention.holds.push_back({hold.at("name").get<std::string>(), hold.at("reason").get<std::string>(),
+                                            hold.at("from_ns").get<std::int64_t>(), hold.at("to_ns").get<std::int64_t>()});
+      }
+    }
     const std::string codec = object.value("codec", "auto");
     if (codec == "none") settings.codec = ledger::Codec::kNone;
     if (codec == "lz4") settings.codec = ledger::Codec::kLz4;

@@ -27,6 +27,7 @@
 #include "appliance/daemons/guard_watch_member.h"
 #include "appliance/daemons/listeners.h"
 #include "appliance/daemons/policy_json.h"
+#include "appliance/daemons/reclaim_at_start.h"
 #include "appliance/daemons/tpm_source.h"
 #include "appliance/daemons/version.h"
 #include "appliance/daemons/watches.h"
@@ -129,6 +130,7 @@ struct Parts {
   int guard_socket;
   const std::vector<GuardedNamespace>& guarded;  // none: the supervisor's own
   const std::optional<GuardWatchGear>& guard_watch;
+  ReclaimLists& reclaim;
 };
 
 json SourcesJson(const Config& config) { return json::parse(channel::EncodeSourceRules(config.sources), nullptr, false); }
@@ -146,6 +148,12 @@ json NetworkOfParts(const Parts& parts) {
       bound.push_back({parts.config.zones[i].name, listener.name, listener.port});
   }
   return NetworkJson(parts.config, bound);
+}
+
+std::vector<std::uint32_t> UnitsOf(const std::vector<store::ReclaimOrder>& orders) {
+  std::vector<std::uint32_t> units;
+  for (const store::ReclaimOrder& order : orders) units.push_back(order.unit);
+  return units;
 }
 
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
@@ -167,6 +175,15 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
                   {"config_sha256", HexOf(config.sha256)},
                   {"sources", SourcesJson(config)},
                   {"codec", config.codec}};
+      json holds = json::array();
+      for (const store::Hold& hold : config.retention_holds) {
+        holds.push_back({{"name", hold.name}, {"reason", hold.reason}, {"from_ns", hold.from_ns}, {"to_ns", hold.to_ns}});
+      }
+      configuration["retention"] = {{"keep_s", config.retention_keep_s},
+                                    {"holds", std::move(holds)},
+                                    {"epoch", identity.epoch.number},
+                                    {"ordered", UnitsOf(parts.reclaim.waiting)},
+                                    {"reclaimed", UnitsOf(parts.reclaim.done)}};
       if (identity.epoch.number > 0) {
         configuration["epoch"] = {{"payload_b64", Base64Of(AsBytes(identity.epoch.payload))},
                                   {"size", identity.epoch.size},
@@ -361,6 +378,8 @@ class Appliance {
                                  : std::string();
     if (event.member.name == "stele-anchor" && what == "tpm_lost") {
       tpm_wanted_ = true;
+    } else if (event.member.name == "stele-ledger" && what == "reclaim") {
+      KeepOrders(notice);
     } else if (event.member.name == kCourierName && what == "alarm") {
       RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
     } else if ((event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) ||
@@ -371,6 +390,27 @@ class Appliance {
     } else {
       LogInfo(event.member.name + ": " + event.text);
     }
+  }
+
+  // What has expired goes at the next start.
+  void KeepOrders(const json& notice) {
+    auto orders = store::DecodeOrders(AsBytes(notice.value("orders", json()).dump()));
+    if (!orders) {
+      LogWarning("what the ledger wants reclaimed is not understood: " + Describe(orders.error()));
+      return;
+    }
+    for (const store::ReclaimOrder& order : *orders) {
+      auto& waiting = parts_.reclaim.waiting;
+      std::erase_if(waiting, [&order](const store::ReclaimOrder& other) { return other.unit == order.unit; });
+      waiting.push_back(order);
+    }
+    KeepLists();
+  }
+
+  void KeepLists() {
+    std::vector<store::ReclaimOrder> all = parts_.reclaim.done;
+    all.insert(all.end(), parts_.reclaim.waiting.begin(), parts_.reclaim.waiting.end());
+    if (const auto kept = KeepReclaimOrders(parts_.home, all); !kept) LogWarning(Describe(kept.error()));
   }
 
   // The ledger keeps the list of processes for the status and records every death. What happens while it is down, its own
@@ -573,6 +613,10 @@ class Appliance {
                         {"zone_networks", parts_.zone_networks.ToJson()},
                         {"socket", parts_.home.QuerySocket().string()},
                         {"policy_enforced", guard_.has_value()}};
+    if (!announced_ && !parts_.reclaim.done.empty()) {  // the log says so now
+      parts_.reclaim.done.clear();
+      KeepLists();
+    }
     if (!announced_) Welcome(urls["viewer"].get<std::string>());
     announced_ = true;
     if (const auto written = WriteFileDurably(parts_.home.ReadyFile(), AsBytes(ready.dump(2) + "\n"), 0600); !written) {
@@ -682,6 +726,22 @@ std::vector<GuardedNamespace> NamespacesToGuard(const Config& config, const Zone
   return guarded;
 }
 
+// Where processes are units, the initial RAM disk did it: here the partitions are sealed.
+ReclaimLists ReclaimFirst(const Home& home, const Config& config) {
+  std::error_code failed;
+  if (config.unit_sockets.empty() && std::filesystem::exists(ReclaimFile(home), failed)) {
+    const auto medium = store::Medium::Open({home.Store(), config.partitions}, store::MediumUse::kAppend);
+    const auto done = medium ? ReclaimAtStart(home, config, *medium) : tl::unexpected(medium.error());
+    if (!done) LogWarning("nothing is reclaimed: " + Describe(done.error()));
+    if (done && !done->units.empty()) Say(std::to_string(done->units.size()) + " units have expired and are free again");
+    if (done && !done->waiting.empty()) {
+      LogWarning(std::to_string(done->waiting.size()) + " expired units are sealed until the machine starts again");
+    }
+    for (const std::string& refused : done ? done->refused : std::vector<std::string>()) LogWarning(refused);
+  }
+  return ListsOf(home);
+}
+
 Result<int> Up(const Home& home, const UpOptions& options, Config config, const std::optional<netfilter::Policy>& policy) {
   STELE_TRY_VOID(MakeHome(home));
   STELE_TRY(const UniqueFd lock, LockHome(home));
@@ -691,6 +751,7 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config, const 
   STELE_TRY_VOID(CatchStopSignals());
   RaiseDescriptorLimit();
   Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
+  ReclaimLists reclaim = ReclaimFirst(home, config);
   STELE_TRY(const std::uint32_t sealed, store::SealAgain(config.partitions));
   if (!config.partitions.empty()) Say("the log is on partitions, " + std::to_string(sealed) + " of them full and sealed");
   STELE_TRY(ZoneNetworks zone_networks, ZoneNetworks::Make(config));
@@ -720,7 +781,7 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config, const 
     STELE_TRY(guard_socket, BindUnixListener(GuardSocket(home)));
   }
   const Parts parts{home,          config, identity,           viewer, receivers,
-                    zone_networks, tpm,    query_socket.get(), policy, guard_socket.get(), guarded, guard_watch};
+                    zone_networks, tpm,    query_socket.get(), policy, guard_socket.get(), guarded, guard_watch, reclaim};
   STELE_TRY(auto members, Members(parts));
   Say("Log " + identity.log_id + (identity.fresh ? " (new)" : ""));
   const auto reload = [&home, &options] { return ConfigOf(home, options); };

@@ -52,6 +52,10 @@ Result<Hash> TileTree::Nodes::Node(unsigned level, std::uint64_t index) {
     return tree_.levels_[k][index];
   }
   if (level < kTileLevel) {
+    if (kept_) {
+      STELE_TRY(const std::optional<Hash> kept, kept_(level, index));
+      if (kept) return *kept;
+    }
     const std::uint64_t width = std::uint64_t{1} << level;
     return RootIn(leaf_row_, leaves_, index * width, width);
   }

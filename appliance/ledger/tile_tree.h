@@ -22,11 +22,13 @@ class TileTree {
   using LeavesOfTile = std::function<Result<std::vector<Hash>>(std::uint64_t tile)>;
   // The roots of the 256 tiles of a complete group, as they were pushed.
   using TilesOfGroup = std::function<Result<std::vector<Hash>>(std::uint64_t group)>;
+  // A node below the level of tiles where it is kept by itself: its tile's records have expired. nullopt: ask for its leaves.
+  using KeptNode = std::function<Result<std::optional<Hash>>(unsigned level, std::uint64_t index)>;
   // A view of nodes for proofs; valid while both live.
   class Nodes final : public NodeSource {
    public:
-    Nodes(const TileTree& tree, LeavesOfTile leaves, TilesOfGroup tiles)
-        : tree_(tree), leaves_(std::move(leaves)), tiles_(std::move(tiles)) {}
+    Nodes(const TileTree& tree, LeavesOfTile leaves, TilesOfGroup tiles, KeptNode kept = nullptr)
+        : tree_(tree), leaves_(std::move(leaves)), tiles_(std::move(tiles)), kept_(std::move(kept)) {}
     Result<Hash> Node(unsigned level, std::uint64_t index) override;
 
    private:
@@ -41,6 +43,7 @@ class TileTree {
     const TileTree& tree_;
     LeavesOfTile leaves_;
     TilesOfGroup tiles_;
+    KeptNode kept_;
     Row leaf_row_;
     Row tile_row_;
   };

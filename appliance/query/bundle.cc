@@ -71,15 +71,10 @@ Result<std::vector<Hash>> Bundle::Gap(store::LogReader& reader, std::uint64_t to
 }
 
 Result<void> Bundle::AddRecord(store::LogReader& reader, std::uint64_t sequence) {
-  STELE_TRY(const std::size_t index, reader.BlockIndexOf(sequence));
-  STELE_TRY(const auto block, reader.Block(index));
-  const store::StoredRecord record =
-      store::LogReader::RecordAt(*block, static_cast<std::size_t>(sequence - block->header.first_sequence));
+  STELE_TRY(const ledger::KeptEntry record, reader.WholeEntryOf(sequence));
   if (!chunk_.HasRoom(record.payload.size())) chunk_.Take(writer_, ready_);
   STELE_TRY(const auto gap, Gap(reader, sequence));
-  STELE_TRY(const auto entry, reader.EntryOf(sequence));
-  STELE_TRY(const auto salt, reader.SaltOf(sequence));
-  chunk_.Add(entry, salt, record.peer, record.payload, gap);
+  chunk_.Add(record.entry, record.salt, record.peer, record.payload, gap);
   end_ = sequence + 1;
   return {};
 }
@@ -146,6 +141,7 @@ std::optional<Answer> BundlePreparer::SelectRange(const std::string& text) {
   if (request_.scope.must.kind != Node::Kind::kAll) return Scan(Matcher(request_.scope.must), ScanRange{*first, end});
   const std::uint64_t begin = std::max<std::uint64_t>(*first, 1);  // entry 0 is in every bundle
   if (begin == end) return std::nullopt;
+  if (reader_.HasExpired(begin, end)) return Refusal(404, "expired", "some of these records have expired");
   records_ += end - begin;
   if (runs_.back().end == begin) {
     runs_.back().end = end;
@@ -176,6 +172,7 @@ std::optional<Answer> BundlePreparer::SelectRecords(const std::string& text) {
         continue;
       }
     }
+    if (reader_.HasExpired(sequence, sequence + 1)) return Refusal(404, "expired", "record " + std::to_string(sequence) + " has expired");
     return Refusal(404, "not_found", "there is no record " + std::to_string(sequence));
   }
   head_.info.selection_kind = "records";
@@ -240,19 +237,14 @@ Result<void> BundlePreparer::FindCheckpoint() {
 }
 
 // An anchor's checkpoint entry lies before its receipt and carries its digest.
-Result<std::string> BundlePreparer::NoteOfAnchor(const anchor::ReceiptEntry& receipt) {
-  if (receipt.size >= reader_.size()) return Unreadable("the checkpoint of an anchor");
-  std::optional<std::string> note;
-  const Matcher checkpoints(TextTerm(Field::kKind, record::KindName(record::Kind::kCheckpoint)));
-  const ScanLimits scan_limits{clock_.BoottimeNs() + kBundleTimeBoxNs, &cancelled_};
-  const auto outcome = scanner_.Scan({receipt.size, reader_.size()}, Order::kOldestFirst, checkpoints, scan_limits,
-                                     [&](RecordFields& fields) -> Result<bool> {
-                                       auto intent = IntentOf(AsBytes(fields.payload()));
-                                       if (intent && intent->digest == receipt.digest) note = std::move(intent->note);
-                                       return !note;
-                                     });
-  if (!outcome || !note) return Unreadable("the checkpoint of anchor " + std::to_string(receipt.number));
-  return std::move(*note);
+Result<std::string> BundlePreparer::NoteOfAnchor(const anchor::ReceiptEntry& receipt, std::uint64_t receipt_sequence) {
+  for (std::uint64_t before = receipt_sequence;;) {
+    const auto landmark = reader_.LastOfKind(record::Kind::kCheckpoint, before);
+    auto intent = landmark ? IntentOf(landmark->payload) : std::nullopt;
+    if (intent && intent->digest == receipt.digest) return std::move(intent->note);
+    if (!landmark || landmark->sequence < receipt.size) return Unreadable("the checkpoint of anchor " + std::to_string(receipt.number));
+    before = landmark->sequence;
+  }
 }
 
 Result<void> BundlePreparer::GatherAnchors() {
@@ -272,7 +264,7 @@ Result<void> BundlePreparer::GatherAnchors() {
     }
     evidence::AnchorEvent event{receipt.number, receipt.digest, std::nullopt};
     if (carried < evidence::kAnchorNotesMax) {
-      STELE_TRY(event.note, NoteOfAnchor(receipt));
+      STELE_TRY(event.note, NoteOfAnchor(receipt, landmark->sequence));
       marks_.push_back(receipt.size);
     }
     if (carried == 0) head_.receipt = std::move(payload);

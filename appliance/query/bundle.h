@@ -69,7 +69,7 @@ class BundlePreparer {
   Result<void> GatherEvents();
   Result<void> GatherProofs();
   void TakeCosigned();
-  Result<std::string> NoteOfAnchor(const anchor::ReceiptEntry& receipt);
+  Result<std::string> NoteOfAnchor(const anchor::ReceiptEntry& receipt, std::uint64_t receipt_sequence);
 
   store::LogReader& reader_;
   Scanner& scanner_;

@@ -99,7 +99,7 @@ Answer Reads::PrepareBundle(const ReadRequest& request, const std::atomic<bool>&
 
 Result<Bytes> Reads::NextOfBundle(Bundle& bundle, const std::atomic<bool>& cancelled) { return bundle.Next(*reader_, cancelled); }
 
-std::optional<CheckpointInfo> Reads::CheckpointAt(std::uint64_t sequence, std::string_view payload) {
+std::optional<CheckpointInfo> Reads::CheckpointAt(std::uint64_t sequence, std::int64_t time_ns, std::string_view payload) {
   CheckpointInfo info;
   info.intent = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
   if (!info.intent.is_object()) return std::nullopt;
@@ -114,29 +114,28 @@ std::optional<CheckpointInfo> Reads::CheckpointAt(std::uint64_t sequence, std::s
   info.root = root->get<std::string>();
   info.note = note->get<std::string>();
   info.sequence = sequence;
-  const auto one = scanner_.RecordAt(sequence);
-  if (one) info.time_ns = one->record.receive_wall_ns;
+  info.time_ns = time_ns;
   return info;
 }
 
 std::optional<CheckpointInfo> Reads::NewestCheckpoint() {
   const auto landmark = reader_->LastOfKind(record::Kind::kCheckpoint, reader_->size());
   if (!landmark) return std::nullopt;
-  return CheckpointAt(landmark->sequence, AsText(landmark->payload));
+  return CheckpointAt(landmark->sequence, landmark->receive_wall_ns, AsText(landmark->payload));
 }
 
 // A checkpoint's entry follows the records it covers closely.
 std::optional<CheckpointInfo> Reads::CheckpointOfSize(std::uint64_t size) {
   if (size >= reader_->size()) return std::nullopt;
   const auto first = reader_->BlockIndexOf(size);
-  if (!first) return std::nullopt;
+  if (!first) return std::nullopt;  // or it has expired
   const auto last = reader_->BlockAt(std::min(*first + kCheckpointBlocksMax, reader_->block_count() - 1));
   if (!last) return std::nullopt;
   std::optional<CheckpointInfo> found;
   const Matcher checkpoints(TextTerm(Field::kKind, record::KindName(record::Kind::kCheckpoint)));
   const ScanRange range{size, last->first_sequence + last->record_count};
   const auto outcome = scanner_.Scan(range, Order::kOldestFirst, checkpoints, ScanLimits{}, [&](RecordFields& fields) -> Result<bool> {
-    auto info = CheckpointAt(fields.record().sequence, fields.payload());
+    auto info = CheckpointAt(fields.record().sequence, fields.record().receive_wall_ns, fields.payload());
     if (!info || info->size < size) return true;
     if (info->size == size) found = std::move(info);
     return false;  // sizes only grow
@@ -177,6 +176,22 @@ std::optional<RowProof> Reads::ProofOf(std::uint64_t sequence, std::uint64_t siz
 Json Reads::ProvenRow(RecordFields& fields, std::uint64_t size) {
   const auto proof = ProofOf(fields.record().sequence, size);
   return RowJson(fields, proof ? &*proof : nullptr);
+}
+
+// What the query might have found, had its retention not been over.
+std::vector<Span> Reads::ExpiredIn(const ScanRange& range) const {
+  std::vector<Span> expired;
+  for (const store::UnitInfo& unit : reader_->units()) {
+    if (!unit.expired || unit.wall_ns_max < range.from_ns || unit.wall_ns_min >= range.to_ns) continue;
+    const std::uint64_t end = std::min(unit.end_sequence, range.end);
+    if (unit.first_sequence >= end) continue;
+    if (!expired.empty() && expired.back().end == unit.first_sequence) {
+      expired.back().end = end;
+    } else {
+      expired.push_back({unit.first_sequence, end});
+    }
+  }
+  return expired;
 }
 
 Answer Reads::Search(const ReadRequest& request, const std::atomic<bool>& cancelled) {
@@ -223,6 +238,7 @@ Answer Reads::Search(const ReadRequest& request, const std::atomic<bool>& cancel
                {"query", answer.query}};
   body["rows"] = std::move(rows);
   if (!outcome->unreadable.empty()) body["unreadable"] = SpansJson(outcome->unreadable);
+  if (const auto expired = ExpiredIn(range); !expired.empty()) body["expired"] = SpansJson(expired);
   if (!reader_->damage().empty()) body["damage"] = reader_->damage();
   answer.body = Dump(body);
   return answer;
@@ -306,7 +322,7 @@ TailSlice Reads::Tail(const Matcher& matcher, std::uint64_t next, const std::ato
   const Matcher everything{Node{}};
   const auto outcome = scanner_.Scan(range, Order::kOldestFirst, everything, scan_limits, [&](RecordFields& fields) -> Result<bool> {
     if (fields.record().kind == record::Kind::kCheckpoint) {
-      const auto checkpoint = CheckpointAt(fields.record().sequence, fields.payload());
+      const auto checkpoint = CheckpointAt(fields.record().sequence, fields.record().receive_wall_ns, fields.payload());
       if (checkpoint) slice.text += "event: checkpoint\ndata: " + Dump(CheckpointJson(&*checkpoint)) + "\n\n";
     }
     if (!matcher.Matches(fields)) return true;

@@ -151,7 +151,8 @@ class Reads {
   [[nodiscard]] Answer Search(const ReadRequest& request, const std::atomic<bool>& cancelled);
   [[nodiscard]] Answer Histogram(const ReadRequest& request, const std::atomic<bool>& cancelled);
   [[nodiscard]] Tried<Frozen> Freeze(const ReadRequest& request, bool whole_without_size);
-  [[nodiscard]] std::optional<CheckpointInfo> CheckpointAt(std::uint64_t sequence, std::string_view payload);
+  [[nodiscard]] std::optional<CheckpointInfo> CheckpointAt(std::uint64_t sequence, std::int64_t time_ns, std::string_view payload);
+  [[nodiscard]] std::vector<Span> ExpiredIn(const ScanRange& range) const;
   [[nodiscard]] std::optional<CheckpointInfo> CheckpointOfSize(std::uint64_t size);
   [[nodiscard]] std::optional<RowProof> ProofOf(std::uint64_t sequence, std::uint64_t size);
   [[nodiscard]] nlohmann::json ProvenRow(RecordFields& fields, std::uint64_t size);

@@ -75,7 +75,7 @@ Json Reads::CheckpointsJson() {
     const auto landmark = reader_->LastOfKind(record::Kind::kCheckpoint, before);
     if (!landmark) break;
     before = landmark->sequence;
-    const auto info = CheckpointAt(landmark->sequence, AsText(landmark->payload));
+    const auto info = CheckpointAt(landmark->sequence, landmark->receive_wall_ns, AsText(landmark->payload));
     if (!info) continue;
     Json row = CheckpointJson(&*info);
     row["intent"] = Picked(info->intent, {"reset_count", "restart_count", "number", "pcr_before", "anchor"});
@@ -94,8 +94,7 @@ Json Reads::AnchorsJson() {
     Json receipt = Json::parse(AsText(landmark->payload), nullptr, /*allow_exceptions=*/false);
     if (!receipt.is_object()) continue;
     receipt["seq"] = landmark->sequence;
-    const auto one = scanner_.RecordAt(landmark->sequence);
-    if (one) receipt["time"] = FormatTime(one->record.receive_wall_ns);
+    receipt["time"] = FormatTime(landmark->receive_wall_ns);
     const auto number = receipt.find("number");
     const auto digest_text = receipt.find("digest");
     const auto digest = digest_text != receipt.end() && digest_text->is_string()

@@ -19,6 +19,9 @@ Answer NotFound() { return Refusal(404, "not_found", "there is no such record");
 
 // Out of scope and absent look the same.
 tl::expected<Scanner::One, Answer> Reads::InScope(const ReadRequest& request) {
+  if (reader_->HasExpired(request.sequence, request.sequence + 1)) {
+    return tl::unexpected(Refusal(404, "expired", "this record has expired: its retention is over"));
+  }
   auto one = scanner_.RecordAt(request.sequence);
   if (!one && one.error().code == Code::kNotFound) return tl::unexpected(NotFound());
   if (!one) return tl::unexpected(Refusal(503, "unavailable", Describe(one.error())));

@@ -81,9 +81,13 @@ Answer Reads::Tile(const ReadRequest& request) {
   answer.content_type = "application/octet-stream";
   answer.headers["cache-control"] = config_.tree_public ? kTileCachingPublic : kTileCachingPrivate;
   answer.size = newest->size;
+  const std::uint64_t first = tile.number * ledger::kTileWidth;
+  if ((tile.entries || tile.level == 0) && reader_->HasExpired(first, first + tile.width)) {
+    return Refusal(404, "expired", "the records of this tile have expired; the levels above are kept");
+  }
   if (tile.entries) {
     for (unsigned i = 0; i < tile.width; ++i) {
-      const auto entry = reader_->EntryOf(tile.number * ledger::kTileWidth + i);
+      const auto entry = reader_->EntryOf(first + i);
       if (!entry) return Refusal(503, "unavailable", "the store is damaged there");
       AppendEntry(answer.body, *entry);
     }

@@ -111,7 +111,7 @@ Result<ScanOutcome> Scanner::Scan(const ScanRange& range, Order order, const Mat
   for (std::size_t step = 0; step < units.size(); ++step) {
     const store::UnitInfo& unit = units[backwards ? units.size() - 1 - step : step];
     const Span here{std::max(unit.first_sequence, bounded.first), std::min(unit.end_sequence, bounded.end)};
-    if (here.first >= here.end) continue;
+    if (here.first >= here.end || unit.expired) continue;
     if (MustStop(state)) return std::move(state.outcome);
     if (unit.wall_ns_max >= bounded.from_ns && unit.wall_ns_min < bounded.to_ns) {
       STELE_TRY(const bool more, ScanUnit(here, state));

@@ -175,7 +175,7 @@ std::string FileShelf::NameOf(std::uint32_t unit) {
 // The directory is opened here, before any sandbox closes the file system; units are opened relative to it.
 FileShelf::FileShelf(std::filesystem::path directory, Options options)
     : directory_(std::move(directory)), options_(options),
-      directory_fd_(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+      directory_fd_(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)), spines_(directory_) {}
 
 Result<std::vector<std::uint32_t>> FileShelf::List() {
   std::vector<std::uint32_t> units;
@@ -225,6 +225,13 @@ Result<std::unique_ptr<Device>> FileShelf::Create(std::uint32_t unit, std::uint6
   if (::fsync(fd.get()) != 0) return FailErrno("fsync " + name);
   if (::fsync(directory_fd_.get()) != 0) return FailErrno("fsync of the store's directory");
   return Open(unit, true);
+}
+
+Result<void> FileShelf::Clear(std::uint32_t unit) {
+  const std::string name = NameOf(unit);
+  if (::unlinkat(directory_fd_.get(), name.c_str(), 0) != 0 && errno != ENOENT) return FailErrno("remove " + name);
+  if (::fsync(directory_fd_.get()) != 0) return FailErrno("fsync of the store's directory");
+  return {};
 }
 
 }  // namespace stele::store

@@ -9,6 +9,7 @@
 
 #include "appliance/base/fd.h"
 #include "appliance/base/seams.h"
+#include "appliance/store/spine_folder.h"
 
 namespace stele::store {
 
@@ -25,6 +26,10 @@ class FileShelf final : public DeviceShelf {
   Result<std::vector<std::uint32_t>> List() override;
   Result<std::unique_ptr<Device>> Open(std::uint32_t unit, bool writable) override;
   Result<std::unique_ptr<Device>> Create(std::uint32_t unit, std::uint64_t size_bytes) override;
+  std::vector<std::uint32_t> Expired() override { return {spines_.units().begin(), spines_.units().end()}; }
+  Result<Bytes> Spine(std::uint32_t unit) override { return spines_.Read(unit); }
+  Result<void> KeepSpine(std::uint32_t unit, ByteView spine) override { return spines_.Write(unit, spine); }
+  Result<void> Clear(std::uint32_t unit) override;  // removes the file
 
   [[nodiscard]] static std::string NameOf(std::uint32_t unit);
 
@@ -32,6 +37,7 @@ class FileShelf final : public DeviceShelf {
   std::filesystem::path directory_;
   Options options_;
   UniqueFd directory_fd_;
+  SpineFolder spines_;
 };
 
 }  // namespace stele::store

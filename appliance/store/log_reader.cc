@@ -28,6 +28,7 @@ struct UnitBlocks {
   std::size_t unit_index = 0;
   std::vector<BlockInfo> blocks;
   std::vector<Hash> tile_roots;  // of the tiles that end in these blocks, in order
+  std::optional<ledger::Spine> spine;  // of an expired unit, which has no blocks
   // The sources its blocks declare, as far as they were looked at.
   std::size_t sources_read_to = 0;  // index in `blocks` of the first not yet looked at
   std::map<std::uint32_t, SourceInfo> sources;
@@ -65,6 +66,10 @@ class LogReader::Impl {
   std::size_t UnitIndexOf(std::size_t block_index) const;
   Result<std::size_t> BlockIndexOf(std::uint64_t sequence);
   Result<BlockInfo> BlockAt(std::size_t index);
+  // Of an expired unit; nullptr: the unit is there. kNotFound: the record is not kept.
+  Result<const ledger::Spine*> SpineAt(std::uint64_t sequence);
+  Result<const ledger::KeptEntry*> Kept(std::uint64_t sequence);
+  Result<std::optional<Landmark>> LastInBlocks(record::Kind kind, std::uint64_t before, std::uint64_t& go_on_before);
   std::uint64_t size() const { return units_.empty() ? 0 : units_.back().end_sequence; }
   std::size_t block_count() const { return units_.empty() ? 0 : units_.back().first_block + units_.back().block_count; }
 
@@ -81,6 +86,7 @@ class LogReader::Impl {
   enum class Step : std::uint8_t { kMoved, kEnd };
   Result<Step> ReadNext(std::uint64_t size_limit);
   Result<bool> OpenNextUnit();
+  Result<bool> TakeSpine(std::uint32_t unit);
   bool UnitGivenUp();
   Result<Device*> DeviceOf(std::uint32_t unit);
   void CloseSomeDevices();
@@ -92,6 +98,7 @@ class LogReader::Impl {
   std::vector<ledger::Abandon> abandons_;
   bool unit_open_ = false;
   std::uint32_t unit_ = 0;
+  std::uint32_t next_unit_ = 0;
   std::uint64_t at_bytes_ = 0;
   std::list<CachedBlock> cache_;
   std::list<UnitBlocks> held_;  // the last one looked at first; the newest unit is always among them
@@ -114,11 +121,13 @@ void LogReader::Impl::CloseSomeDevices() {
 // The next unit whose superblock continues the log. False: there is none.
 Result<bool> LogReader::Impl::OpenNextUnit() {
   CloseSomeDevices();
-  for (std::uint32_t unit = unit_open_ ? unit_ + 1 : 0;; ++unit) {
+  for (std::uint32_t unit = next_unit_;; ++unit) {
     auto device = DeviceOf(unit);
     if (!device) {
-      if (device.error().code == Code::kNotFound) return false;
-      return tl::unexpected(std::move(device.error()));
+      if (device.error().code != Code::kNotFound) return tl::unexpected(std::move(device.error()));
+      STELE_TRY(const bool taken, TakeSpine(unit));
+      if (!taken) return false;
+      continue;
     }
     Bytes sector(kSectorBytes);
     if ((*device)->size_bytes() < kSectorBytes) continue;
@@ -145,14 +154,38 @@ Result<bool> LogReader::Impl::OpenNextUnit() {
     log_id_ = superblock->log_id;
     has_log_id_ = true;
     unit_ = unit;
+    next_unit_ = unit + 1;
     unit_open_ = true;
     at_bytes_ = kSectorBytes;
-    units_.push_back({unit, block_count(), 0, size(), size(), 0, 0});
+    units_.push_back({unit, false, block_count(), 0, size(), size(), 0, 0});
     held_.push_front({});
     held_.front().unit_index = units_.size() - 1;
     if (held_.size() > kUnitsHeld) held_.pop_back();
     return true;
   }
+}
+
+// An expired unit: the log goes on over it. False: there is no spine, or it does not fit; damage_ says so.
+Result<bool> LogReader::Impl::TakeSpine(std::uint32_t unit) {
+  const auto bytes = shelf_.Spine(unit);
+  if (!bytes) {
+    if (bytes.error().code == Code::kNotFound) return false;
+    return tl::unexpected(bytes.error());
+  }
+  auto spine = ledger::DecodeSpine(*bytes);
+  const bool fits = spine && spine->unit == unit && spine->first_sequence == size() &&
+                    (!has_log_id_ || (spine->log_id == log_id_ && spine->previous_head == head_));
+  if (!fits) {
+    damage_ = "the spine of unit " + std::to_string(unit) + ": " + (spine ? "it does not continue the log" : spine.error().context);
+    return false;
+  }
+  log_id_ = spine->log_id;
+  has_log_id_ = true;
+  head_ = spine->head;
+  for (const Hash& root : spine->tile_roots) tree_.PushTileRoot(root);
+  units_.push_back({unit, true, block_count(), 0, spine->first_sequence, spine->end_sequence, spine->wall_ns_min, spine->wall_ns_max});
+  next_unit_ = unit + 1;
+  return true;
 }
 
 // The next unit begins where we stand: whatever else this one holds was never acknowledged.
@@ -202,9 +235,7 @@ Result<LogReader::Impl::Step> LogReader::Impl::ReadNext(std::uint64_t size_limit
     }
   }
   if (data_here && header->type == ledger::BlockType::kSeal) {
-    const std::uint32_t sealed_unit = unit_;
     STELE_TRY(const bool opened, OpenNextUnit());
-    if (!opened) unit_ = sealed_unit;
     return opened ? Step::kMoved : Step::kEnd;
   }
   STELE_TRY(const bool opened, OpenNextUnit());
@@ -252,6 +283,15 @@ Result<UnitBlocks> LogReader::Impl::ReadHeaders(std::size_t unit_index) {
   const UnitInfo& info = units_[unit_index];
   UnitBlocks read;
   read.unit_index = unit_index;
+  if (info.expired) {
+    STELE_TRY(const Bytes bytes, shelf_.Spine(info.unit));
+    STELE_TRY(read.spine, ledger::DecodeSpine(bytes));
+    if (read.spine->first_sequence != info.first_sequence || read.spine->end_sequence != info.end_sequence) {
+      return Fail(Code::kCorrupt, "the spine of unit " + std::to_string(info.unit) + " changed under the reader");
+    }
+    read.tile_roots = read.spine->tile_roots;
+    return read;
+  }
   STELE_TRY(Device * device, DeviceOf(info.unit));
   std::uint64_t at = kSectorBytes;
   std::uint64_t sequence = info.first_sequence;
@@ -289,6 +329,7 @@ Result<void> LogReader::Impl::Reload() {
   tree_ = ledger::TileTree();
   has_log_id_ = false;
   unit_open_ = false;
+  next_unit_ = 0;
   return {};
 }
 
@@ -318,6 +359,7 @@ std::size_t LogReader::Impl::UnitIndexOf(std::size_t block_index) const {
 
 Result<std::size_t> LogReader::Impl::BlockIndexOf(std::uint64_t sequence) {
   const std::size_t unit_index = UnitHolding(sequence);
+  if (units_[unit_index].expired) return Fail(Code::kNotFound, "record " + std::to_string(sequence) + " has expired");
   STELE_TRY(const UnitBlocks* unit, BlocksOf(unit_index));
   const auto after = std::upper_bound(unit->blocks.begin(), unit->blocks.end(), sequence,
                                       [](std::uint64_t s, const BlockInfo& b) { return s < b.first_sequence; });
@@ -364,6 +406,14 @@ Result<std::vector<Hash>> LogReader::Impl::LeavesOfTile(std::uint64_t tile) {
   std::uint64_t sequence = tile * kTileLeaves;
   const std::uint64_t end = std::min(sequence + kTileLeaves, size());
   while (sequence < end) {
+    STELE_TRY(const ledger::Spine* spine, SpineAt(sequence));
+    if (spine != nullptr) {
+      const auto leaf = spine->nodes.find({0, sequence});
+      if (leaf == spine->nodes.end()) return Fail(Code::kNotFound, "record " + std::to_string(sequence) + " has expired");
+      leaves.push_back(leaf->second);
+      ++sequence;
+      continue;
+    }
     STELE_TRY(const std::size_t index, BlockIndexOf(sequence));
     STELE_TRY(const CachedBlock* cached, WithEntries(index));
     const std::uint64_t first = cached->block->header.first_sequence;
@@ -389,7 +439,52 @@ Result<std::vector<Hash>> LogReader::Impl::TilesOfGroup(std::uint64_t group) {
 }
 
 ledger::TileTree::Nodes LogReader::Impl::Nodes() {
-  return {tree_, [this](std::uint64_t tile) { return LeavesOfTile(tile); }, [this](std::uint64_t group) { return TilesOfGroup(group); }};
+  return {tree_, [this](std::uint64_t tile) { return LeavesOfTile(tile); }, [this](std::uint64_t group) { return TilesOfGroup(group); },
+          [this](unsigned level, std::uint64_t index) -> Result<std::optional<Hash>> {
+            const std::uint64_t begin = index << level;
+            if (begin >= size()) return std::nullopt;
+            STELE_TRY(const ledger::Spine* spine, SpineAt(begin));
+            return spine == nullptr ? std::nullopt : spine->Node(level, index);
+          }};
+}
+
+Result<const ledger::Spine*> LogReader::Impl::SpineAt(std::uint64_t sequence) {
+  const std::size_t unit_index = UnitHolding(sequence);
+  if (!units_[unit_index].expired) return nullptr;
+  STELE_TRY(const UnitBlocks* unit, BlocksOf(unit_index));
+  return &*unit->spine;
+}
+
+Result<const ledger::KeptEntry*> LogReader::Impl::Kept(std::uint64_t sequence) {
+  STELE_TRY(const ledger::Spine* spine, SpineAt(sequence));
+  if (spine == nullptr) return nullptr;
+  const auto at = spine->entries.find(sequence);
+  if (at == spine->entries.end()) return Fail(Code::kNotFound, "record " + std::to_string(sequence) + " has expired");
+  return &at->second;
+}
+
+// Backwards within units that are there, to the last expired record. nullopt: go on before `go_on_before`.
+Result<std::optional<LogReader::Landmark>> LogReader::Impl::LastInBlocks(record::Kind kind, std::uint64_t before, std::uint64_t& go_on_before) {
+  STELE_TRY(const std::size_t index, BlockIndexOf(before - 1));
+  STELE_TRY(const CachedBlock* cached, Cached(index));
+  const ledger::DecodedBlock& block = *cached->block;
+  const std::uint64_t first = block.header.first_sequence;
+  for (std::uint64_t s = before; s > first; --s) {
+    const std::size_t i = s - 1 - first;
+    if (block.kinds[i] == static_cast<std::uint8_t>(kind)) return Landmark{s - 1, block.wall_ns[i], ToBytes(block.Payload(i))};
+  }
+  go_on_before = first;
+  if (index == 0) return std::nullopt;
+  for (std::size_t unit = UnitIndexOf(index - 1) + 1; unit < UnitIndexOf(index); ++unit) {
+    if (units_[unit].expired) return std::nullopt;  // a landmark must not lead over what its spine keeps
+  }
+  STELE_TRY(const BlockInfo before_it, BlockAt(index - 1));
+  const ledger::Landmarks& marks = before_it.landmarks;
+  if (kind == record::Kind::kCheckpoint || kind == record::Kind::kAnchor) {
+    const std::uint64_t mark = kind == record::Kind::kCheckpoint ? marks.checkpoint : marks.anchor;
+    go_on_before = mark == ledger::kNoSequence ? 0 : std::min(first, mark + 1);
+  }
+  return std::nullopt;
 }
 
 Result<const SourceInfo*> LogReader::Impl::SourceOf(std::uint32_t source, std::size_t block_index) {
@@ -455,22 +550,41 @@ StoredRecord LogReader::RecordAt(const ledger::DecodedBlock& block, std::size_t 
   return record;
 }
 
+bool LogReader::HasExpired(std::uint64_t begin, std::uint64_t end) const {
+  return std::any_of(impl_->units_.begin(), impl_->units_.end(), [&](const UnitInfo& unit) {
+    return unit.expired && unit.first_sequence < end && begin < unit.end_sequence;
+  });
+}
+
 Result<record::EntryBytes> LogReader::EntryOf(std::uint64_t sequence) {
   if (sequence >= size()) return Fail(Code::kNotFound, "no such record");
+  STELE_TRY(const ledger::KeptEntry* kept, impl_->Kept(sequence));
+  if (kept != nullptr) return kept->entry;
   STELE_TRY(const std::size_t index, impl_->BlockIndexOf(sequence));
   STELE_TRY(const CachedBlock* cached, impl_->WithEntries(index));
   return cached->entries[sequence - cached->block->header.first_sequence];
 }
 
-Result<Hash> LogReader::LeafOf(std::uint64_t sequence) {
+Result<ledger::KeptEntry> LogReader::WholeEntryOf(std::uint64_t sequence) {
   if (sequence >= size()) return Fail(Code::kNotFound, "no such record");
+  STELE_TRY(const ledger::KeptEntry* kept, impl_->Kept(sequence));
+  if (kept != nullptr) return *kept;
   STELE_TRY(const std::size_t index, impl_->BlockIndexOf(sequence));
   STELE_TRY(const CachedBlock* cached, impl_->WithEntries(index));
-  return cached->leaves[sequence - cached->block->header.first_sequence];
+  const std::size_t i = sequence - cached->block->header.first_sequence;
+  STELE_TRY(const record::Salt salt, cached->block->SaltOf(i));
+  return ledger::KeptEntry{cached->entries[i], salt, cached->block->PeerOf(i), ToBytes(cached->block->Payload(i))};
+}
+
+Result<Hash> LogReader::LeafOf(std::uint64_t sequence) {
+  STELE_TRY(const record::EntryBytes entry, EntryOf(sequence));
+  return LeafHash(entry);
 }
 
 Result<record::Salt> LogReader::SaltOf(std::uint64_t sequence) {
   if (sequence >= size()) return Fail(Code::kNotFound, "no such record");
+  STELE_TRY(const ledger::KeptEntry* kept, impl_->Kept(sequence));
+  if (kept != nullptr) return kept->salt;
   STELE_TRY(const std::size_t index, impl_->BlockIndexOf(sequence));
   STELE_TRY(const CachedBlock* cached, impl_->Cached(index));
   return cached->block->SaltOf(sequence - cached->block->header.first_sequence);
@@ -530,23 +644,17 @@ const SourceInfo* LogReader::SourceOf(std::uint32_t source, std::uint64_t sequen
 Result<LogReader::Landmark> LogReader::LastOfKind(record::Kind kind, std::uint64_t before_sequence) {
   std::uint64_t before = std::min(before_sequence, size());
   while (before > 0) {
-    STELE_TRY(const std::size_t index, impl_->BlockIndexOf(before - 1));
-    STELE_TRY(const auto block, Block(index));
-    const std::uint64_t first = block->header.first_sequence;
-    for (std::uint64_t s = before; s > first; --s) {
-      if (block->kinds[s - 1 - first] == static_cast<std::uint8_t>(kind)) {
-        return Landmark{s - 1, ToBytes(block->Payload(s - 1 - first))};
+    STELE_TRY(const ledger::Spine* spine, impl_->SpineAt(before - 1));
+    if (spine != nullptr) {
+      if (const ledger::KeptEntry* kept = spine->LastOfKind(kind, before)) {
+        const record::Entry entry = kept->Decoded();
+        return Landmark{entry.sequence, entry.receive_wall_ns, kept->payload};
       }
+      before = spine->first_sequence;
+      continue;
     }
-    before = first;
-    if (index == 0) break;
-    STELE_TRY(const BlockInfo before_it, impl_->BlockAt(index - 1));
-    const ledger::Landmarks& marks = before_it.landmarks;
-    if (kind == record::Kind::kCheckpoint || kind == record::Kind::kAnchor) {
-      const std::uint64_t mark = kind == record::Kind::kCheckpoint ? marks.checkpoint : marks.anchor;
-      if (mark == ledger::kNoSequence) break;
-      before = std::min(before, mark + 1);
-    }
+    STELE_TRY(auto found, impl_->LastInBlocks(kind, before, before));
+    if (found) return std::move(*found);
   }
   return Fail(Code::kNotFound, "no such entry");
 }

@@ -11,6 +11,7 @@
 
 #include "appliance/base/seams.h"
 #include "appliance/ledger/block.h"
+#include "appliance/ledger/spine.h"
 #include "appliance/ledger/tile_path.h"
 #include "appliance/ledger/tile_tree.h"
 #include "appliance/store/segment.h"
@@ -42,6 +43,7 @@ struct BlockInfo {  // what the reader keeps in memory of the blocks of a few un
 
 struct UnitInfo {  // and of every unit
   std::uint32_t unit = 0;
+  bool expired = false;         // its records are gone but for those its spine keeps; it has no blocks
   std::size_t first_block = 0;  // its blocks are [first_block, first_block + block_count)
   std::size_t block_count = 0;
   std::uint64_t first_sequence = 0;
@@ -72,7 +74,7 @@ class LogReader {
   [[nodiscard]] const Hash& log_id() const;
   [[nodiscard]] const std::vector<UnitInfo>& units() const;  // ascending; one that was given up may be empty
   [[nodiscard]] std::size_t block_count() const;
-  Result<std::size_t> BlockIndexOf(std::uint64_t sequence);  // sequence < size()
+  Result<std::size_t> BlockIndexOf(std::uint64_t sequence);  // sequence < size(); kNotFound: it has expired
   Result<BlockInfo> BlockAt(std::size_t block_index);        // block_index < block_count()
 
   // Decodes a block: columns and payloads; a small cache keeps the last few.
@@ -80,8 +82,13 @@ class LogReader {
   // All records of a block, in order.
   static StoredRecord RecordAt(const ledger::DecodedBlock& block, std::size_t i);
 
-  // The 92-byte entry of a record, rebuilt from the block and its chain heads, and its salt.
+  // Whether some of the records [begin, end) have expired.
+  [[nodiscard]] bool HasExpired(std::uint64_t begin, std::uint64_t end) const;
+
+  // The 92-byte entry of a record, rebuilt from the block and its chain heads, and its salt. kNotFound: it has expired and is not kept.
   Result<record::EntryBytes> EntryOf(std::uint64_t sequence);
+  // The same with the payload, whether the record is there or kept of an expired unit.
+  Result<ledger::KeptEntry> WholeEntryOf(std::uint64_t sequence);
   Result<Hash> LeafOf(std::uint64_t sequence);
   Result<record::Salt> SaltOf(std::uint64_t sequence);
 
@@ -99,9 +106,11 @@ class LogReader {
   // it uses, so this reads within one segment. Valid until the next call of any function.
   const SourceInfo* SourceOf(std::uint32_t source, std::uint64_t sequence);
 
-  // The newest checkpoint entry (kind checkpoint) and anchor receipt (kind anchor) at or before a sequence.
+  // The newest checkpoint entry (kind checkpoint) and anchor receipt (kind anchor) at or before a sequence. Of expired units those
+  // that are kept.
   struct Landmark {
     std::uint64_t sequence = 0;
+    std::int64_t receive_wall_ns = 0;
     Bytes payload;
   };
   Result<Landmark> LastOfKind(record::Kind kind, std::uint64_t before_sequence);  // strictly before; kNotFound

@@ -51,13 +51,19 @@ Result<void> VisitBlocks(DeviceShelf& shelf, std::uint64_t sequence,
 
 }  // namespace
 
-Result<Bytes> PayloadAt(DeviceShelf& shelf, std::uint64_t sequence) {
-  Result<Bytes> found = Fail(Code::kNotFound, "the log does not hold record " + std::to_string(sequence));
+Result<FoundEntry> EntryAt(DeviceShelf& shelf, std::uint64_t sequence) {
+  Result<FoundEntry> found = Fail(Code::kNotFound, "the log does not hold record " + std::to_string(sequence));
   STELE_TRY_VOID(VisitBlocks(shelf, sequence, [&](const ledger::DecodedBlock& block) -> Result<bool> {
-    if (block.header.first_sequence <= sequence) found = ToBytes(block.Payload(sequence - block.header.first_sequence));
+    const std::uint64_t first = block.header.first_sequence;
+    if (first <= sequence) found = FoundEntry{static_cast<record::Kind>(block.kinds[sequence - first]), ToBytes(block.Payload(sequence - first))};
     return false;
   }));
   return found;
+}
+
+Result<Bytes> PayloadAt(DeviceShelf& shelf, std::uint64_t sequence) {
+  STELE_TRY(FoundEntry found, EntryAt(shelf, sequence));
+  return std::move(found.payload);
 }
 
 Result<ledger::CompactRange> RangeOf(DeviceShelf& shelf, std::uint64_t begin, std::uint64_t end) {

@@ -3,9 +3,16 @@
 
 #include "appliance/base/seams.h"
 #include "appliance/ledger/merkle.h"
+#include "appliance/record/entry.h"
 
 namespace stele::store {
 
+// One committed record. kNotFound when the log does not hold it.
+struct FoundEntry {
+  record::Kind kind = record::Kind::kSyslog;
+  Bytes payload;
+};
+[[nodiscard]] Result<FoundEntry> EntryAt(DeviceShelf& shelf, std::uint64_t sequence);
 // The payload of one committed record. kNotFound when the log does not hold it.
 [[nodiscard]] Result<Bytes> PayloadAt(DeviceShelf& shelf, std::uint64_t sequence);
 

@@ -11,6 +11,7 @@ Result<Medium> Medium::Open(MediumPlace place, MediumUse use) {
   Medium medium(std::move(place), use);
   if (medium.on_partitions()) {
     STELE_TRY(medium.partitions_, OpenPartitions(medium.place_.partitions, use));
+    medium.spines_ = std::make_shared<SpineFolder>(medium.place_.directory);
   }
   return medium;
 }
@@ -18,6 +19,7 @@ Result<Medium> Medium::Open(MediumPlace place, MediumUse use) {
 Result<OpenedShelf> Medium::Shelf(const std::optional<Hash>& log_id) const {
   if (on_partitions()) {
     STELE_TRY(auto shelf, PartitionShelf::Open(partitions_, log_id));
+    shelf->KeepSpinesIn(spines_);
     PartitionShelf* partitions = shelf.get();
     return OpenedShelf{std::move(shelf), partitions};
   }

@@ -8,7 +8,7 @@
 namespace stele::store {
 
 struct MediumPlace {
-  std::filesystem::path directory;      // of the segments, where there are no partitions
+  std::filesystem::path directory;      // of the segments, where there are no partitions; of the spines in any case
   std::vector<std::string> partitions;  // paths or patterns of device nodes: OpenPartitions()
 };
 
@@ -30,6 +30,7 @@ class Medium {
   MediumPlace place_;
   MediumUse use_;
   std::vector<Partition> partitions_;
+  std::shared_ptr<SpineFolder> spines_;
 };
 
 // Has the kernel refuse writes to every partition that bears a seal mark, again after each start of the machine: takes CAP_SYS_ADMIN,

@@ -16,6 +16,7 @@ constexpr std::uint64_t kHeadBytes = limits::kMiB;          // read whole before
 constexpr std::uint64_t kTailBytes = 64 * limits::kKiB;     // likewise
 constexpr std::uint64_t kSamples = 256;                     // blocks in between
 constexpr std::string_view kSuperblockMagic = "STELESEG";
+constexpr std::string_view kRemainsMagic = "STELECLR";  // instead of a superblock: the rest is being made zero
 static_assert(guard::kSealMarkBytes == kSectorBytes);
 
 bool AllZero(ByteView bytes) {
@@ -192,6 +193,12 @@ Result<void> PartitionShelf::Look(Slot& slot) {
     slot.superblock = std::move(*superblock);
     return {};
   }
+  if (AsText(sector).starts_with(kRemainsMagic)) {
+    slot.holds = Holds::kRemains;
+    slot.unit = LoadLittle<std::uint32_t>(sector.data() + kRemainsMagic.size());
+    slot.refused = slot.name + ": it is being emptied; the next start goes on with that";
+    return {};
+  }
   STELE_TRY(const bool empty, SeemsEmpty(device));
   if (empty) {
     slot.holds = Holds::kNothing;
@@ -338,6 +345,82 @@ void PartitionShelf::SealBelow(std::uint32_t unit) {
     if (!slot->HasUnit() || slot->unit >= unit || !slot->writable) continue;
     (void)Unit::Seal(*slot, UnitBytes(slot->device->size_bytes()));  // where the kernel cannot, the chain still tells
   }
+}
+
+std::vector<std::uint32_t> PartitionShelf::Expired() {
+  if (!spines_) return {};
+  return {spines_->units().begin(), spines_->units().end()};
+}
+
+Result<Bytes> PartitionShelf::Spine(std::uint32_t unit) {
+  if (!spines_) return Fail(Code::kNotFound, "no spine is kept here");
+  return spines_->Read(unit);
+}
+
+Result<void> PartitionShelf::KeepSpine(std::uint32_t unit, ByteView spine) {
+  if (!spines_) return Fail(Code::kUnavailable, "no spine is kept here");
+  return spines_->Write(unit, spine);
+}
+
+namespace {
+tl::unexpected<Error> SealedUntilTheNextStart(const std::string& name) {
+  return Fail(Code::kDenied, name + " is sealed until the next start of the machine", EROFS);
+}
+}  // namespace
+
+Result<void> PartitionShelf::MayClear(std::uint32_t unit) {
+  const std::lock_guard lock(mutex_);
+  const auto slot = SlotOf(unit);
+  if (slot != nullptr && (!slot->writable || slot->read_only)) return SealedUntilTheNextStart(slot->name);
+  return {};
+}
+
+Result<void> PartitionShelf::Empty(Slot& slot) {
+  if (!slot.writable || slot.read_only) return SealedUntilTheNextStart(slot.name);
+  Device& device = *slot.device;
+  Bytes sector(kSectorBytes);
+  STELE_TRY_VOID(device.Read(0, sector));
+  Bytes mark = ToBytes(AsBytes(kRemainsMagic));
+  Writer(mark).Int(slot.unit);
+  // Only its first octets change: a drive that writes 512 at a time has the one or the other.
+  std::copy(mark.begin(), mark.end(), sector.begin());
+  STELE_TRY_VOID(device.Write(0, sector));
+  STELE_TRY_VOID(device.Sync());
+  const Bytes zeros(std::min<std::uint64_t>(kHeadBytes, device.size_bytes()));
+  Bytes part;
+  for (std::uint64_t at = kSectorBytes; at < device.size_bytes(); at += zeros.size()) {
+    part.resize(std::min<std::uint64_t>(zeros.size(), device.size_bytes() - at));
+    STELE_TRY_VOID(device.Read(at, part));
+    if (!AllZero(part)) STELE_TRY_VOID(device.Write(at, ByteView(zeros).first(part.size())));  // an earlier start came further
+  }
+  mark.resize(kSectorBytes);
+  STELE_TRY_VOID(device.Write(0, mark));
+  STELE_TRY_VOID(device.Sync());
+  STELE_TRY_VOID(device.Write(0, ByteView(zeros).first(kSectorBytes)));
+  STELE_TRY_VOID(device.Sync());
+  slot.holds = Holds::kNothing;
+  slot.superblock.reset();
+  slot.refused.clear();
+  slot.unmarked.clear();
+  return {};
+}
+
+Result<void> PartitionShelf::Clear(std::uint32_t unit) {
+  const std::lock_guard lock(mutex_);
+  const auto slot = SlotOf(unit);
+  if (slot == nullptr) return Fail(Code::kNotFound, "no partition holds unit " + std::to_string(unit), ENOENT);
+  return Empty(*slot);
+}
+
+Result<void> PartitionShelf::FinishClearing() {
+  const std::lock_guard lock(mutex_);
+  Result<void> all;
+  for (const auto& slot : slots_) {  // without its spine nobody says that it may go
+    const bool known = slot->holds == Holds::kRemains && spines_ && spines_->units().contains(slot->unit);
+    if (!known || !slot->writable) continue;
+    if (auto emptied = Empty(*slot); !emptied && all) all = std::move(emptied);
+  }
+  return all;
 }
 
 PartitionsUse PartitionShelf::Use() {

@@ -5,7 +5,7 @@
 // A partition is known by what it holds, never by its name or place: by log id and unit number of its superblock. Only one that is
 // empty becomes a new unit; empty means zeros in the first MiB, in the last 64 KiB, and in 256 places in between. Everything else
 // is left alone and said: another log's, a copy, one too small, one whose superblock was never finished, anything that is not Stele's.
-// A partition is written forwards, once, and sealed; nothing here makes it empty again. One that is full and bears no mark is sealed again
+// A partition is written forwards, once, and sealed; only reclaiming makes it empty again, before a log is opened and before it is sealed again. One that is full and bears no mark is sealed again
 // and said: a crash came before the mark, or somebody took it away. Its unit is not written again in either case.
 #pragma once
 
@@ -15,6 +15,7 @@
 #include "appliance/base/limits.h"
 #include "appliance/store/block_device.h"
 #include "appliance/store/segment.h"
+#include "appliance/store/spine_folder.h"
 
 namespace stele::store {
 
@@ -38,6 +39,8 @@ class PartitionShelf final : public DeviceShelf {
   // kIo: a partition cannot be read.
   static Result<std::unique_ptr<PartitionShelf>> Open(std::vector<Partition> partitions, std::optional<Hash> log_id,
                                                       std::uint64_t partition_bytes_min = limits::kSegmentBytesMin);
+  // Where the spines of its expired units are; without it there are none.
+  void KeepSpinesIn(std::shared_ptr<SpineFolder> spines) { spines_ = std::move(spines); }
 
   // Begun units, those given to Create(), and numbers that were given up before anything of them reached a medium.
   Result<std::vector<std::uint32_t>> List() override;
@@ -47,10 +50,17 @@ class PartitionShelf final : public DeviceShelf {
   // The first empty partition; it has the size it has. The units below are sealed once something of this one is durable. kIo with
   // ENOSPC: there is none.
   Result<std::unique_ptr<Device>> Create(std::uint32_t unit, std::uint64_t size_bytes) override;
+  std::vector<std::uint32_t> Expired() override;
+  Result<Bytes> Spine(std::uint32_t unit) override;
+  Result<void> KeepSpine(std::uint32_t unit, ByteView spine) override;
+  Result<void> MayClear(std::uint32_t unit) override;
+  // The first block says that the partition is being emptied, then everything behind it becomes zero, then the first block does.
+  Result<void> Clear(std::uint32_t unit) override;
+  Result<void> FinishClearing() override;
   [[nodiscard]] PartitionsUse Use();
 
  private:
-  enum class Holds : std::uint8_t { kNothing, kUnit, kOther };
+  enum class Holds : std::uint8_t { kNothing, kUnit, kOther, kRemains };
   struct Slot;
   class Unit;
   class GivenUp;
@@ -62,6 +72,7 @@ class PartitionShelf final : public DeviceShelf {
   Result<void> LookForMarks();
   void SealBelow(std::uint32_t unit);
   void Refuse(Slot& slot, std::string why);
+  static Result<void> Empty(Slot& slot);
   [[nodiscard]] std::shared_ptr<Slot> SlotOf(std::uint32_t unit) const;
 
   std::mutex mutex_;
@@ -69,6 +80,7 @@ class PartitionShelf final : public DeviceShelf {
   std::optional<Hash> log_id_;
   std::uint64_t partition_bytes_min_;
   std::set<std::uint32_t> given_up_;
+  std::shared_ptr<SpineFolder> spines_;
 };
 
 }  // namespace stele::store

@@ -94,10 +94,11 @@ Result<Tail> ReadTail(DeviceShelf& shelf) {
   STELE_TRY(const std::vector<std::uint32_t> units, shelf.List());
   if (units.empty()) return tail;
   tail.next_unit = units.back() + 1;
-  for (std::size_t i = 0; i < units.size(); ++i) {
-    if (units[i] == i) continue;
+  const std::vector<std::uint32_t> expired = shelf.Expired();
+  for (std::uint32_t unit = 0; unit < tail.next_unit; ++unit) {
+    if (std::binary_search(units.begin(), units.end(), unit) || std::binary_search(expired.begin(), expired.end(), unit)) continue;
     tail.damaged = true;
-    tail.detail = "unit " + std::to_string(i) + " is missing";
+    tail.detail = "unit " + std::to_string(unit) + " is missing";
     break;
   }
   STELE_TRY(std::optional<LastUnit> last, FindLastUnit(shelf, units, tail));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "appliance/ledger/spine.h"
+
 namespace stele::store {
 namespace {
 
@@ -181,6 +183,11 @@ Result<std::vector<ledger::Abandon>> AbandonsInAll(DeviceShelf& shelf) {
     STELE_TRY(const auto device, shelf.Open(unit, false));
     STELE_TRY(const std::vector<ledger::Abandon> some, AbandonsIn(*device, unit));
     all.insert(all.end(), some.begin(), some.end());
+  }
+  for (const std::uint32_t unit : shelf.Expired()) {
+    const auto bytes = shelf.Spine(unit);
+    const auto spine = bytes ? ledger::DecodeSpine(*bytes) : tl::unexpected(bytes.error());
+    if (spine) all.insert(all.end(), spine->abandons.begin(), spine->abandons.end());  // a damaged one is found where it is read
   }
   return all;
 }

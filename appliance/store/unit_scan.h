@@ -56,7 +56,7 @@ class UnitScan {
 [[nodiscard]] Result<ledger::BlockHeader> NextHeader(Device& device, std::uint32_t unit, std::uint64_t from_bytes);
 // Everything that the superblock and the blocks of one unit abandon, damaged stretches stepped over.
 [[nodiscard]] Result<std::vector<ledger::Abandon>> AbandonsIn(Device& device, std::uint32_t unit);
-// The same of all units.
+// The same of all units, expired ones too.
 [[nodiscard]] Result<std::vector<ledger::Abandon>> AbandonsInAll(DeviceShelf& shelf);
 
 }  // namespace stele::store

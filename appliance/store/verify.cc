@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "appliance/base/limits.h"
+#include "appliance/ledger/spine.h"
+#include "appliance/store/expiry.h"
 #include "appliance/store/unit_scan.h"
 
 namespace stele::store {
@@ -113,7 +115,8 @@ BlockCheck CheckBlock(const ScanStep& step) {
     const auto kind = static_cast<record::Kind>(block->kinds[i]);
     if (kind != record::Kind::kCheckpoint && kind != record::Kind::kAnchor) ++check.ordinary_records;
     const bool epoch = kind == record::Kind::kEpoch && first + i > 0;
-    if (kind != record::Kind::kCheckpoint && kind != record::Kind::kAnchor && !epoch) continue;
+    const bool of_retention = kind == record::Kind::kTombstone || kind == record::Kind::kPolicy;
+    if (kind != record::Kind::kCheckpoint && kind != record::Kind::kAnchor && !epoch && !of_retention) continue;
     check.landmarks.push_back({kind, first + i, block->wall_ns[i], ToBytes(block->Payload(i))});
   }
   return check;
@@ -129,6 +132,12 @@ class Verifier {
     STELE_TRY(abandons_, AbandonsInAll(shelf_));
     for (const ledger::Abandon& abandon : abandons_) report_.abandoned_bytes += abandon.to - abandon.from;
     for (const std::uint32_t unit : units) {
+      while (next_unit_ < unit) {
+        STELE_TRY(const bool taken, TakeSpine(next_unit_));
+        if (!taken) break;
+        ++next_unit_;
+      }
+      if (report_.first_bad) break;
       if (unit != next_unit_ && !Bad(Missing(next_unit_), "segment " + std::to_string(next_unit_) + " is missing", false)) break;
       next_unit_ = unit + 1;
       STELE_TRY(const bool last, NothingBehind(unit, units));
@@ -164,6 +173,13 @@ class Verifier {
   Result<void> CheckUnit(std::uint32_t unit, bool last);
   bool CheckSuperblock(Device& device, std::uint32_t unit, bool last, ByteView sector);
   bool Take(BlockCheck check);
+  Result<bool> TakeSpine(std::uint32_t unit);
+  bool TakeKept(const ledger::Spine& spine);
+  bool TakeTombstone(const BlockCheck::Landmark& landmark);
+  void TakeRetention(const BlockCheck::Landmark& landmark);
+  void TakeReceipt(const BlockCheck::Landmark& landmark);
+  std::string FaultOf(const Tombstone& tombstone, std::uint64_t sequence) const;
+  void JudgeExpired();
   bool TakeCheckpoint(const BlockCheck::Landmark& landmark);
   bool TakeEpoch(const BlockCheck::Landmark& landmark);
   void Finish(bool empty);
@@ -182,9 +198,28 @@ class Verifier {
     std::uint64_t ordinary_records = 0;  // below it
   };
   std::map<std::uint64_t, Border> borders_;  // ends of blocks, by tree size, from the newest checkpoint on
+  std::map<std::uint64_t, Border>::iterator BorderAt(std::uint64_t size);
+  std::deque<ledger::Spine> spines_;  // of expired units that reach above the newest checkpoint
   std::uint64_t ordinary_records_ = 0;
   ledger::Frontier whole_tiles_;
   ledger::CompactRange tile_;
+  struct Gone {
+    Place place;
+    Hash head{};
+    Hash root{};
+  };
+  std::vector<Gone> gone_;  // expired units
+  struct Order {
+    std::uint64_t sequence = 0;
+    Tombstone tombstone;
+  };
+  std::vector<Order> orders_;
+  struct Declared {
+    std::uint64_t sequence = 0;
+    RetentionEntry entry;
+  };
+  std::vector<Declared> declared_;
+  std::uint64_t anchored_size_ = 0;  // of the newest receipt's checkpoint
   std::deque<std::future<BlockCheck>> in_flight_;
   std::optional<Place> last_block_;
 };
@@ -299,10 +334,143 @@ bool Verifier::Take(BlockCheck check) {
       if (!TakeEpoch(landmark)) return false;
       continue;
     }
+    if (landmark.kind == record::Kind::kTombstone) {
+      if (!TakeTombstone(landmark)) return false;
+      continue;
+    }
+    if (landmark.kind == record::Kind::kPolicy) {
+      TakeRetention(landmark);
+      continue;
+    }
     if (landmark.kind == record::Kind::kCheckpoint && !TakeCheckpoint(landmark)) return false;
+    if (landmark.kind == record::Kind::kAnchor) TakeReceipt(landmark);
     if (options_.on_entry) options_.on_entry(landmark.kind, landmark.sequence, landmark.payload);
   }
   if (options_.on_progress) options_.on_progress(report_.records);
+  return true;
+}
+
+// Within an expired unit commits are not known any more; the sizes that checkpoints are about are.
+std::map<std::uint64_t, Verifier::Border>::iterator Verifier::BorderAt(std::uint64_t size) {
+  const auto border = borders_.find(size);
+  if (border != borders_.end() || size < report_.checkpoint_size) return border;
+  std::optional<Hash> root;
+  for (const ledger::Spine& spine : spines_) root = root ? root : ledger::RootAt(spine, size);
+  if (!root) return border;
+  // Its records are counted as ordinary ones; only what is above the newest checkpoint counts.
+  return borders_.emplace(size, Border{*root, ordinary_records_ - std::min(ordinary_records_, report_.records - std::min(report_.records, size))}).first;
+}
+
+bool Verifier::TakeTombstone(const BlockCheck::Landmark& landmark) {
+  auto tombstone = DecodeTombstone(landmark.payload);
+  const Place entry{"record", last_block_->unit, last_block_->offset_bytes, landmark.sequence, landmark.sequence + 1};
+  if (!tombstone) return Bad(entry, "tombstone entry " + std::to_string(landmark.sequence) + ": " + tombstone.error().context, true);
+  orders_.push_back({landmark.sequence, std::move(*tombstone)});
+  return true;
+}
+
+void Verifier::TakeRetention(const BlockCheck::Landmark& landmark) {
+  if (auto entry = DecodeRetention(landmark.payload)) declared_.push_back({landmark.sequence, std::move(*entry)});
+}
+
+void Verifier::TakeReceipt(const BlockCheck::Landmark& landmark) {
+  const auto size = ledger::SizeOfIntent(landmark.payload);  // a receipt names it in the same way
+  if (size && *size <= report_.records) anchored_size_ = std::max(anchored_size_, *size);
+}
+
+// Empty: the log itself says nothing against it. What was promised stands at the beginning of each unit; what was held, in each declaration.
+std::string Verifier::FaultOf(const Tombstone& tombstone, std::uint64_t sequence) const {
+  std::int64_t promised_s = tombstone.retention_s;
+  const std::vector<Hold>* holds = nullptr;
+  for (const Declared& declared : declared_) {
+    if (declared.sequence >= sequence) break;
+    holds = &declared.entry.holds;
+    if (declared.entry.begins && declared.entry.unit >= tombstone.unit) promised_s = std::max(promised_s, declared.entry.retention_s);
+  }
+  if (promised_s <= 0) return "nothing was to expire";
+  if (tombstone.age_s < promised_s || tombstone.aged_s < promised_s) return "it came too early";
+  const std::string hold = holds == nullptr ? "" : HeldBy(*holds, tombstone.begun_wall_ns, tombstone.ended_wall_ns);
+  return hold.empty() ? "" : "it was held by " + hold;
+}
+
+void Verifier::JudgeExpired() {
+  for (const Gone& gone : gone_) {
+    std::string fault = "no tombstone below an anchored checkpoint says that its records have expired";
+    bool ordered = false;
+    for (const Order& order : orders_) {
+      const Tombstone& t = order.tombstone;
+      const bool names_it = t.unit == gone.place.unit && t.first_sequence == gone.place.first_sequence && t.end_sequence == gone.place.end_sequence &&
+                            t.head == gone.head && t.root == gone.root && order.sequence >= t.end_sequence;
+      if (!names_it || order.sequence >= std::min(anchored_size_, report_.checkpoint_size)) continue;
+      const std::string against = FaultOf(t, order.sequence);
+      ordered = ordered || against.empty();
+      fault = "its tombstone is none: " + against;
+    }
+    if (ordered) continue;
+    Bad(gone.place, "segment " + std::to_string(gone.place.unit) + " is missing and " + fault, true);
+    return;
+  }
+}
+
+// An expired unit. False: there is no spine, or it is not right.
+Result<bool> Verifier::TakeSpine(std::uint32_t unit) {
+  const auto bytes = shelf_.Spine(unit);
+  if (!bytes) {
+    if (bytes.error().code == Code::kNotFound) return false;
+    return tl::unexpected(bytes.error());
+  }
+  const Place place{"segment", unit, 0, report_.records, report_.records};
+  const auto spine = ledger::DecodeSpine(*bytes);
+  if (!spine) return Bad(place, "segment " + std::to_string(unit) + " has expired and its spine is damaged: " + spine.error().context, false);
+  const Hash wanted_id = have_log_id_ ? report_.log_id : options_.log_id.value_or(spine->log_id);
+  if (spine->unit != unit || spine->log_id != wanted_id) return Bad(place, "the spine of segment " + std::to_string(unit) + " is another one", true);
+  if (!have_log_id_) {
+    report_.log_id = spine->log_id;
+    report_.head = spine->log_id;
+    have_log_id_ = true;
+  }
+  const auto frontier = ledger::CheckSpine(*spine);
+  if (!frontier) return Bad(place, "the spine of segment " + std::to_string(unit) + " is not one of this log's tree: " + frontier.error().context, true);
+  if (spine->first_sequence != report_.records || spine->previous_head != report_.head || spine->frontier != report_.frontier.Hashes()) {
+    return Bad(last_block_.value_or(place), "the spine of segment " + std::to_string(unit) + " does not continue the log at record " +
+                                               std::to_string(report_.records), true);
+  }
+  while (!spines_.empty() && spines_.front().end_sequence < report_.checkpoint_size) spines_.pop_front();
+  spines_.push_back(*spine);
+  spines_.back().entries.clear();  // the nodes are wanted
+  if (!TakeKept(*spine)) return false;
+  report_.frontier = *frontier;
+  report_.records = spine->end_sequence;
+  report_.head = spine->head;
+  const bool given_up = spine->first_sequence == spine->end_sequence && spine->entries.empty();  // nothing of it reached a medium
+  if (!given_up) ++report_.expired_units;
+  report_.expired_records += spine->end_sequence - spine->first_sequence;
+  ordinary_records_ += spine->end_sequence - spine->first_sequence;
+  const std::uint64_t whole = report_.records / limits::kTileLeaves * limits::kTileLeaves;
+  const auto hashes = report_.frontier.Hashes();
+  const auto split = static_cast<std::ptrdiff_t>(ledger::SubtreeLevels(0, whole).size());
+  STELE_TRY(whole_tiles_, ledger::Frontier::FromHashes(0, whole, {hashes.begin(), hashes.begin() + split}));
+  STELE_TRY(tile_, ledger::CompactRange::FromHashes(whole, report_.records, {hashes.begin() + split, hashes.end()}));
+  borders_[report_.records] = {report_.frontier.Root(), ordinary_records_};
+  last_block_ = place;
+  if (!given_up) gone_.push_back({{"segment", unit, 0, spine->first_sequence, spine->end_sequence}, report_.head, report_.frontier.Root()});
+  return true;
+}
+
+// What a spine keeps of the log's own entries, as if they were read from their blocks.
+bool Verifier::TakeKept(const ledger::Spine& spine) {
+  last_block_ = Place{"segment", spine.unit, 0, spine.first_sequence, spine.end_sequence};
+  for (const auto& [sequence, kept] : spine.entries) {
+    const record::Entry entry = kept.Decoded();
+    BlockCheck::Landmark landmark{entry.kind, sequence, entry.receive_wall_ns, kept.payload};
+    if (entry.kind == record::Kind::kTombstone && !TakeTombstone(landmark)) return false;
+    if (entry.kind == record::Kind::kPolicy) TakeRetention(landmark);
+    if (entry.kind == record::Kind::kAnchor) TakeReceipt(landmark);
+    if (entry.kind == record::Kind::kEpoch && sequence > 0 && !TakeEpoch(landmark)) return false;
+    if (entry.kind == record::Kind::kCheckpoint && !TakeCheckpoint(landmark)) return false;
+    const bool told = entry.kind == record::Kind::kCheckpoint || entry.kind == record::Kind::kAnchor;
+    if (told && options_.on_entry) options_.on_entry(entry.kind, sequence, kept.payload);
+  }
   return true;
 }
 
@@ -325,7 +493,7 @@ bool Verifier::TakeCheckpoint(const BlockCheck::Landmark& landmark) {
     checkpoint = *text;
   }
   const Place interval{"interval", last_block_->unit, last_block_->offset_bytes, report_.checkpoint_size, checkpoint.size};
-  const auto border = borders_.find(checkpoint.size);
+  const auto border = BorderAt(checkpoint.size);
   if (border == borders_.end()) {
     return Bad(interval, "the checkpoint of size " + std::to_string(checkpoint.size) + " does not end where a commit ended", true);
   }
@@ -344,7 +512,7 @@ bool Verifier::TakeCheckpoint(const BlockCheck::Landmark& landmark) {
 bool Verifier::TakeEpoch(const BlockCheck::Landmark& landmark) {
   if (!options_.on_epoch) return true;
   const Place entry{"record", last_block_->unit, last_block_->offset_bytes, landmark.sequence, landmark.sequence + 1};
-  const auto border = borders_.find(landmark.sequence);
+  const auto border = BorderAt(landmark.sequence);
   if (border == borders_.end()) return Bad(entry, "an epoch entry within a commit", true);
   auto key = options_.on_epoch(landmark.sequence, border->second.root, landmark.payload);
   if (!key) return Bad(entry, key.error().context, true);
@@ -354,6 +522,8 @@ bool Verifier::TakeEpoch(const BlockCheck::Landmark& landmark) {
 
 void Verifier::Finish(bool empty) {
   report_.root = report_.frontier.Root();
+  if (report_.first_bad) return;
+  JudgeExpired();
   if (report_.first_bad) return;
   if (empty) {
     report_.word = "CANNOT_TELL";

@@ -1,6 +1,9 @@
 // Checks a whole store, byte by byte, and names the first place that is wrong: the record if its frame still decodes, else
 // the frame; a consistently recomputed block: the block; a recomputed interval: the checkpoint interval; a missing unit.
 //
+// Where a unit has expired, its spine stands for it: every hash in it is recomputed, and a tombstone below an anchored checkpoint
+// must say that it goes, old enough for what was promised when it and later units were begun, and held by nobody.
+//
 // Knows the log's own bytes and its checkpoint key; what the TPM and the anchor's slots say is judged by the caller, who
 // gets what that needs in the report. Reads every unit once; hashing runs on two threads.
 #pragma once
@@ -45,7 +48,9 @@ struct VerifyReport {
   ledger::Frontier frontier;
   std::uint64_t records = 0;
   std::uint64_t blocks = 0;
-  std::uint64_t units = 0;
+  std::uint64_t units = 0;            // that are there
+  std::uint64_t expired_units = 0;    // of which a spine is there, and a tombstone below a checkpoint
+  std::uint64_t expired_records = 0;  // counted in `records`
   std::uint64_t payload_bytes = 0;
   std::uint64_t checkpoints = 0;
   std::uint64_t checkpoint_size = 0;  // of the newest checkpoint whose signature and root are right

@@ -1,11 +1,12 @@
 // The first process: everything that happens between the signed image and systemd.
 //
 // In this order: modules, partitions, root behind dm-verity, root entered, update looked for, state partition opened by
-// the TPM, write-once guard armed with the seals of the log partitions, doors of the kernel closed, systemd. It takes
-// no parameter from the command line or from any disk; what it needs to know is in the initial RAM disk. What goes
-// wrong before there is a root file system stops the machine with one clear sentence on the console; what goes wrong
-// with state, logs or an update does not: systemd starts, says so and keeps nothing. In the trial of an update the
-// machine does not stop: it restarts, and the firmware takes the slot that ran before.
+// the TPM, expired units of the log reclaimed, log partitions sealed and handed over, doors of the kernel closed,
+// write-once guard armed with the seals, systemd. It takes no parameter from the command line or from any disk; what it
+// needs to know is in the initial RAM disk. What goes wrong before there is a root file system stops the machine with
+// one clear sentence on the console; what goes wrong with state, logs or an update does not: systemd starts, says so
+// and keeps nothing. In the trial of an update the machine does not stop: it restarts, and the firmware takes the slot
+// that ran before.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "firmware/guard/guard.h"
 #include "firmware/initrd/logs.h"
 #include "firmware/initrd/partitions.h"
+#include "firmware/initrd/reclaim.h"
 #include "firmware/initrd/state.h"
 #include "firmware/initrd/system.h"
 #include "firmware/initrd/update.h"
@@ -157,19 +159,23 @@ Result<void> Start(bool& trial) {
   STELE_TRY(const Slot slot, MountRoot(partitions));
   STELE_TRY_VOID(MountScratch());
   const Partitions settled = Partitions::OfThisMachine();  // the kernel finds them one after the other
-  const LogsOutcome logs = HandOverLogs(settled);
-  (void)::mkdir("/run/stele-boot", 0755);  // the next lines fail if it is not there
+  (void)::mkdir("/run/stele-boot", 0755);                  // the next lines fail if it is not there
   KeepApproval();
   STELE_TRY_VOID(EnterRoot());
   const UpdateOutcome update = RunUpdate(slot, trial);
   SayFacts(update.facts);
   if (update.restart) RestartMachine();
   const StateOutcome state = OpenState(settled, update.confirmed);
-  STELE_TRY_VOID(
-      WriteText("/run/stele-boot/facts", update.facts + "state " + state.words + "\nlogs " + logs.words + "\n"));
+  // Before anything is sealed. Not in a trial: what ran before may have to read this log again.
+  const std::string reclaimed = state.mounted && !trial ? Reclaim(settled) : kNothingExpired;
+  const LogsOutcome logs = HandOverLogs(settled);
+  std::string facts = update.facts + "state " + state.words + "\nlogs " + logs.words + "\n";
+  if (reclaimed != kNothingExpired) facts += "reclaimed " + reclaimed + "\n";
+  STELE_TRY_VOID(WriteText("/run/stele-boot/facts", facts));
   if (state.mounted) STELE_TRY_VOID(WriteText("/run/stele-boot/state-is-mounted", ""));
   STELE_TRY_VOID(CloseDoors());
   Say("state partition: " + state.words);
+  if (reclaimed != kNothingExpired) Say("reclaimed: " + reclaimed);
   STELE_TRY_VOID(ArmGuard(guard, logs.logs, HandOutBootOrder(trial)));
   Say("write-once guard armed: " + logs.words);
   ::execl(kSystemd, kSystemd, nullptr);

@@ -16,7 +16,8 @@ struct LogsOutcome {
 
 // Reads what each partition says of itself, tells the kernel which are read-only, and hands them over: a node
 // /dev/stele-log/N for each, which the user stele may write if it is not sealed, and the leave for these nodes to the
-// units that use them. Before the guard is armed. Nothing that goes wrong here stops a start.
+// units that use them. After what has expired was reclaimed, before the guard is armed. Nothing that goes wrong here
+// stops a start.
 [[nodiscard]] LogsOutcome HandOverLogs(const Partitions& partitions);
 
 }  // namespace stele::initrd

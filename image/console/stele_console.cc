@@ -4,6 +4,7 @@
 //   stele: name north
 //   stele: state encrypted, sealed to this TPM
 //   stele: logs 4 log partitions, 1 sealed
+//   stele: reclaimed units 0, 1 have expired and are free
 //   stele: version 2 in slot b
 //   stele: update version 2 confirmed
 //   stele: pcr-11 9c1f...            of the TPM's SHA-256 bank, 0 to 14

@@ -20,7 +20,7 @@ FOLDERS = ("dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "usr/lib", "usr
 MERGED = ("bin", "lib", "lib64", "sbin")
 SHELLS = re.compile(r"^(ba|da|z|k|c|tc|fi|a)?sh$|^busybox$|^(python|perl|ruby|lua|node|awk|mawk|gawk|sed|tclsh|gdb|strace|login|getty|agetty|su|sudo)[0-9.]*$")
 PROGRAMS = ("stele", "stele-receive", "stele-ledger", "stele-anchor", "stele-query", "stele-web", "stele-courier", "stele-guard", "stele-guard-watch", "stele-console",
-            "stele-state", "stele-update", "stele-confirm")
+            "stele-state", "stele-update", "stele-confirm", "stele-reclaim")
 
 
 class Packages:

@@ -29,7 +29,7 @@ programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web st
 
 # Of the bootable image; configured with -DSTELE_IMAGE=ON.
 image_programs=(stele stele-receive stele-ledger stele-anchor stele-query stele-web stele-courier stele-guard stele-guard-watch stele-audit stele-bench-send stele-console stele-init
-                stele-state stele-update stele-confirm stele-guard-object)
+                stele-state stele-update stele-confirm stele-reclaim stele-guard-object)
 more_cmake=()  # further arguments of cmake
 
 # configure_and_build PRESET [TARGET...]: quiet unless it fails; the log stays in build/PRESET/build.log.

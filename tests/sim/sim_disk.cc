@@ -120,6 +120,36 @@ Result<std::unique_ptr<Device>> SimShelf::Create(std::uint32_t unit, std::uint64
   return Open(unit, true);
 }
 
+std::vector<std::uint32_t> SimShelf::Expired() {
+  std::vector<std::uint32_t> numbers;
+  for (const auto& [number, bytes] : spines) numbers.push_back(number);
+  return numbers;
+}
+
+Result<Bytes> SimShelf::Spine(std::uint32_t unit) {
+  const auto at = spines.find(unit);
+  if (at == spines.end()) return Fail(Code::kNotFound, "spine " + std::to_string(unit) + " is missing");
+  return at->second;
+}
+
+Result<void> SimShelf::KeepSpine(std::uint32_t unit, ByteView spine) {
+  const DiskFault fault = Fault("spine");
+  if (fault == DiskFault::kCrashBefore) throw SimCrash();
+  if (fault == DiskFault::kError) return Fail(Code::kIo, "simulated spine error", 5);
+  spines[unit] = ToBytes(spine);
+  if (fault == DiskFault::kCrashAfter) throw SimCrash();
+  return {};
+}
+
+Result<void> SimShelf::Clear(std::uint32_t unit) {
+  const DiskFault fault = Fault("clear");
+  if (fault == DiskFault::kCrashBefore) throw SimCrash();
+  if (fault == DiskFault::kError) return Fail(Code::kIo, "simulated clear error", 5);
+  units_.erase(unit);
+  if (fault == DiskFault::kCrashAfter) throw SimCrash();
+  return {};
+}
+
 void SimShelf::Crash(std::mt19937_64& random) {
   for (auto& [number, unit] : units_) {
     for (const std::uint64_t sector : unit->dirty_sectors) {

@@ -44,6 +44,11 @@ class SimShelf final : public DeviceShelf {
   Result<std::vector<std::uint32_t>> List() override;
   Result<std::unique_ptr<Device>> Open(std::uint32_t unit, bool writable) override;
   Result<std::unique_ptr<Device>> Create(std::uint32_t unit, std::uint64_t size_bytes) override;
+  std::vector<std::uint32_t> Expired() override;
+  Result<Bytes> Spine(std::uint32_t unit) override;
+  Result<void> KeepSpine(std::uint32_t unit, ByteView spine) override;
+  Result<void> Clear(std::uint32_t unit) override;
+  std::map<std::uint32_t, Bytes> spines;  // durable at once: as files that are written beside and renamed
 
   // The power fails: each unsynced sector survives or not. Afterwards volatile == durable.
   void Crash(std::mt19937_64& random);

@@ -104,6 +104,7 @@ class Export {
     std::error_code ignored;  // a partial tile left behind does no harm
     for (const fs::path& partial : superseded_) fs::remove_all(partial, ignored);
     Print(fmt::format("{} records in {}: {} files written, {} bytes\n", size_, dir_.string(), files_, bytes_));
+    if (expired_ > 0) Print(fmt::format("{} files are not there: their records have expired\n", expired_));
     return {};
   }
 
@@ -130,10 +131,12 @@ class Export {
   }
 
   Result<void> TakeTile(const ledger::Tile& tile) {
-    STELE_TRY(const std::string bytes, reads_.Tile(ledger::TilePath(tile)));
+    hashes_.clear();
+    const auto answer = reads_.Tile(ledger::TilePath(tile));
+    if (tile.level == 0 && HasExpired(answer)) return {};
+    STELE_TRY(const std::string bytes, answer);
     if (bytes.size() != tile.width * kHashBytes)
       return Fail(Code::kCorrupt, ledger::TilePath(tile) + " has the wrong size");
-    hashes_.clear();
     Reader reader(AsBytes(bytes));
     for (unsigned i = 0; i < tile.width; ++i) hashes_.push_back(reader.ReadHash());
     const auto& below = roots_[tile.level];  // of the tiles fetched one level down, by number
@@ -148,9 +151,11 @@ class Export {
 
   // Its tile was the last one taken.
   Result<void> TakeBundle(const ledger::Tile& tile) {
-    STELE_TRY(const std::string bytes, reads_.Tile(ledger::TilePath(tile)));
+    const auto answer = reads_.Tile(ledger::TilePath(tile));
+    if (HasExpired(answer)) return {};
+    STELE_TRY(const std::string bytes, answer);
     constexpr std::size_t kItemBytes = 2 + record::kEntryBytes;
-    if (bytes.size() != tile.width * kItemBytes)
+    if (bytes.size() != tile.width * kItemBytes || hashes_.size() != tile.width)
       return Fail(Code::kCorrupt, ledger::TilePath(tile) + " has the wrong size");
     for (unsigned i = 0; i < tile.width; ++i) {
       const ByteView item = AsBytes(bytes).subspan(i * kItemBytes, kItemBytes);
@@ -159,6 +164,13 @@ class Export {
         return Fail(Code::kCorrupt, ledger::TilePath(tile) + " contradicts its tile of hashes");
     }
     return Write(tile, bytes);
+  }
+
+  // The tree is whole without them: the levels above stay.
+  bool HasExpired(const Result<std::string>& answer) {
+    if (answer || answer.error().code != Code::kNotFound) return false;
+    ++expired_;
+    return true;
   }
 
   Result<void> Write(const ledger::Tile& tile, std::string_view bytes) {
@@ -178,6 +190,7 @@ class Export {
   std::map<unsigned, std::map<std::uint64_t, Hash>> roots_;  // level -> tile number one level below -> its root
   std::vector<fs::path> superseded_;
   std::uint64_t files_ = 0;
+  std::uint64_t expired_ = 0;
   std::uint64_t bytes_ = 0;
 };
 

@@ -41,6 +41,9 @@ TEST(Anchor, FirstCheckpointOfABootIsAnchored) {
   EXPECT_EQ(receipt->counter, sim::SimTpm::kCounterStart + 1);
   EXPECT_EQ(receipt->index, rig.tpm.state().index);
   EXPECT_TRUE(CheckReceipt(*receipt, rig.config.pins.receipt).has_value());
+  ReceiptEntry ahead = *receipt;  // by it records grow old: it must not say more than the TPM signed
+  ahead.clock_ms += 3'600'000;
+  EXPECT_NE(CheckReceipt(ahead, rig.config.pins.receipt).error().context.find("ahead of the quote's"), std::string::npos);
   const auto status = json::parse(extended->status_json);
   EXPECT_EQ(status["state"], "anchored");
   EXPECT_EQ(status["anchor"], 1);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "appliance/base/hash.h"
 #include "appliance/daemons/config_alerts.h"
 #include "appliance/daemons/config_policy.h"
@@ -43,6 +45,48 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(config->key, "auto");
   EXPECT_EQ(config->nv_budget, 100'000);
   EXPECT_EQ(config->sha256, Sha256Of(ByteView{}));
+}
+
+TEST(Config, RetentionAndItsHolds) {
+  EXPECT_EQ(ParseConfig("", "stele.toml")->retention_keep_s, 0) << "nothing expires unless somebody says so";
+  const auto config = ParseConfig(R"(
+[retention]
+keep_s = 31622400
+[[retention.holds]]
+name = "case-7"
+reason = "order of the court"
+from = 2026-01-01T00:00:00Z
+to = 2026-02-01T01:00:00+01:00
+[[retention.holds]]
+name = "all of it"
+reason = "until somebody has looked"
+from = "2026-03-01T00:00:00Z"
+)",
+                                  "stele.toml");
+  ASSERT_TRUE(config) << config.error().context;
+  EXPECT_EQ(config->retention_keep_s, 31'622'400);
+  ASSERT_EQ(config->retention_holds.size(), 2U);
+  EXPECT_EQ(config->retention_holds[0].name, "case-7");
+  EXPECT_EQ(config->retention_holds[0].reason, "order of the court");
+  EXPECT_EQ(config->retention_holds[0].from_ns, 1'767'225'600'000'000'000);
+  EXPECT_EQ(config->retention_holds[0].to_ns, 1'769'904'000'000'000'000);
+  EXPECT_EQ(config->retention_holds[1].from_ns, 1'772'323'200'000'000'000);
+  EXPECT_EQ(config->retention_holds[1].to_ns, std::numeric_limits<std::int64_t>::max());
+  const auto hold = [](std::string_view body) { return ErrorOf("[[retention.holds]]\n" + std::string(body)); };
+  EXPECT_NE(hold("name = \"a\"\n").find("needs a name and a reason"), std::string::npos);
+  EXPECT_NE(hold("reason = \"a\"\n").find("needs a name and a reason"), std::string::npos);
+  const std::string named = "name = \"a\"\nreason = \"b\"\n";
+  EXPECT_EQ(hold(named), "(accepted)");
+  EXPECT_NE(hold(named + "from = 2026-01-01\n").find("must be a time with its offset"), std::string::npos);
+  EXPECT_NE(hold(named + "from = 2026-01-01T00:00:00\n").find("must be a time with its offset"), std::string::npos);
+  EXPECT_NE(hold(named + "from = 7\n").find("must be a time with its offset"), std::string::npos);
+  EXPECT_NE(hold(named + "from = 2026-01-02T00:00:00Z\nto = 2026-01-01T00:00:00Z\n").find("ends before it begins"), std::string::npos);
+  EXPECT_NE(hold(named + "until = 1\n").find("unknown key until"), std::string::npos);
+  EXPECT_NE(hold(named + "[[retention.holds]]\n" + named).find("given twice"), std::string::npos);
+  EXPECT_NE(ErrorOf("[retention]\nkeep_s = -1\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[retention]\nkeep_s = 4000000000\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[retention]\nholds = 1\n"), "(accepted)");
+  EXPECT_NE(ErrorOf("[retention]\ndays = 1\n"), "(accepted)");
 }
 
 TEST(Config, SendersAndKeysAreReadAndCheckedOneByOne) {

@@ -84,11 +84,12 @@ class TestLog {
   std::mt19937_64& random() { return random_; }
   void Close() { store_.reset(); }
   ledger::Codec codec = ledger::Codec::kZstd;
+  ledger::Landmarks landmarks;  // of the next commit
 
  private:
   Result<void> Commit(ledger::Batch batch) {
     const ledger::SequencedBatch sequenced = sequencer_.Sequence(std::move(batch));
-    STELE_TRY_VOID(store_->Commit(sequenced, {}));
+    STELE_TRY_VOID(store_->Commit(sequenced, landmarks));
     leaves_.insert(leaves_.end(), sequenced.leaves.begin(), sequenced.leaves.end());
     return {};
   }

@@ -1,0 +1,32 @@
+// What a start does before the ledger opens the log: units that the log says have expired are made free
+// (appliance/store/reclaim.h).
+//
+// The orders lie in state/reclaim.json, as stele-ledger gave them to the supervisor. The file decides nothing: each
+// order is checked against the log, the log's keys and the TPM's signatures. Who takes it away delays a reclaiming.
+#pragma once
+
+#include "appliance/daemons/config.h"
+#include "appliance/daemons/home.h"
+#include "appliance/store/medium.h"
+#include "appliance/store/reclaim.h"
+
+namespace stele::daemons {
+
+[[nodiscard]] std::filesystem::path ReclaimFile(const Home& home);
+// kNotFound: there are none.
+[[nodiscard]] Result<std::vector<store::ReclaimOrder>> ReclaimOrdersOf(const Home& home);
+[[nodiscard]] Result<void> KeepReclaimOrders(const Home& home, const std::vector<store::ReclaimOrder>& orders);
+
+// Follows all orders; those that are refused are dropped, the ledger gives them again if they are still right. Orders
+// that were followed stay in the file until the log has an entry of it.
+[[nodiscard]] Result<store::Reclaimed> ReclaimAtStart(const Home& home, const Config& config,
+                                                      const store::Medium& medium);
+
+// Of the orders in the file, those that a start has followed and those that are still to be followed.
+struct ReclaimLists {
+  std::vector<store::ReclaimOrder> done;
+  std::vector<store::ReclaimOrder> waiting;
+};
+[[nodiscard]] ReclaimLists ListsOf(const Home& home);
+
+}  // namespace stele::daemons

@@ -1,0 +1,78 @@
+// stele-reclaim: makes the log partitions of expired units free, at a start of the image, before they are sealed and
+// before anything else runs. The initial RAM disk calls it (firmware/initrd); elsewhere `stele up` does the same.
+//
+//   stele-reclaim --dir DIR [--user UID] NODE...    one line for people; 0: all is as it should be, also when nothing
+//   was to do
+//
+// It opens the partitions and gives up its rights: what it reads from then on may be hostile.
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "appliance/base/text.h"
+#include "appliance/daemons/reclaim_at_start.h"
+
+namespace stele::daemons {
+namespace {
+
+constexpr const char* kNothingExpired = "nothing has expired";  // firmware/initrd/reclaim.h knows these words
+
+constexpr unsigned kSecondsMax = 600;  // a start is not held up for longer; the next one goes on
+
+struct Options {
+  std::string dir;
+  std::uint32_t user = 0;
+  std::vector<std::string> nodes;
+};
+
+Result<void> BecomeUser(std::uint32_t user) {
+  if (user == 0) return {};
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(user, user, user) != 0 || ::setresuid(user, user, user) != 0)
+    return FailErrno("become user " + std::to_string(user));
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return FailErrno("give up further rights");
+  return {};
+}
+
+std::string ListOf(const std::vector<std::uint32_t>& units) {
+  std::string text;
+  for (const std::uint32_t unit : units) text += (text.empty() ? "" : ", ") + std::to_string(unit);
+  return text;
+}
+
+Result<std::string> Work(const Options& options) {
+  const Home home{options.dir};
+  std::error_code failed;
+  if (!std::filesystem::exists(ReclaimFile(home), failed)) return std::string(kNothingExpired);
+  STELE_TRY(const store::Medium medium, store::Medium::Open({home.Store(), options.nodes}, store::MediumUse::kAppend));
+  STELE_TRY_VOID(BecomeUser(options.user));
+  STELE_TRY(const Config config, LoadConfig(home.Config(), false));
+  STELE_TRY(const store::Reclaimed done, ReclaimAtStart(home, config, medium));
+  const bool idle = done.units.empty() && done.waiting.empty() && done.refused.empty();
+  if (idle) return std::string(kNothingExpired);  // all orders were followed before
+  std::string words =
+      done.units.empty() ? "no unit reclaimed" : "units " + ListOf(done.units) + " have expired and are free";
+  if (!done.waiting.empty()) words += "; " + std::to_string(done.waiting.size()) + " wait for the next start";
+  for (const std::string& refused : done.refused) words += "; " + refused;
+  return words;
+}
+
+}  // namespace
+}  // namespace stele::daemons
+
+int main(int argc, char** argv) {
+  stele::daemons::Options options;
+  CLI::App app("Makes the log partitions of expired units free");
+  app.add_option("--dir", options.dir, "Stele's directory")->required();
+  app.add_option("--user", options.user, "whose rights are enough when the partitions are open");
+  app.add_option("nodes", options.nodes, "log partitions");
+  CLI11_PARSE(app, argc, argv);
+  (void)::alarm(stele::daemons::kSecondsMax);
+  const auto words = stele::daemons::Work(options);
+  const std::string line = words ? *words : "nothing reclaimed: " + stele::Describe(words.error());
+  std::printf("%s\n", stele::EscapeForTerminal(stele::AsBytes(line)).c_str());
+  return words ? 0 : 1;
+}
