@@ -18,6 +18,13 @@ constexpr std::int64_t kExpiryLookNsMin = kNsPerSecond;
 
 }  // namespace
 
+// As the newest receipt has it, and the time since.
+std::optional<std::uint64_t> Service::TpmClockMs() const {
+  if (!tpm_time_) return std::nullopt;
+  const std::int64_t since_ns = std::max<std::int64_t>(0, clock_.BoottimeNs() - tpm_time_->boottime_ns);
+  return tpm_time_->clock_ms + static_cast<std::uint64_t>(since_ns / kNsPerMs);
+}
+
 // What is promised from here on; the start of each unit says it.
 void Service::DeclareRetention(bool begins) {
   store::RetentionEntry entry;
@@ -26,11 +33,7 @@ void Service::DeclareRetention(bool begins) {
   entry.retention_s = settings_.retention.keep_s;
   entry.holds = settings_.retention.holds;
   entry.epoch = settings_.retention.epoch;
-  if (tpm_time_) {
-    entry.clock_ms =
-        tpm_time_->clock_ms +
-        static_cast<std::uint64_t>(std::max<std::int64_t>(0, clock_.BoottimeNs() - tpm_time_->boottime_ns) / kNsPerMs);
-  }
+  entry.clock_ms = TpmClockMs();
   (void)AppendOwn(Kind::kPolicy, store::EncodeRetention(entry));
 }
 
@@ -71,7 +74,7 @@ Result<void> Service::BuryWhatExpired() {
   }
   store::RetentionNow now;
   now.wall_ns = clock_.WallNs();
-  now.clock_ms = tpm_time_->clock_ms;
+  now.clock_ms = TpmClockMs();
   now.epoch = settings_.retention.epoch;
   now.retention_s = settings_.retention.keep_s;
   now.holds = settings_.retention.holds;
@@ -89,6 +92,7 @@ Result<void> Service::BuryWhatExpired() {
     if (!Admits(store::Need::kClosing, 1, 1'024) || gathering_.batch.size() + 1'024 > limits::kBlockRecords) break;
     gathering_.tombstones[AppendOwn(Kind::kTombstone, store::EncodeTombstone(tombstone))] = tombstone.unit;
     buried_[tombstone.unit] = {};
+    want_anchor_ = true;  // nothing goes before its receipt, and a full log has no other reason for one
   }
   return {};
 }

@@ -162,6 +162,7 @@ class Service {
 
   // what expires (ledger_retention.cc)
   void DeclareRetention(bool begins);
+  [[nodiscard]] std::optional<std::uint64_t> TpmClockMs() const;
   void NoteReceiptClock(const std::string& payload);
   void WatchRetention();
   Result<void> BuryWhatExpired();

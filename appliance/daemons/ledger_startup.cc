@@ -11,6 +11,8 @@ namespace {
 using channel::AnchorAnswer;
 using channel::AnchorRequest;
 
+constexpr std::size_t kFirstBlocks = 8;  // of a unit, in which its declaration is found (store::FactsOf())
+
 // One request, one answer; what the anchor pushes in between (status, alarms) is for later and dropped here.
 Result<AnchorAnswer> Ask(int anchor_fd, const AnchorRequest& request, std::string_view wanted) {
   STELE_TRY_VOID(channel::Send(anchor_fd, channel::Type::kAnchorRequest, channel::EncodeAnchorRequest(request)));
@@ -133,6 +135,10 @@ Result<Started> StartLedger(const Settings& settings, DeviceShelf& shelf, int an
   STELE_TRY(auto store, store::Store::Open(shelf, clock, {settings.segment_bytes, settings.codec.value_or(ledger::Codec::kZstd)}, tail, recovered.log_id, mac));
   recovered.unit = store->unit();
   recovered.unit_begins = tail.fresh || store->unit() != tail.unit;
+  if (!recovered.unit_begins && tail.blocks.size() < kFirstBlocks) {  // the power went before it could say what it promises
+    const auto facts = store::FactsOf(shelf, tail.unit);
+    recovered.unit_begins = facts && !facts->declared;
+  }
   ledger::Sequencer sequencer = tail.fresh ? ledger::Sequencer(recovered.log_id) : ledger::Sequencer(tail.head(), tail.frontier());
   (void)store->Prepare(settings.reserve_bytes);  // a full disk shows again when the service tries
   started.writer = std::make_unique<Writer>(std::move(store), std::move(sequencer), recovered.landmarks, clock, entropy);

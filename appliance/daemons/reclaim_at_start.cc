@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kReclaimFileBytesMax = 16 * limits::kMiB;
 
 // The log's key signed the checkpoint, and the TPM of its epoch the receipt for it.
-// Nobody signs the receipt's UTC: it is no later than this start's own.
+// Nobody signs the receipt's UTC, so it must not be later than this start's own.
 Result<store::ReclaimJudge::Anchored> CheckAnchored(const anchor::EpochChain& epochs, std::int64_t now_wall_ns,
                                                     ByteView checkpoint, ByteView receipt_payload) {
   STELE_TRY(const anchor::ReceiptEntry receipt, anchor::DecodeReceipt(AsText(receipt_payload)));
@@ -25,8 +25,8 @@ Result<store::ReclaimJudge::Anchored> CheckAnchored(const anchor::EpochChain& ep
   const bool same = intent.digest == receipt.digest && intent.size == receipt.size && intent.anchor == receipt.number &&
                     intent.epoch == receipt.epoch;
   if (!same) return Fail(Code::kDenied, "the receipt is for another checkpoint");
-  return store::ReclaimJudge::Anchored{intent.size, intent.root, std::min(receipt.wall_ns, now_wall_ns),
-                                       receipt.clock_ms, receipt.epoch};
+  if (receipt.wall_ns > now_wall_ns) return Fail(Code::kUnavailable, "the machine's clock is behind the log");
+  return store::ReclaimJudge::Anchored{intent.size, intent.root, receipt.wall_ns, receipt.clock_ms, receipt.epoch};
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace {
 
 constexpr const char* kNothingExpired = "nothing has expired";  // firmware/initrd/reclaim.h knows these words
 
-constexpr unsigned kSecondsMax = 600;  // a start is not held up for longer; the next one goes on
+constexpr unsigned kSecondsMax = 3'600;  // a start is held up no longer; the next one goes on with what is half empty
 
 struct Options {
   std::string dir;
@@ -37,6 +37,21 @@ Result<void> BecomeUser(std::uint32_t user) {
   return {};
 }
 
+// A pipe would hold the start up for ever. Nobody else runs yet who could change what is found here.
+Result<void> OnlyPlainFiles(const Home& home) {
+  std::vector<std::filesystem::path> read{home.Config()};
+  std::error_code failed;
+  for (std::filesystem::directory_iterator at(home.State(), failed), end; !failed && at != end; at.increment(failed)) {
+    if (at->path().extension() == ".json") read.push_back(at->path());
+  }
+  for (const auto& path : read) {
+    const auto status = std::filesystem::symlink_status(path, failed);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      return Fail(Code::kDenied, path.string() + " is no plain file");
+  }
+  return {};
+}
+
 std::string ListOf(const std::vector<std::uint32_t>& units) {
   std::string text;
   for (const std::uint32_t unit : units) text += (text.empty() ? "" : ", ") + std::to_string(unit);
@@ -47,15 +62,15 @@ Result<std::string> Work(const Options& options) {
   const Home home{options.dir};
   std::error_code failed;
   if (!std::filesystem::exists(ReclaimFile(home), failed)) return std::string(kNothingExpired);
+  STELE_TRY_VOID(OnlyPlainFiles(home));
   STELE_TRY(const store::Medium medium, store::Medium::Open({home.Store(), options.nodes}, store::MediumUse::kAppend));
   STELE_TRY_VOID(BecomeUser(options.user));
   STELE_TRY(const Config config, LoadConfig(home.Config(), false));
   STELE_TRY(const store::Reclaimed done, ReclaimAtStart(home, config, medium));
-  const bool idle = done.units.empty() && done.waiting.empty() && done.refused.empty();
+  const bool idle = done.units.empty() && done.refused.empty();
   if (idle) return std::string(kNothingExpired);  // all orders were followed before
   std::string words =
       done.units.empty() ? "no unit reclaimed" : "units " + ListOf(done.units) + " have expired and are free";
-  if (!done.waiting.empty()) words += "; " + std::to_string(done.waiting.size()) + " wait for the next start";
   for (const std::string& refused : done.refused) words += "; " + refused;
   return words;
 }

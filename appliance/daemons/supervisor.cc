@@ -734,9 +734,6 @@ ReclaimLists ReclaimFirst(const Home& home, const Config& config) {
     const auto done = medium ? ReclaimAtStart(home, config, *medium) : tl::unexpected(medium.error());
     if (!done) LogWarning("nothing is reclaimed: " + Describe(done.error()));
     if (done && !done->units.empty()) Say(std::to_string(done->units.size()) + " units have expired and are free again");
-    if (done && !done->waiting.empty()) {
-      LogWarning(std::to_string(done->waiting.size()) + " expired units are sealed until the machine starts again");
-    }
     for (const std::string& refused : done ? done->refused : std::vector<std::string>()) LogWarning(refused);
   }
   return ListsOf(home);

@@ -177,8 +177,11 @@ Result<UnitEnd> EndOf(DeviceShelf& shelf, std::uint32_t unit) {
     end = {step.header.end_sequence(), step.header.head, step.tables.frontier, step.header.commit_wall_ns};
     if (step.header.type == ledger::BlockType::kSeal) break;
   }
-  if (!end) return Fail(Code::kNotFound, "unit " + std::to_string(unit) + " has no block");
-  return std::move(*end);
+  if (end) return std::move(*end);
+  Bytes sector(limits::kSectorBytes);
+  STELE_TRY_VOID(device->Read(0, sector));
+  STELE_TRY(const Superblock superblock, DecodeSuperblock(sector));  // without a block it ends where it begins
+  return UnitEnd{superblock.first_sequence, superblock.head, superblock.frontier, superblock.created_wall_ns};
 }
 
 std::string HeldBy(const std::vector<Hold>& holds, std::int64_t begun_wall_ns, std::int64_t ended_wall_ns) {

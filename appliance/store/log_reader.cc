@@ -552,7 +552,8 @@ StoredRecord LogReader::RecordAt(const ledger::DecodedBlock& block, std::size_t 
 
 bool LogReader::HasExpired(std::uint64_t begin, std::uint64_t end) const {
   return std::any_of(impl_->units_.begin(), impl_->units_.end(), [&](const UnitInfo& unit) {
-    return unit.expired && unit.first_sequence < end && begin < unit.end_sequence;
+    const bool has_records = unit.first_sequence < unit.end_sequence;
+    return unit.expired && has_records && unit.first_sequence < end && begin < unit.end_sequence;
   });
 }
 

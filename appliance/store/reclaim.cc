@@ -184,13 +184,31 @@ Result<void> CheckSuccessor(DeviceShelf& shelf, const Tombstone& tombstone) {
   return {};
 }
 
+// What was promised when later units were begun that have expired since: their spines keep it.
+Result<std::int64_t> PromisedByExpired(DeviceShelf& shelf, std::uint32_t unit) {
+  std::int64_t promised_s = 0;
+  for (const std::uint32_t later : shelf.Expired()) {
+    if (later <= unit) continue;
+    STELE_TRY(const Bytes bytes, shelf.Spine(later));
+    STELE_TRY(const ledger::Spine spine, ledger::DecodeSpine(bytes));
+    for (const auto& [sequence, kept] : spine.entries) {
+      const auto declared = DecodeRetention(kept.payload);
+      const bool promise = kept.Decoded().kind == Kind::kPolicy && declared && declared->begins && declared->unit == later;
+      if (promise) promised_s = std::max(promised_s, declared->retention_s);
+    }
+  }
+  return promised_s;
+}
+
 // By its own records: they are in the tree, which superblocks and declarations of other units are not, or not yet.
-Result<void> CheckAge(const ledger::Spine& spine, const CheckedOrder& order, const ReclaimJudge& judge) {
+Result<void> CheckAge(DeviceShelf& shelf, const ledger::Spine& spine, const CheckedOrder& order, const ReclaimJudge& judge) {
   const std::string hold = HeldBy(judge.holds, spine.wall_ns_min, spine.wall_ns_max + 1);
   if (!hold.empty()) return Fail(Code::kDenied, "held by " + hold);
-  const std::int64_t retention_s = std::max(judge.retention_s, order.tombstone.retention_s);
+  STELE_TRY(const std::int64_t promised_s, PromisedByExpired(shelf, spine.unit));
+  const std::int64_t retention_s = std::max({judge.retention_s, order.tombstone.retention_s, promised_s});
+  if (std::min(order.tombstone.age_s, order.tombstone.aged_s) < promised_s) return Fail(Code::kDenied, "its retention is not over");
   if ((order.anchored.wall_ns - spine.wall_ns_max) / kNsPerSecond < retention_s)
-    return Fail(Code::kDenied, "its newest record is too young");
+    return Fail(Code::kUnavailable, "its newest record is too young");
   const ledger::KeptEntry* receipt = spine.LastOfKind(Kind::kAnchor, spine.end_sequence);
   if (receipt == nullptr) return {};
   const json object = json::parse(AsText(receipt->payload), nullptr, false);
@@ -200,7 +218,7 @@ Result<void> CheckAge(const ledger::Spine& spine, const CheckedOrder& order, con
   const auto then_ms = clock_ms.get<std::uint64_t>();
   const bool aged = order.anchored.clock_ms >= then_ms &&
                     (order.anchored.clock_ms - then_ms) / kMsPerSecond >= static_cast<std::uint64_t>(retention_s);
-  if (!aged) return Fail(Code::kDenied, "by the TPM's time its newest receipt is too young");
+  if (!aged) return Fail(Code::kUnavailable, "by the TPM's time its newest receipt is too young");
   return {};
 }
 
@@ -229,7 +247,7 @@ Result<void> ReclaimOne(DeviceShelf& shelf, const Hash& log_id, const ReclaimOrd
   STELE_TRY_VOID(CheckSuccessor(shelf, checked.tombstone));
   STELE_TRY_VOID(shelf.MayClear(order.unit));
   STELE_TRY(const ledger::Spine spine, MakeSpine(shelf, log_id, checked.tombstone));
-  STELE_TRY_VOID(CheckAge(spine, checked, judge));
+  STELE_TRY_VOID(CheckAge(shelf, spine, checked, judge));
   STELE_TRY_VOID(KeepGivenUp(shelf, spine));
   STELE_TRY_VOID(shelf.KeepSpine(order.unit, ledger::EncodeSpine(spine)));
   STELE_TRY(const Bytes written, shelf.Spine(order.unit));
@@ -308,11 +326,12 @@ Result<Reclaimed> Reclaim(DeviceShelf& shelf, const Hash& log_id, const std::vec
     if (std::find(units.begin(), units.end(), order.unit) == units.end()) continue;  // done already
     if (const auto done = ReclaimOne(shelf, log_id, order, judge); done) {
       reclaimed.units.push_back(order.unit);
-    } else if (done.error().detail == EROFS) {
-      reclaimed.waiting.push_back(order);
     } else {
-      reclaimed.refused.push_back("unit " + std::to_string(order.unit) +
-                                  " is not reclaimed: " + Describe(done.error()));
+      const Error& error = done.error();
+      const bool later = error.detail == EROFS || error.code == Code::kUnavailable || error.code == Code::kIo;
+      if (later) reclaimed.waiting.push_back(order);
+      reclaimed.refused.push_back("unit " + std::to_string(order.unit) + (later ? " waits: " : " is not reclaimed: ") +
+                                  Describe(error));
     }
   }
   return reclaimed;

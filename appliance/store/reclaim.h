@@ -44,8 +44,8 @@ struct ReclaimJudge {
 
 struct Reclaimed {
   std::vector<std::uint32_t> units;   // free now
-  std::vector<ReclaimOrder> waiting;  // their room is sealed until the machine starts again
-  std::vector<std::string> refused;   // one sentence for each other order that was not followed
+  std::vector<ReclaimOrder> waiting;  // for a later start: sealed, a clock that is behind, a disk that failed
+  std::vector<std::string> refused;   // one sentence for each order that was not followed, waiting or dropped
 };
 
 // kIo: the store cannot be read at all. What concerns one order is a sentence.

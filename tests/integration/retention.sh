@@ -149,7 +149,7 @@ start_stele "$work/p"  # which has the kernel seal what is full
 wait_going 1
 stop
 start_stele "$work/p"
-grep -q 'sealed until the machine starts again' "$work/p/up.log" || { tail "$work/p/up.log" >&2; fail 'a sealed partition'; }
+grep -q 'sealed until the next start of the machine' "$work/p/up.log" || { tail "$work/p/up.log" >&2; fail 'a sealed partition'; }
 pass 'what is sealed waits for the next start of the machine'
 stop
 for loop in "${loops[@]}"; do blockdev --setrw "$loop"; done  # as when the machine starts

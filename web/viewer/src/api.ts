@@ -13,6 +13,7 @@ export interface SearchAnswer {
   next_before: number | null;
   scanned_records: number;
   unreadable?: [number, number][];            // damaged: first sequence, one past the last
+  expired?: [number, number][];               // of the time asked for, records whose retention is over; as above
 }
 
 export interface RecordAnswer {

@@ -243,8 +243,8 @@ export async function verifyVisible(visible: RowModel[], force = false): Promise
 
 /** The answer looked at this place: whatever the query finds there would be in it. */
 function mustBeThere(answer: SearchAnswer, seq: number): boolean {
-  const unreadable = answer.unreadable?.some(([first, end]) => seq >= first && seq < end) ?? false;
-  return !unreadable && (answer.next_before === null || seq >= answer.next_before);
+  const gone = [...answer.unreadable ?? [], ...answer.expired ?? []].some(([first, end]) => seq >= first && seq < end);
+  return !gone && (answer.next_before === null || seq >= answer.next_before);
 }
 
 function pick(row: RowData): Partial<RowData> {

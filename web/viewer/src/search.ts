@@ -27,6 +27,7 @@ export const searchError = signal<ApiError | null>(null);
 export const nextBefore = signal<number | null>(null);
 export const timedOut = signal(false);
 export const unreadable = signal(0);        // records the appliance could not read: damaged
+export const expired = signal(0);           // records of the time asked for that are gone: their retention is over
 export const ran = signal<{ query: string; range: Range } | null>(null);
 export const selected = signal(-1);
 export const opened = signal(false);
@@ -44,6 +45,10 @@ let lastRoute = '';
 
 const asError = (error: unknown): ApiError =>
   (error instanceof ApiError ? error : new ApiError(0, 'internal', error instanceof Error ? error.message : String(error), null));
+
+function countOf(spans: [number, number][] | undefined): number {
+  return (spans ?? []).reduce((sum, [first, end]) => sum + end - first, 0);
+}
 
 /** Writes the query bar into the address; the address starts the search. */
 export function submit(): void {
@@ -111,7 +116,8 @@ async function start(force: boolean): Promise<void> {
     opened.value = false;
     stray.value = null;
     busy.value = false;
-    unreadable.value = (answer.unreadable ?? []).reduce((sum, [first, end]) => sum + end - first, 0);
+    unreadable.value = countOf(answer.unreadable);
+    expired.value = countOf(answer.expired);
     if (answer.checkpoint !== null) void follow(answer.checkpoint, size === null);
     void openEvent(parameters.get('event'));
     histogram.value = await api.histogram(

@@ -153,6 +153,7 @@ function Caption({ evidenceOpen, onEvidence }: { evidenceOpen: boolean; onEviden
         <span class={all ? '' : 'emphasis'}>{loaded >= search.ROWS_MAX ? `list full at ${formatCount(search.ROWS_MAX)}: narrow the range`
           : all ? 'limit not reached' : 'limit reached, scroll for more'}</span>
         {search.unreadable.value === 0 ? null : <span class="emphasis">{'\u25b2'} {formatCount(search.unreadable.value)} records could not be read: damaged</span>}
+        {search.expired.value === 0 ? null : <span>{formatCount(search.expired.value)} records of that time have expired</span>}
         {search.timedOut.value ? <span class="emphasis">time box ended the scan: scroll to continue</span> : null}
       </> : <span><strong>Context of #{formatCount(search.context.value.of)}</strong>: neighbours from the same source, unfiltered, oldest first</span>}
       {frozen === null ? null : <span>frozen @ {formatCount(frozen.size)}</span>}
