@@ -94,7 +94,7 @@ from 127.0.0.3 1 heron-still-refused
 from 127.0.0.2 1 heron-still-named
 found 'source:main-switch heron-still-named' 1
 found heron-still-refused 0
-found "kind:policy" 2
+found 'kind:policy config_sha256' 2
 
 # What must wait for a start is named.
 { toml accept core-switch; printf '[store]\ncodec = "lz4"\n'; } >"$work/s/stele.toml"
