@@ -33,6 +33,10 @@ class Device {
   // Durable or unknown: after an error nothing more may be written to this unit (the page cache may hold what the disk
   // does not).
   [[nodiscard]] virtual Result<void> Sync() = 0;
+  // Zeros, whole sectors; durable as what is written. kUnavailable: no quicker way than to write them.
+  [[nodiscard]] virtual Result<void> Zero(std::uint64_t /*offset_bytes*/, std::uint64_t /*size_bytes*/) {
+    return Fail(Code::kUnavailable, "zeros have to be written");
+  }
   // Reads what is on the medium. Bytes never written read as zero.
   [[nodiscard]] virtual Result<void> Read(std::uint64_t offset_bytes, MutableBytes out) = 0;
   // Asks the kernel to refuse any further write (immutable flag, BLKROSET). kUnavailable where it cannot.

@@ -29,10 +29,7 @@ Result<store::ReclaimJudge::Anchored> CheckAnchored(const anchor::EpochChain& ep
   return store::ReclaimJudge::Anchored{intent.size, intent.root, receipt.wall_ns, receipt.clock_ms, receipt.epoch};
 }
 
-}  // namespace
-
-std::filesystem::path ReclaimFile(const Home& home) { return home.State() / "reclaim.json"; }
-
+// kNotFound: there are none.
 Result<std::vector<store::ReclaimOrder>> ReclaimOrdersOf(const Home& home) {
   STELE_TRY(const Bytes text, ReadFile(ReclaimFile(home), kReclaimFileBytesMax));
   return store::DecodeOrders(text);
@@ -41,6 +38,10 @@ Result<std::vector<store::ReclaimOrder>> ReclaimOrdersOf(const Home& home) {
 Result<void> KeepReclaimOrders(const Home& home, const std::vector<store::ReclaimOrder>& orders) {
   return WriteFileDurably(ReclaimFile(home), AsBytes(store::EncodeOrders(orders)), 0600);
 }
+
+}  // namespace
+
+std::filesystem::path ReclaimFile(const Home& home) { return home.State() / "reclaim.json"; }
 
 Result<store::Reclaimed> ReclaimAtStart(const Home& home, const Config& config, const store::Medium& medium) {
   const auto orders = ReclaimOrdersOf(home);
@@ -76,6 +77,33 @@ ReclaimLists ListsOf(const Home& home) {
   if (!orders) return lists;  // none, or a file that says nothing: the ledger orders again
   for (const store::ReclaimOrder& order : *orders) (order.done ? lists.done : lists.waiting).push_back(order);
   return lists;
+}
+
+Result<void> KeepReclaimLists(const Home& home, const ReclaimLists& lists) {
+  std::vector<store::ReclaimOrder> all = lists.done;
+  all.insert(all.end(), lists.waiting.begin(), lists.waiting.end());
+  return KeepReclaimOrders(home, all);
+}
+
+Result<void> TakeReclaimOrders(const Home& home, std::string_view orders_json, ReclaimLists& lists) {
+  STELE_TRY(const std::vector<store::ReclaimOrder> orders, store::DecodeOrders(AsBytes(orders_json)));
+  for (const store::ReclaimOrder& order : orders) {
+    std::erase_if(lists.waiting, [&order](const store::ReclaimOrder& other) { return other.unit == order.unit; });
+    lists.waiting.push_back(order);
+  }
+  return KeepReclaimLists(home, lists);
+}
+
+ReclaimLists ReclaimFirst(const Home& home, const Config& config,
+                          const std::function<void(const std::string& line)>& say) {
+  std::error_code failed;
+  if (!config.unit_sockets.empty() || !std::filesystem::exists(ReclaimFile(home), failed)) return ListsOf(home);
+  const auto medium = store::Medium::Open({home.Store(), config.partitions}, store::MediumUse::kAppend);
+  const auto done = medium ? ReclaimAtStart(home, config, *medium) : tl::unexpected(medium.error());
+  if (!done) LogWarning("nothing is reclaimed: " + Describe(done.error()));
+  if (done && !done->units.empty()) say(std::to_string(done->units.size()) + " units have expired and are free again");
+  for (const std::string& refused : done ? done->refused : std::vector<std::string>()) LogWarning(refused);
+  return ListsOf(home);
 }
 
 }  // namespace stele::daemons

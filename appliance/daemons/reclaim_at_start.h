@@ -5,6 +5,11 @@
 // order is checked against the log, the log's keys and the TPM's signatures. Who takes it away delays a reclaiming.
 #pragma once
 
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "appliance/daemons/config.h"
 #include "appliance/daemons/home.h"
 #include "appliance/store/medium.h"
@@ -13,9 +18,6 @@
 namespace stele::daemons {
 
 [[nodiscard]] std::filesystem::path ReclaimFile(const Home& home);
-// kNotFound: there are none.
-[[nodiscard]] Result<std::vector<store::ReclaimOrder>> ReclaimOrdersOf(const Home& home);
-[[nodiscard]] Result<void> KeepReclaimOrders(const Home& home, const std::vector<store::ReclaimOrder>& orders);
 
 // Follows all orders; those that are refused are dropped, the ledger gives them again if they are still right. Orders
 // that were followed stay in the file until the log has an entry of it.
@@ -28,5 +30,13 @@ struct ReclaimLists {
   std::vector<store::ReclaimOrder> waiting;
 };
 [[nodiscard]] ReclaimLists ListsOf(const Home& home);
+[[nodiscard]] Result<void> KeepReclaimLists(const Home& home, const ReclaimLists& lists);
+// Of a notice of stele-ledger: in the file and in `lists`, an order for the same unit instead of an older one.
+[[nodiscard]] Result<void> TakeReclaimOrders(const Home& home, std::string_view orders_json, ReclaimLists& lists);
+
+// What `stele up` does: ReclaimAtStart() if there are orders, and `say` what came of it; what it cannot do is a warning.
+// Where processes are units the initial RAM disk did it: the partitions are sealed by now.
+[[nodiscard]] ReclaimLists ReclaimFirst(const Home& home, const Config& config,
+                                        const std::function<void(const std::string& line)>& say);
 
 }  // namespace stele::daemons

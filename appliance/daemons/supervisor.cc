@@ -150,12 +150,6 @@ json NetworkOfParts(const Parts& parts) {
   return NetworkJson(parts.config, bound);
 }
 
-std::vector<std::uint32_t> UnitsOf(const std::vector<store::ReclaimOrder>& orders) {
-  std::vector<std::uint32_t> units;
-  for (const store::ReclaimOrder& order : orders) units.push_back(order.unit);
-  return units;
-}
-
 std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
   const Config& config = parts.config;
   const Identity& identity = parts.identity;
@@ -182,8 +176,8 @@ std::string ConfigurationOf(MemberIndex index, const Parts& parts) {
       configuration["retention"] = {{"keep_s", config.retention_keep_s},
                                     {"holds", std::move(holds)},
                                     {"epoch", identity.epoch.number},
-                                    {"ordered", UnitsOf(parts.reclaim.waiting)},
-                                    {"reclaimed", UnitsOf(parts.reclaim.done)}};
+                                    {"ordered", store::UnitsOf(parts.reclaim.waiting)},
+                                    {"reclaimed", store::UnitsOf(parts.reclaim.done)}};
       if (identity.epoch.number > 0) {
         configuration["epoch"] = {{"payload_b64", Base64Of(AsBytes(identity.epoch.payload))},
                                   {"size", identity.epoch.size},
@@ -379,7 +373,8 @@ class Appliance {
     if (event.member.name == "stele-anchor" && what == "tpm_lost") {
       tpm_wanted_ = true;
     } else if (event.member.name == "stele-ledger" && what == "reclaim") {
-      KeepOrders(notice);
+      if (const auto kept = TakeReclaimOrders(parts_.home, notice.value("orders", json()).dump(), parts_.reclaim); !kept)
+        LogWarning("what the ledger wants reclaimed is not kept: " + Describe(kept.error()));
     } else if (event.member.name == kCourierName && what == "alarm") {
       RaiseAlarm({TextIn(notice, "alarm"), TextIn(notice, "text")});
     } else if ((event.member.name == kCourierName && (what == "witnesses" || what == "alerts")) ||
@@ -390,27 +385,6 @@ class Appliance {
     } else {
       LogInfo(event.member.name + ": " + event.text);
     }
-  }
-
-  // What has expired goes at the next start.
-  void KeepOrders(const json& notice) {
-    auto orders = store::DecodeOrders(AsBytes(notice.value("orders", json()).dump()));
-    if (!orders) {
-      LogWarning("what the ledger wants reclaimed is not understood: " + Describe(orders.error()));
-      return;
-    }
-    for (const store::ReclaimOrder& order : *orders) {
-      auto& waiting = parts_.reclaim.waiting;
-      std::erase_if(waiting, [&order](const store::ReclaimOrder& other) { return other.unit == order.unit; });
-      waiting.push_back(order);
-    }
-    KeepLists();
-  }
-
-  void KeepLists() {
-    std::vector<store::ReclaimOrder> all = parts_.reclaim.done;
-    all.insert(all.end(), parts_.reclaim.waiting.begin(), parts_.reclaim.waiting.end());
-    if (const auto kept = KeepReclaimOrders(parts_.home, all); !kept) LogWarning(Describe(kept.error()));
   }
 
   // The ledger keeps the list of processes for the status and records every death. What happens while it is down, its own
@@ -615,7 +589,7 @@ class Appliance {
                         {"policy_enforced", guard_.has_value()}};
     if (!announced_ && !parts_.reclaim.done.empty()) {  // the log says so now
       parts_.reclaim.done.clear();
-      KeepLists();
+      if (const auto kept = KeepReclaimLists(parts_.home, parts_.reclaim); !kept) LogWarning(Describe(kept.error()));
     }
     if (!announced_) Welcome(urls["viewer"].get<std::string>());
     announced_ = true;
@@ -726,19 +700,6 @@ std::vector<GuardedNamespace> NamespacesToGuard(const Config& config, const Zone
   return guarded;
 }
 
-// Where processes are units, the initial RAM disk did it: here the partitions are sealed.
-ReclaimLists ReclaimFirst(const Home& home, const Config& config) {
-  std::error_code failed;
-  if (config.unit_sockets.empty() && std::filesystem::exists(ReclaimFile(home), failed)) {
-    const auto medium = store::Medium::Open({home.Store(), config.partitions}, store::MediumUse::kAppend);
-    const auto done = medium ? ReclaimAtStart(home, config, *medium) : tl::unexpected(medium.error());
-    if (!done) LogWarning("nothing is reclaimed: " + Describe(done.error()));
-    if (done && !done->units.empty()) Say(std::to_string(done->units.size()) + " units have expired and are free again");
-    for (const std::string& refused : done ? done->refused : std::vector<std::string>()) LogWarning(refused);
-  }
-  return ListsOf(home);
-}
-
 Result<int> Up(const Home& home, const UpOptions& options, Config config, const std::optional<netfilter::Policy>& policy) {
   STELE_TRY_VOID(MakeHome(home));
   STELE_TRY(const UniqueFd lock, LockHome(home));
@@ -748,7 +709,7 @@ Result<int> Up(const Home& home, const UpOptions& options, Config config, const 
   STELE_TRY_VOID(CatchStopSignals());
   RaiseDescriptorLimit();
   Say(std::string("Stele ") + kVersion + " in " + home.dir.string());
-  ReclaimLists reclaim = ReclaimFirst(home, config);
+  ReclaimLists reclaim = ReclaimFirst(home, config, &Say);
   STELE_TRY(const std::uint32_t sealed, store::SealAgain(config.partitions));
   if (!config.partitions.empty()) Say("the log is on partitions, " + std::to_string(sealed) + " of them full and sealed");
   STELE_TRY(ZoneNetworks zone_networks, ZoneNetworks::Make(config));

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -44,6 +45,15 @@ class BlockDevice final : public Device {
       data = data.subspan(part.size());
     }
     return {};
+  }
+
+  Result<void> Zero(std::uint64_t offset_bytes, std::uint64_t size_bytes) override {
+    if (offset_bytes > size_bytes_ || size_bytes > size_bytes_ - offset_bytes)
+      return Fail(Code::kInvalid, name_ + ": zeros beyond the partition");
+    const std::array<std::uint64_t, 2> range{offset_bytes, size_bytes};
+    if (::ioctl(fd_.get(), BLKZEROOUT, range.data()) == 0) return {};
+    if (errno == EIO || errno == ENOSPC) return FailErrno("zero " + name_);
+    return Fail(Code::kUnavailable, name_ + ": zeros have to be written", static_cast<std::uint32_t>(errno));
   }
 
   Result<void> Sync() override {

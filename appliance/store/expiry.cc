@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "appliance/ledger/merkle.h"
+#include "appliance/ledger/spine.h"
 #include "appliance/store/unit_scan.h"
 
 namespace stele::store {
@@ -131,11 +132,7 @@ Result<Tombstone> DecodeTombstone(ByteView payload) {
 
 Result<UnitFacts> FactsOf(DeviceShelf& shelf, std::uint32_t unit) {
   STELE_TRY(const auto device, shelf.Open(unit, false));
-  Bytes sector(limits::kSectorBytes);
-  if (device->size_bytes() < sector.size())
-    return Fail(Code::kNotFound, "unit " + std::to_string(unit) + " was never begun");
-  STELE_TRY_VOID(device->Read(0, sector));
-  STELE_TRY(const Superblock superblock, DecodeSuperblock(sector));
+  STELE_TRY(const Superblock superblock, ReadSuperblock(*device));
   UnitFacts facts{
       unit, superblock.first_sequence, superblock.head, superblock.frontier, superblock.created_wall_ns, std::nullopt};
   std::uint64_t at = limits::kSectorBytes;
@@ -163,11 +160,15 @@ Result<UnitEnd> EndOf(DeviceShelf& shelf, std::uint32_t unit) {
   for (const std::uint32_t later : units) {  // a successor's superblock says what was given up here
     if (later <= unit) continue;
     STELE_TRY(const auto behind, shelf.Open(later, false));
-    Bytes sector(limits::kSectorBytes);
-    if (behind->size_bytes() < sector.size()) continue;
-    STELE_TRY_VOID(behind->Read(0, sector));
-    if (const auto superblock = DecodeSuperblock(sector))
+    const auto superblock = ReadSuperblock(*behind);
+    if (!superblock && superblock.error().code == Code::kIo) return tl::unexpected(superblock.error());
+    if (superblock)
       abandons.insert(abandons.end(), superblock->abandons.begin(), superblock->abandons.end());
+  }
+  for (const std::uint32_t later : shelf.Expired()) {  // or its spine, where that can be read
+    const auto bytes = later > unit ? shelf.Spine(later) : Fail(Code::kNotFound, "not asked for");
+    const auto spine = bytes ? ledger::DecodeSpine(*bytes) : tl::unexpected(bytes.error());
+    if (spine) abandons.insert(abandons.end(), spine->abandons.begin(), spine->abandons.end());
   }
   UnitScan scan(*device, unit, std::move(abandons));
   std::optional<UnitEnd> end;
@@ -178,17 +179,15 @@ Result<UnitEnd> EndOf(DeviceShelf& shelf, std::uint32_t unit) {
     if (step.header.type == ledger::BlockType::kSeal) break;
   }
   if (end) return std::move(*end);
-  Bytes sector(limits::kSectorBytes);
-  STELE_TRY_VOID(device->Read(0, sector));
-  STELE_TRY(const Superblock superblock, DecodeSuperblock(sector));  // without a block it ends where it begins
+  STELE_TRY(const Superblock superblock, ReadSuperblock(*device));  // without a block it ends where it begins
   return UnitEnd{superblock.first_sequence, superblock.head, superblock.frontier, superblock.created_wall_ns};
 }
 
-std::string HeldBy(const std::vector<Hold>& holds, std::int64_t begun_wall_ns, std::int64_t ended_wall_ns) {
-  for (const Hold& hold : holds) {
-    if (hold.from_ns <= ended_wall_ns && begun_wall_ns < hold.to_ns) return hold.name;
-  }
-  return "";
+const Hold* HeldBy(const std::vector<Hold>& holds, std::int64_t begun_wall_ns, std::int64_t ended_wall_ns) {
+  const auto at = std::find_if(holds.begin(), holds.end(), [=](const Hold& hold) {
+    return hold.from_ns <= ended_wall_ns && begun_wall_ns < hold.to_ns;
+  });
+  return at == holds.end() ? nullptr : &*at;
 }
 
 std::vector<Tombstone> WhatExpired(const std::vector<UnitFacts>& units, const RetentionNow& now,
@@ -208,7 +207,7 @@ std::vector<Tombstone> WhatExpired(const std::vector<UnitFacts>& units, const Re
     const auto aged_s = AgedS(units, i, now);
     if (!aged_s || *aged_s < tombstone.retention_s || tombstone.age_s < tombstone.retention_s) continue;
     tombstone.aged_s = *aged_s;
-    if (!HeldBy(now.holds, unit.begun_wall_ns, next.begun_wall_ns).empty()) continue;
+    if (HeldBy(now.holds, unit.begun_wall_ns, next.begun_wall_ns) != nullptr) continue;
     UnitEnd end{next.first_sequence, next.previous_head, next.frontier, next.begun_wall_ns};
     if (next.unit != unit.unit + 1) {
       auto found = end_of(unit.unit);

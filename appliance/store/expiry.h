@@ -83,8 +83,8 @@ struct RetentionNow {
   std::uint64_t anchored_size = 0;
 };
 
-// The name of a hold that keeps what was received between two times; empty: none does.
-[[nodiscard]] std::string HeldBy(const std::vector<Hold>& holds, std::int64_t begun_wall_ns,
+// The hold that keeps what was received between two times; null: none does.
+[[nodiscard]] const Hold* HeldBy(const std::vector<Hold>& holds, std::int64_t begun_wall_ns,
                                  std::int64_t ended_wall_ns);
 
 // Which of `units` (ascending, all that are there) may go now; never one of the last two. `end_of`: EndOf() for one of

@@ -191,9 +191,8 @@ Result<bool> LogReader::Impl::TakeSpine(std::uint32_t unit) {
 // The next unit begins where we stand: whatever else this one holds was never acknowledged.
 bool LogReader::Impl::UnitGivenUp() {
   const auto device = DeviceOf(unit_ + 1);
-  Bytes sector(kSectorBytes);
-  if (!device || (*device)->size_bytes() < kSectorBytes || !(*device)->Read(0, sector)) return false;
-  const auto superblock = DecodeSuperblock(sector);
+  if (!device) return false;
+  const auto superblock = ReadSuperblock(**device);
   if (superblock) return superblock->unit == unit_ + 1 && superblock->first_sequence == size() && superblock->head == head_;
   devices_.erase(unit_ + 1);  // still being made
   return false;

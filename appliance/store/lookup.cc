@@ -14,10 +14,8 @@ namespace {
 Result<std::size_t> UnitOf(DeviceShelf& shelf, const std::vector<std::uint32_t>& units, std::uint64_t sequence) {
   for (std::size_t i = units.size(); i > 0; --i) {
     STELE_TRY(const auto device, shelf.Open(units[i - 1], false));
-    Bytes sector(limits::kSectorBytes);
-    if (device->size_bytes() < sector.size()) continue;
-    STELE_TRY_VOID(device->Read(0, sector));
-    const auto superblock = DecodeSuperblock(sector);
+    const auto superblock = ReadSuperblock(*device);
+    if (!superblock && superblock.error().code == Code::kIo) return tl::unexpected(superblock.error());
     if (superblock && superblock->first_sequence <= sequence) return i - 1;
   }
   return Fail(Code::kNotFound, "no unit holds record " + std::to_string(sequence));

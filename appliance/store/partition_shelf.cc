@@ -13,6 +13,8 @@ namespace {
 
 using limits::kSectorBytes;
 constexpr std::uint64_t kHeadBytes = limits::kMiB;          // read whole before a partition counts as empty
+constexpr std::uint64_t kWrittenAtOnce = limits::kMiB;      // of zeros
+constexpr std::uint64_t kZeroedAtOnce = 64 * limits::kMiB;  // by the drive itself: a call cannot be interrupted
 constexpr std::uint64_t kTailBytes = 64 * limits::kKiB;     // likewise
 constexpr std::uint64_t kSamples = 256;                     // blocks in between
 constexpr std::string_view kSuperblockMagic = "STELESEG";
@@ -366,6 +368,38 @@ namespace {
 tl::unexpected<Error> SealedUntilTheNextStart(const std::string& name) {
   return Fail(Code::kDenied, name + " is sealed until the next start of the machine", EROFS);
 }
+
+// Where the first octet that is not zero lies, in steps of what is read at once; `to` when there is none.
+Result<std::uint64_t> NotZeroFrom(Device& device, std::uint64_t from, std::uint64_t to) {
+  Bytes part;
+  for (std::uint64_t at = from; at < to; at += part.size()) {
+    part.resize(std::min<std::uint64_t>(kWrittenAtOnce, to - at));
+    STELE_TRY_VOID(device.Read(at, part));
+    if (!AllZero(part)) return at;
+  }
+  return to;
+}
+
+Result<void> WriteZeros(Device& device, std::uint64_t from, std::uint64_t to) {
+  const Bytes zeros(std::min<std::uint64_t>(kWrittenAtOnce, to - from));
+  for (std::uint64_t at = from; at < to; at += zeros.size()) {
+    STELE_TRY_VOID(device.Write(at, ByteView(zeros).first(std::min<std::uint64_t>(zeros.size(), to - at))));
+  }
+  return {};
+}
+
+// What is zero already, because it was never written or an earlier start came further, is only read.
+Result<void> ZeroBehindHead(Device& device) {
+  for (std::uint64_t at = kSectorBytes; at < device.size_bytes(); at += kZeroedAtOnce) {
+    const std::uint64_t end = at + std::min<std::uint64_t>(kZeroedAtOnce, device.size_bytes() - at);
+    STELE_TRY(const std::uint64_t from, NotZeroFrom(device, at, end));
+    if (from == end) continue;
+    auto zeroed = device.Zero(from, end - from);
+    if (!zeroed && zeroed.error().code == Code::kUnavailable) zeroed = WriteZeros(device, from, end);
+    STELE_TRY_VOID(zeroed);
+  }
+  return {};
+}
 }  // namespace
 
 Result<void> PartitionShelf::MayClear(std::uint32_t unit) {
@@ -386,17 +420,11 @@ Result<void> PartitionShelf::Empty(Slot& slot) {
   std::copy(mark.begin(), mark.end(), sector.begin());
   STELE_TRY_VOID(device.Write(0, sector));
   STELE_TRY_VOID(device.Sync());
-  const Bytes zeros(std::min<std::uint64_t>(kHeadBytes, device.size_bytes()));
-  Bytes part;
-  for (std::uint64_t at = kSectorBytes; at < device.size_bytes(); at += zeros.size()) {
-    part.resize(std::min<std::uint64_t>(zeros.size(), device.size_bytes() - at));
-    STELE_TRY_VOID(device.Read(at, part));
-    if (!AllZero(part)) STELE_TRY_VOID(device.Write(at, ByteView(zeros).first(part.size())));  // an earlier start came further
-  }
+  STELE_TRY_VOID(ZeroBehindHead(device));
   mark.resize(kSectorBytes);
   STELE_TRY_VOID(device.Write(0, mark));
   STELE_TRY_VOID(device.Sync());
-  STELE_TRY_VOID(device.Write(0, ByteView(zeros).first(kSectorBytes)));
+  STELE_TRY_VOID(device.Write(0, Bytes(kSectorBytes)));
   STELE_TRY_VOID(device.Sync());
   slot.holds = Holds::kNothing;
   slot.superblock.reset();

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "appliance/ledger/spine.h"
 #include "appliance/store/lookup.h"
@@ -18,11 +20,21 @@ constexpr std::size_t kOrdersMax = 65'536;
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kMsPerSecond = 1'000;
 
-Result<Superblock> SuperblockOf(Device& device) {
-  Bytes sector(limits::kSectorBytes);
-  if (device.size_bytes() < sector.size()) return Fail(Code::kNotFound, "no superblock");
-  STELE_TRY_VOID(device.Read(0, sector));
-  return DecodeSuperblock(sector);
+// What is read once for all orders. A unit that goes takes nothing of it along but its own facts: what it gave up
+// stays in its spine.
+struct Survey {
+  std::vector<ledger::Abandon> abandons;
+  std::vector<UnitFacts> facts;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Hash> roots;  // recomputed; by where the unit begins and the size
+};
+Result<Survey> SurveyOf(DeviceShelf& shelf) {
+  Survey survey;
+  STELE_TRY(survey.abandons, AbandonsInAll(shelf));
+  STELE_TRY(const std::vector<std::uint32_t> units, shelf.List());
+  for (const std::uint32_t unit : units) {
+    if (auto read = FactsOf(shelf, unit)) survey.facts.push_back(std::move(*read));
+  }
+  return survey;
 }
 
 // A number that was given up before anything of it reached a medium has no room.
@@ -31,18 +43,18 @@ bool HoldsSomething(DeviceShelf& shelf, std::uint32_t unit) {
   return device && (*device)->size_bytes() > 0;
 }
 
-// All data blocks of a unit, in order.
-Result<void> VisitUnit(DeviceShelf& shelf, std::uint32_t unit,
-                       const std::function<Result<void>(const ledger::DecodedBlock&)>& visit) {
+// The data blocks of a unit, in order, until `visit` says false.
+Result<void> VisitUnit(DeviceShelf& shelf, std::uint32_t unit, const std::vector<ledger::Abandon>& abandons,
+                       const std::function<Result<bool>(const ledger::DecodedBlock&)>& visit) {
   STELE_TRY(const auto device, shelf.Open(unit, false));
-  STELE_TRY(std::vector<ledger::Abandon> abandons, AbandonsInAll(shelf));
-  UnitScan scan(*device, unit, std::move(abandons));
+  UnitScan scan(*device, unit, abandons);
   while (true) {
     STELE_TRY(const ScanStep step, scan.Next());
     if (step.what != ScanStep::What::kBlock) return {};
     if (step.header.type != ledger::BlockType::kData) continue;
     STELE_TRY(const ledger::DecodedBlock block, ledger::DecodeBlock(step.bytes));
-    STELE_TRY_VOID(visit(block));
+    STELE_TRY(const bool more, visit(block));
+    if (!more) return {};
   }
 }
 
@@ -60,7 +72,7 @@ Result<Behind> UnitBehind(DeviceShelf& shelf, std::uint32_t unit) {
   for (auto at = all.upper_bound(unit); at != all.end(); ++at) {
     if (std::binary_search(there.begin(), there.end(), *at)) {
       STELE_TRY(const auto device, shelf.Open(*at, false));
-      auto superblock = SuperblockOf(*device);
+      auto superblock = ReadSuperblock(*device);
       if (superblock) return Behind{*at, std::nullopt, std::move(*superblock)};
       continue;
     }
@@ -73,7 +85,10 @@ Result<Behind> UnitBehind(DeviceShelf& shelf, std::uint32_t unit) {
 
 // Sizes below `end` that a checkpoint of a later unit is about: its entry comes after the records it covers, under load
 // far behind them.
-Result<void> KeepLaterBorders(DeviceShelf& shelf, std::uint32_t unit, std::uint64_t end, ledger::SpineMaker& maker) {
+Result<void> KeepLaterBorders(DeviceShelf& shelf, const Tombstone& tombstone, const std::vector<ledger::Abandon>& abandons,
+                              ledger::SpineMaker& maker) {
+  std::uint32_t unit = tombstone.unit;
+  const std::uint64_t end = tombstone.end_sequence;
   bool more = true;
   const auto take = [&](ByteView payload) {  // sizes only grow
     const auto size = ledger::SizeOfIntent(payload);
@@ -91,36 +106,36 @@ Result<void> KeepLaterBorders(DeviceShelf& shelf, std::uint32_t unit, std::uint6
       }
       continue;
     }
-    STELE_TRY(const auto device, shelf.Open(unit, false));
-    STELE_TRY(std::vector<ledger::Abandon> abandons, AbandonsInAll(shelf));
-    UnitScan scan(*device, unit, std::move(abandons));
-    while (more) {
-      STELE_TRY(const ScanStep step, scan.Next());
-      if (step.what != ScanStep::What::kBlock) break;
-      if (step.header.type != ledger::BlockType::kData) continue;
-      STELE_TRY(const ledger::DecodedBlock block, ledger::DecodeBlock(step.bytes));
+    STELE_TRY_VOID(VisitUnit(shelf, unit, abandons, [&](const ledger::DecodedBlock& block) -> Result<bool> {
       for (std::size_t i = 0; more && i < block.kinds.size(); ++i) {
         if (block.kinds[i] == static_cast<std::uint8_t>(Kind::kCheckpoint)) take(block.Payload(i));
       }
-    }
+      return more;
+    }));
   }
   return {};
 }
 
 // The root of the first `size` records, recomputed from those of the unit that holds `sequence` on, equals the signed
 // one: the entry at `sequence` is one that was signed.
-Result<void> CheckSigned(DeviceShelf& shelf, std::uint64_t sequence, const ReclaimJudge::Anchored& anchored) {
+Result<void> CheckSigned(DeviceShelf& shelf, Survey& survey, std::uint64_t sequence,
+                         const ReclaimJudge::Anchored& anchored) {
   if (sequence >= anchored.size) return Fail(Code::kDenied, "no anchored checkpoint covers it");
   STELE_TRY(const std::vector<std::uint32_t> units, shelf.List());
   for (auto unit = units.rbegin(); unit != units.rend(); ++unit) {
     STELE_TRY(const auto device, shelf.Open(*unit, false));
-    const auto superblock = SuperblockOf(*device);
+    const auto superblock = ReadSuperblock(*device);
     if (!superblock || superblock->first_sequence > sequence) continue;
-    STELE_TRY(ledger::Frontier frontier,
-              ledger::Frontier::FromHashes(0, superblock->first_sequence, superblock->frontier));
-    STELE_TRY(const ledger::CompactRange range, RangeOf(shelf, superblock->first_sequence, anchored.size));
-    STELE_TRY_VOID(frontier.Extend(range));
-    if (frontier.Root() != anchored.root) return Fail(Code::kDenied, "the signed root is not that of the records");
+    const std::pair key{superblock->first_sequence, anchored.size};
+    auto known = survey.roots.find(key);
+    if (known == survey.roots.end()) {
+      STELE_TRY(ledger::Frontier frontier,
+                ledger::Frontier::FromHashes(0, superblock->first_sequence, superblock->frontier));
+      STELE_TRY(const ledger::CompactRange range, RangeOf(shelf, superblock->first_sequence, anchored.size));
+      STELE_TRY_VOID(frontier.Extend(range));
+      known = survey.roots.emplace(key, frontier.Root()).first;
+    }
+    if (known->second != anchored.root) return Fail(Code::kDenied, "the signed root is not that of the records");
     return {};
   }
   return Fail(Code::kNotFound, "the tombstone is not there");
@@ -133,16 +148,15 @@ Result<Bytes> PayloadOf(DeviceShelf& shelf, std::uint64_t sequence, Kind kind) {
 }
 
 // The units that are there say themselves when they began and what was promised.
-Result<void> CountAgain(DeviceShelf& shelf, const Tombstone& tombstone, const ReclaimJudge& judge,
+Result<void> CountAgain(DeviceShelf& shelf, const Survey& survey, const Tombstone& tombstone, const ReclaimJudge& judge,
                         const ReclaimJudge::Anchored& anchored) {
-  STELE_TRY(const std::vector<std::uint32_t> units, shelf.List());
-  std::vector<UnitFacts> facts;
-  for (const std::uint32_t unit : units) {
-    if (auto read = FactsOf(shelf, unit)) facts.push_back(std::move(*read));
-  }
   const RetentionNow now{anchored.wall_ns,  anchored.clock_ms, anchored.epoch,
                          judge.retention_s, judge.holds,       anchored.size};
-  for (const Tombstone& one : WhatExpired(facts, now, [&shelf](std::uint32_t unit) { return EndOf(shelf, unit); })) {
+  const auto end_of = [&](std::uint32_t unit) -> Result<UnitEnd> {
+    if (unit == tombstone.unit) return EndOf(shelf, unit);
+    return Fail(Code::kUnavailable, "not asked for");  // reading a unit whole takes long
+  };
+  for (const Tombstone& one : WhatExpired(survey.facts, now, end_of)) {
     if (one.unit != tombstone.unit) continue;
     if (one.end_sequence == tombstone.end_sequence && one.head == tombstone.head && one.root == tombstone.root)
       return {};
@@ -156,19 +170,20 @@ struct CheckedOrder {
   Tombstone tombstone;
   ReclaimJudge::Anchored anchored;
 };
-Result<CheckedOrder> CheckOrder(DeviceShelf& shelf, const ReclaimOrder& order, const ReclaimJudge& judge) {
+Result<CheckedOrder> CheckOrder(DeviceShelf& shelf, Survey& survey, const ReclaimOrder& order,
+                                const ReclaimJudge& judge) {
   STELE_TRY(const Bytes payload, PayloadOf(shelf, order.tombstone, Kind::kTombstone));
   STELE_TRY(const Tombstone tombstone, DecodeTombstone(payload));
   if (tombstone.unit != order.unit) return Fail(Code::kDenied, "the tombstone is of another unit");
   STELE_TRY(const Bytes checkpoint, PayloadOf(shelf, order.checkpoint, Kind::kCheckpoint));
   STELE_TRY(const Bytes receipt, PayloadOf(shelf, order.receipt, Kind::kAnchor));
   STELE_TRY(const ReclaimJudge::Anchored anchored, judge.anchored(checkpoint, receipt));
-  STELE_TRY_VOID(CheckSigned(shelf, order.tombstone, anchored));
+  STELE_TRY_VOID(CheckSigned(shelf, survey, order.tombstone, anchored));
   if (tombstone.end_sequence > order.tombstone) return Fail(Code::kDenied, "the tombstone is older than its unit");
   if (judge.retention_s <= 0) return Fail(Code::kDenied, "no retention is configured any more");
-  const std::string hold = HeldBy(judge.holds, tombstone.begun_wall_ns, tombstone.ended_wall_ns);
-  if (!hold.empty()) return Fail(Code::kDenied, "held by " + hold);
-  STELE_TRY_VOID(CountAgain(shelf, tombstone, judge, anchored));
+  const Hold* hold = HeldBy(judge.holds, tombstone.begun_wall_ns, tombstone.ended_wall_ns);
+  if (hold != nullptr) return Fail(Code::kDenied, "held by " + hold->name);
+  STELE_TRY_VOID(CountAgain(shelf, survey, tombstone, judge, anchored));
   return CheckedOrder{tombstone, anchored};
 }
 
@@ -202,8 +217,8 @@ Result<std::int64_t> PromisedByExpired(DeviceShelf& shelf, std::uint32_t unit) {
 
 // By its own records: they are in the tree, which superblocks and declarations of other units are not, or not yet.
 Result<void> CheckAge(DeviceShelf& shelf, const ledger::Spine& spine, const CheckedOrder& order, const ReclaimJudge& judge) {
-  const std::string hold = HeldBy(judge.holds, spine.wall_ns_min, spine.wall_ns_max + 1);
-  if (!hold.empty()) return Fail(Code::kDenied, "held by " + hold);
+  const Hold* hold = HeldBy(judge.holds, spine.wall_ns_min, spine.wall_ns_max + 1);
+  if (hold != nullptr) return Fail(Code::kDenied, "held by " + hold->name);
   STELE_TRY(const std::int64_t promised_s, PromisedByExpired(shelf, spine.unit));
   const std::int64_t retention_s = std::max({judge.retention_s, order.tombstone.retention_s, promised_s});
   if (std::min(order.tombstone.age_s, order.tombstone.aged_s) < promised_s) return Fail(Code::kDenied, "its retention is not over");
@@ -242,11 +257,42 @@ Result<void> KeepGivenUp(DeviceShelf& shelf, const ledger::Spine& spine) {
   return {};
 }
 
-Result<void> ReclaimOne(DeviceShelf& shelf, const Hash& log_id, const ReclaimOrder& order, const ReclaimJudge& judge) {
-  STELE_TRY(const CheckedOrder checked, CheckOrder(shelf, order, judge));
+Result<ledger::Spine> SpineFor(DeviceShelf& shelf, const Hash& log_id, const Tombstone& tombstone,
+                               const std::vector<ledger::Abandon>& abandons) {
+  STELE_TRY(const auto device, shelf.Open(tombstone.unit, false));
+  STELE_TRY(const Superblock superblock, ReadSuperblock(*device));
+  if (superblock.log_id != log_id || superblock.unit != tombstone.unit ||
+      superblock.first_sequence != tombstone.first_sequence) {
+    return Fail(Code::kCorrupt, "its superblock is not that of the tombstone");
+  }
+  ledger::SpineMaker maker(superblock.unit, log_id, superblock.first_sequence, superblock.head, superblock.frontier);
+  STELE_TRY(std::vector<ledger::Abandon> own, AbandonsIn(*device, tombstone.unit));
+  maker.KeepAbandons(std::move(own));
+  STELE_TRY_VOID(VisitUnit(shelf, tombstone.unit, abandons, [&](const ledger::DecodedBlock& block) -> Result<bool> {
+    maker.Look(block);
+    return true;
+  }));
+  STELE_TRY_VOID(KeepLaterBorders(shelf, tombstone, abandons, maker));
+  const auto take = [&maker](const ledger::DecodedBlock& block) -> Result<bool> {
+    STELE_TRY_VOID(maker.Take(block));
+    return true;
+  };
+  STELE_TRY_VOID(VisitUnit(shelf, tombstone.unit, abandons, take));
+  STELE_TRY(ledger::Spine spine, maker.Finish());
+  STELE_TRY(const ledger::Frontier frontier, ledger::CheckSpine(spine));
+  if (spine.end_sequence != tombstone.end_sequence || spine.head != tombstone.head ||
+      frontier.Root() != tombstone.root) {
+    return Fail(Code::kCorrupt, "its records are not those that the tombstone is about: it is evidence and stays");
+  }
+  return spine;
+}
+
+Result<void> ReclaimOne(DeviceShelf& shelf, const Hash& log_id, Survey& survey, const ReclaimOrder& order,
+                        const ReclaimJudge& judge) {
+  STELE_TRY(const CheckedOrder checked, CheckOrder(shelf, survey, order, judge));
   STELE_TRY_VOID(CheckSuccessor(shelf, checked.tombstone));
   STELE_TRY_VOID(shelf.MayClear(order.unit));
-  STELE_TRY(const ledger::Spine spine, MakeSpine(shelf, log_id, checked.tombstone));
+  STELE_TRY(const ledger::Spine spine, SpineFor(shelf, log_id, checked.tombstone, survey.abandons));
   STELE_TRY_VOID(CheckAge(shelf, spine, checked, judge));
   STELE_TRY_VOID(KeepGivenUp(shelf, spine));
   STELE_TRY_VOID(shelf.KeepSpine(order.unit, ledger::EncodeSpine(spine)));
@@ -256,6 +302,13 @@ Result<void> ReclaimOne(DeviceShelf& shelf, const Hash& log_id, const ReclaimOrd
 }
 
 }  // namespace
+
+std::vector<std::uint32_t> UnitsOf(const std::vector<ReclaimOrder>& orders) {
+  std::vector<std::uint32_t> units;
+  units.reserve(orders.size());
+  for (const ReclaimOrder& order : orders) units.push_back(order.unit);
+  return units;
+}
 
 std::string EncodeOrders(const std::vector<ReclaimOrder>& orders) {
   json list = json::array();
@@ -292,39 +345,23 @@ Result<std::vector<ReclaimOrder>> DecodeOrders(ByteView text) {
 }
 
 Result<ledger::Spine> MakeSpine(DeviceShelf& shelf, const Hash& log_id, const Tombstone& tombstone) {
-  STELE_TRY(const auto device, shelf.Open(tombstone.unit, false));
-  STELE_TRY(const Superblock superblock, SuperblockOf(*device));
-  if (superblock.log_id != log_id || superblock.unit != tombstone.unit ||
-      superblock.first_sequence != tombstone.first_sequence) {
-    return Fail(Code::kCorrupt, "its superblock is not that of the tombstone");
-  }
-  ledger::SpineMaker maker(superblock.unit, log_id, superblock.first_sequence, superblock.head, superblock.frontier);
-  STELE_TRY(std::vector<ledger::Abandon> abandons, AbandonsIn(*device, tombstone.unit));
-  maker.KeepAbandons(std::move(abandons));
-  STELE_TRY_VOID(VisitUnit(shelf, tombstone.unit, [&](const ledger::DecodedBlock& block) -> Result<void> {
-    maker.Look(block);
-    return {};
-  }));
-  STELE_TRY_VOID(KeepLaterBorders(shelf, tombstone.unit, tombstone.end_sequence, maker));
-  STELE_TRY_VOID(
-      VisitUnit(shelf, tombstone.unit, [&](const ledger::DecodedBlock& block) { return maker.Take(block); }));
-  STELE_TRY(ledger::Spine spine, maker.Finish());
-  STELE_TRY(const ledger::Frontier frontier, ledger::CheckSpine(spine));
-  if (spine.end_sequence != tombstone.end_sequence || spine.head != tombstone.head ||
-      frontier.Root() != tombstone.root) {
-    return Fail(Code::kCorrupt, "its records are not those that the tombstone is about: it is evidence and stays");
-  }
-  return spine;
+  STELE_TRY(const std::vector<ledger::Abandon> abandons, AbandonsInAll(shelf));
+  return SpineFor(shelf, log_id, tombstone, abandons);
 }
 
 Result<Reclaimed> Reclaim(DeviceShelf& shelf, const Hash& log_id, const std::vector<ReclaimOrder>& orders,
                           const ReclaimJudge& judge) {
   Reclaimed reclaimed;
   if (const auto finished = shelf.FinishClearing(); !finished) reclaimed.refused.push_back(Describe(finished.error()));
+  std::optional<Result<Survey>> survey;
   for (const ReclaimOrder& order : orders) {
     STELE_TRY(const std::vector<std::uint32_t> units, shelf.List());
     if (std::find(units.begin(), units.end(), order.unit) == units.end()) continue;  // done already
-    if (const auto done = ReclaimOne(shelf, log_id, order, judge); done) {
+    if (!survey) survey = SurveyOf(shelf);
+    const auto done = *survey ? ReclaimOne(shelf, log_id, **survey, order, judge) : tl::unexpected(survey->error());
+    if (*survey && !FactsOf(shelf, order.unit))  // gone, perhaps not whole
+      std::erase_if((*survey)->facts, [&order](const UnitFacts& facts) { return facts.unit == order.unit; });
+    if (done) {
       reclaimed.units.push_back(order.unit);
     } else {
       const Error& error = done.error();

@@ -23,6 +23,7 @@ struct ReclaimOrder {
   std::uint64_t receipt = 0;
   bool done = false;  // followed; the log has no entry of it yet
 };
+[[nodiscard]] std::vector<std::uint32_t> UnitsOf(const std::vector<ReclaimOrder>& orders);
 [[nodiscard]] std::string EncodeOrders(const std::vector<ReclaimOrder>& orders);
 [[nodiscard]] Result<std::vector<ReclaimOrder>> DecodeOrders(ByteView text);  // kCorrupt; at most 65,536
 

@@ -101,6 +101,13 @@ Result<Superblock> DecodeSuperblock(ByteView sector) {
   return s;
 }
 
+Result<Superblock> ReadSuperblock(Device& device) {
+  Bytes sector(limits::kSectorBytes);
+  if (device.size_bytes() < sector.size()) return Fail(Code::kNotFound, "superblock: nothing written");
+  STELE_TRY_VOID(device.Read(0, sector));
+  return DecodeSuperblock(sector);
+}
+
 Hash SuperblockMacDigest(ByteView sector) { return Sha256Of(sector.first(kMacAt)); }
 
 }  // namespace stele::store

@@ -36,6 +36,8 @@ struct Superblock {
 [[nodiscard]] Bytes EncodeSuperblock(const Superblock& superblock, const ledger::MacChain& mac);
 // kNotFound: the sector is all zero. kCorrupt: anything else wrong.
 [[nodiscard]] Result<Superblock> DecodeSuperblock(ByteView sector);
+// Of a unit. kNotFound too: the device is smaller than a sector.
+[[nodiscard]] Result<Superblock> ReadSuperblock(Device& device);
 [[nodiscard]] Hash SuperblockMacDigest(ByteView sector);
 
 }  // namespace stele::store

@@ -87,6 +87,34 @@ bool Continues(const Tail& tail, const ScanStep& step) {
          ledger::SubtreeLevels(0, step.header.end_sequence()).size() == step.tables.frontier.size();
 }
 
+// Its blocks, and where they end; `known`: what later ones gave up.
+Result<void> ScanLastUnit(Device& device, std::vector<ledger::Abandon> known, Tail& tail) {
+  UnitScan scan(device, tail.unit, std::move(known));
+  while (true) {
+    STELE_TRY(ScanStep step, scan.Next());
+    tail.end_bytes = step.offset_bytes;
+    if (step.what == ScanStep::What::kBlock && (tail.sealed || !Continues(tail, step))) {
+      step.what = ScanStep::What::kDamaged;
+      step.detail = "block: does not continue the chain";
+    }
+    if (step.what == ScanStep::What::kBlock) {
+      tail.sealed = step.header.type == ledger::BlockType::kSeal;
+      tail.end_bytes = step.end_bytes;
+      tail.blocks.push_back({step.header, step.tables.frontier, ledger::BlockMacDigest(step.header, step.bytes)});
+      continue;
+    }
+    if (step.what == ScanStep::What::kEnd) return {};
+    if (step.what == ScanStep::What::kDamaged) {
+      tail.damaged = true;
+      tail.detail = "unit " + std::to_string(tail.unit) + " offset " + std::to_string(step.offset_bytes) + ": " + step.detail;
+    }
+    const std::uint64_t to = std::max(step.end_bytes, step.offset_bytes + kSectorBytes);
+    tail.abandons.push_back({tail.unit, step.offset_bytes, to});
+    tail.end_bytes = to;
+    return {};
+  }
+}
+
 }  // namespace
 
 Result<Tail> ReadTail(DeviceShelf& shelf) {
@@ -116,30 +144,13 @@ Result<Tail> ReadTail(DeviceShelf& shelf) {
     tail.detail = "unit " + std::to_string(tail.unit) + ": it has " + std::to_string(last->device->size_bytes()) + " bytes and was begun with " +
                   std::to_string(tail.superblock.size_bytes);
   }
-  STELE_TRY(std::vector<ledger::Abandon> known, AbandonsIn(*last->device, tail.unit));
-  UnitScan scan(*last->device, tail.unit, std::move(known));
-  while (true) {
-    STELE_TRY(ScanStep step, scan.Next());
-    tail.end_bytes = step.offset_bytes;
-    if (step.what == ScanStep::What::kBlock && (tail.sealed || !Continues(tail, step))) {
-      step.what = ScanStep::What::kDamaged;
-      step.detail = "block: does not continue the chain";
-    }
-    if (step.what == ScanStep::What::kBlock) {
-      tail.sealed = step.header.type == ledger::BlockType::kSeal;
-      tail.end_bytes = step.end_bytes;
-      tail.blocks.push_back({step.header, step.tables.frontier, ledger::BlockMacDigest(step.header, step.bytes)});
-      continue;
-    }
-    if (step.what == ScanStep::What::kEnd) break;
-    if (step.what == ScanStep::What::kDamaged) {
-      tail.damaged = true;
-      tail.detail = "unit " + std::to_string(tail.unit) + " offset " + std::to_string(step.offset_bytes) + ": " + step.detail;
-    }
-    const std::uint64_t to = std::max(step.end_bytes, step.offset_bytes + kSectorBytes);
-    tail.abandons.push_back({tail.unit, step.offset_bytes, to});
-    tail.end_bytes = to;
-    break;
+  // Usually nothing was given up in it, and one reading is enough: of a large partition each takes long.
+  const Tail before = tail;
+  STELE_TRY_VOID(ScanLastUnit(*last->device, {}, tail));
+  if (tail.abandons.size() > before.abandons.size()) {
+    tail = before;
+    STELE_TRY(std::vector<ledger::Abandon> known, AbandonsIn(*last->device, tail.unit));
+    STELE_TRY_VOID(ScanLastUnit(*last->device, std::move(known), tail));
   }
   return tail;
 }

@@ -149,12 +149,11 @@ Result<ledger::BlockHeader> NextHeader(Device& device, std::uint32_t unit, std::
 
 Result<std::vector<ledger::Abandon>> AbandonsIn(Device& device, std::uint32_t unit) {
   std::vector<ledger::Abandon> abandons;
-  Bytes region(kSectorBytes);
-  if (device.size_bytes() < kSectorBytes) return abandons;
-  STELE_TRY_VOID(device.Read(0, region));
-  const auto superblock = DecodeSuperblock(region);
+  const auto superblock = ReadSuperblock(device);
   if (superblock) abandons = superblock->abandons;
+  if (!superblock && superblock.error().code == Code::kIo) return tl::unexpected(superblock.error());
   if (!superblock && superblock.error().code == Code::kNotFound) return abandons;  // never begun: the superblock comes first
+  Bytes region;
   std::uint64_t at = kSectorBytes;
   while (true) {
     const auto header = NextHeader(device, unit, at);

@@ -153,10 +153,8 @@ class Verifier {
   Result<bool> NothingBehind(std::uint32_t unit, const std::vector<std::uint32_t>& units) {
     for (auto later = units.rbegin(); later != units.rend() && *later > unit; ++later) {
       STELE_TRY(const auto device, shelf_.Open(*later, false));
-      Bytes sector(kSectorBytes);
-      if (device->size_bytes() < kSectorBytes) continue;
-      STELE_TRY_VOID(device->Read(0, sector));
-      const auto superblock = DecodeSuperblock(sector);
+      const auto superblock = ReadSuperblock(*device);
+      if (!superblock && superblock.error().code == Code::kIo) return tl::unexpected(superblock.error());
       if (superblock || superblock.error().code != Code::kNotFound) return false;
     }
     return true;
@@ -389,8 +387,8 @@ std::string Verifier::FaultOf(const Tombstone& tombstone, std::uint64_t sequence
   }
   if (promised_s <= 0) return "nothing was to expire";
   if (tombstone.age_s < promised_s || tombstone.aged_s < promised_s) return "it came too early";
-  const std::string hold = holds == nullptr ? "" : HeldBy(*holds, tombstone.begun_wall_ns, tombstone.ended_wall_ns);
-  return hold.empty() ? "" : "it was held by " + hold;
+  const Hold* hold = holds == nullptr ? nullptr : HeldBy(*holds, tombstone.begun_wall_ns, tombstone.ended_wall_ns);
+  return hold == nullptr ? "" : "it was held by " + hold->name;
 }
 
 void Verifier::JudgeExpired() {

@@ -32,6 +32,13 @@ class SimDevice final : public Device {
     return {};
   }
 
+  Result<void> Zero(std::uint64_t offset_bytes, std::uint64_t size_bytes) override {
+    if (!shelf_.can_zero) return Device::Zero(offset_bytes, size_bytes);
+    STELE_TRY_VOID(Write(offset_bytes, Bytes(size_bytes)));
+    shelf_.zeroed_bytes += size_bytes;
+    return {};
+  }
+
   Result<void> Sync() override {
     const DiskFault fault = Begin("sync");
     if (fault == DiskFault::kNotDone) return {};

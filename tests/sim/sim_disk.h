@@ -64,6 +64,9 @@ class SimShelf final : public DeviceShelf {
   [[nodiscard]] std::uint64_t refused_for_room() const { return refused_for_room_; }
   bool can_refuse_writes = false;  // MakeReadOnly() works; off by default, as stele-ledger runs: it must not rely on it
 
+  bool can_zero = false;            // Zero() works, as a drive does it that can
+  std::uint64_t zeroed_bytes = 0;   // by Zero()
+
   DiskFault Fault(std::string_view operation) { return plan_ ? plan_(operation) : DiskFault::kNone; }
 
  private:

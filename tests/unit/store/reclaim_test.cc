@@ -350,9 +350,12 @@ TEST(Reclaim, ANumberThatWasGivenUpIsNoHoleAfterwards) {
 
 // Every operation on the disk fails or is the last one before the power goes.
 TEST(Reclaim, ACrashAnywhereLeavesAUnitOrItsSpine) {
-  for (const bool partitions : {false, true}) {
+  enum class Medium : std::uint8_t { kFiles, kPartitions, kPartitionsThatZero };
+  for (const Medium kind : {Medium::kFiles, Medium::kPartitions, Medium::kPartitionsThatZero}) {
+    const bool partitions = kind != Medium::kFiles;
     OwnLog made;
     sim::SimShelf disk;
+    disk.can_zero = kind == Medium::kPartitionsThatZero;
     for (std::uint32_t i = 0; partitions && i < 4; ++i) ASSERT_TRUE(disk.Create(i, kPartitionBytes));
     char folder[] = "/tmp/stele-reclaim-XXXXXX";
     ASSERT_NE(::mkdtemp(folder), nullptr);
@@ -415,6 +418,44 @@ TEST(Reclaim, ACrashAnywhereLeavesAUnitOrItsSpine) {
     EXPECT_GT(crashes, partitions ? 6U : 3U);
     std::filesystem::remove_all(folder);
   }
+}
+
+// A start that is cut off again and again comes to an end.
+TEST(Reclaim, WhatAnEarlierStartMadeZeroIsNotMadeZeroAgain) {
+  sim::SimShelf disk;
+  disk.can_zero = true;
+  char folder[] = "/tmp/stele-reclaim-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  for (std::uint32_t i = 0; i < 4; ++i) ASSERT_TRUE(disk.Create(i, kPartitionBytes));
+  std::unique_ptr<PartitionShelf> shelf;
+  const auto open = [&]() -> PartitionShelf& {
+    std::vector<Partition> list;
+    for (std::uint32_t i = 0; i < 4; ++i) list.push_back({"log-" + std::to_string(i), *disk.Open(i, true), true});
+    shelf = std::move(*PartitionShelf::Open(std::move(list), TestLog::LogId()));
+    shelf->KeepSpinesIn(std::make_shared<SpineFolder>(folder));
+    return *shelf;
+  };
+  OwnLog log;
+  log.On(open());
+  log.Open();
+  log.Live(3);
+  const auto orders = log.Bury(open(), {0});
+  log.Close();
+  bool durable = false;
+  disk.SetFaultPlan([&](std::string_view operation) {
+    if (disk.zeroed_bytes > 0 && operation == "sync") durable = true;
+    return durable && operation == "write" ? sim::DiskFault::kCrashBefore : sim::DiskFault::kNone;
+  });
+  EXPECT_THROW((void)Reclaim(open(), TestLog::LogId(), orders, Judge()), sim::SimCrash);
+  disk.SetFaultPlan({});
+  disk.Crash(log.random());
+  const std::uint64_t zeroed_bytes = std::exchange(disk.zeroed_bytes, 0);
+  EXPECT_GT(zeroed_bytes, 0U);
+  EXPECT_LE(zeroed_bytes, kPartitionBytes);
+  ASSERT_TRUE(open().FinishClearing());
+  EXPECT_EQ(disk.zeroed_bytes, 0U);
+  EXPECT_EQ(open().Use().empty, 1U);
+  std::filesystem::remove_all(folder);
 }
 
 class ReclaimRefusals : public testing::Test {
