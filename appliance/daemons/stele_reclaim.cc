@@ -1,8 +1,8 @@
 // stele-reclaim: makes the log partitions of expired units free, at a start of the image, before they are sealed and
 // before anything else runs. The initial RAM disk calls it (firmware/initrd); elsewhere `stele up` does the same.
 //
-//   stele-reclaim --dir DIR [--user UID] NODE...    one line for people; 0: all is as it should be, also when nothing
-//   was to do
+//   stele-reclaim --dir DIR [--user UID] NODE...    one line for people, nothing where nothing was to do; 0: all is as
+//   it should be
 //
 // It opens the partitions and gives up its rights: what it reads from then on may be hostile.
 #include <fcntl.h>
@@ -18,8 +18,6 @@
 
 namespace stele::daemons {
 namespace {
-
-constexpr const char* kNothingExpired = "nothing has expired";  // firmware/initrd/reclaim.h knows these words
 
 constexpr unsigned kSecondsMax = 3'600;  // a start is held up no longer; the next one goes on with what is half empty
 
@@ -61,14 +59,14 @@ std::string ListOf(const std::vector<std::uint32_t>& units) {
 Result<std::string> Work(const Options& options) {
   const Home home{options.dir};
   std::error_code failed;
-  if (!std::filesystem::exists(ReclaimFile(home), failed)) return std::string(kNothingExpired);
+  if (!std::filesystem::exists(ReclaimFile(home), failed)) return std::string();
   STELE_TRY_VOID(OnlyPlainFiles(home));
   STELE_TRY(const store::Medium medium, store::Medium::Open({home.Store(), options.nodes}, store::MediumUse::kAppend));
   STELE_TRY_VOID(BecomeUser(options.user));
   STELE_TRY(const Config config, LoadConfig(home.Config(), false));
   STELE_TRY(const store::Reclaimed done, ReclaimAtStart(home, config, medium));
   const bool idle = done.units.empty() && done.refused.empty();
-  if (idle) return std::string(kNothingExpired);  // all orders were followed before
+  if (idle) return std::string();  // all orders were followed before
   std::string words =
       done.units.empty() ? "no unit reclaimed" : "units " + ListOf(done.units) + " have expired and are free";
   for (const std::string& refused : done.refused) words += "; " + refused;
@@ -79,15 +77,20 @@ Result<std::string> Work(const Options& options) {
 }  // namespace stele::daemons
 
 int main(int argc, char** argv) {
-  stele::daemons::Options options;
-  CLI::App app("Makes the log partitions of expired units free");
-  app.add_option("--dir", options.dir, "Stele's directory")->required();
-  app.add_option("--user", options.user, "whose rights are enough when the partitions are open");
-  app.add_option("nodes", options.nodes, "log partitions");
-  CLI11_PARSE(app, argc, argv);
-  (void)::alarm(stele::daemons::kSecondsMax);
-  const auto words = stele::daemons::Work(options);
-  const std::string line = words ? *words : "nothing reclaimed: " + stele::Describe(words.error());
-  std::printf("%s\n", stele::EscapeForTerminal(stele::AsBytes(line)).c_str());
-  return words ? 0 : 1;
+  try {
+    stele::daemons::Options options;
+    CLI::App app("Makes the log partitions of expired units free");
+    app.add_option("--dir", options.dir, "Stele's directory")->required();
+    app.add_option("--user", options.user, "whose rights are enough when the partitions are open");
+    app.add_option("nodes", options.nodes, "log partitions");
+    CLI11_PARSE(app, argc, argv);
+    (void)::alarm(stele::daemons::kSecondsMax);
+    const auto words = stele::daemons::Work(options);
+    const std::string line = words ? *words : "nothing reclaimed: " + stele::Describe(words.error());
+    if (!line.empty()) std::printf("%s\n", stele::EscapeForTerminal(stele::AsBytes(line)).c_str());
+    return words ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::printf("nothing reclaimed: %s\n", error.what());
+    return 1;
+  }
 }

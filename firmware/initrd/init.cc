@@ -1,6 +1,6 @@
 // The first process: everything that happens between the signed image and systemd.
 //
-// In this order: modules, partitions, root behind dm-verity, root entered, update looked for, state partition opened by
+// In this order: modules, drivers, partitions, root behind dm-verity, root entered, update looked for, state partition opened by
 // the TPM, expired units of the log reclaimed, log partitions sealed and handed over, doors of the kernel closed,
 // write-once guard armed with the seals, systemd. It takes no parameter from the command line or from any disk; what it
 // needs to know is in the initial RAM disk. What goes wrong before there is a root file system stops the machine with
@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include "appliance/base/fd.h"
 #include "firmware/guard/guard.h"
 #include "firmware/initrd/logs.h"
+#include "firmware/initrd/modules.h"
 #include "firmware/initrd/partitions.h"
 #include "firmware/initrd/reclaim.h"
 #include "firmware/initrd/state.h"
@@ -39,7 +39,8 @@ using update::TreePartition;
 
 constexpr const char* kRoot = "/sysroot";
 constexpr const char* kSystemd = "/usr/lib/systemd/systemd";
-constexpr auto kDiskPatience = std::chrono::seconds(20);
+constexpr auto kDiskPatience = std::chrono::seconds(20);      // since a driver was loaded
+constexpr auto kDiskPatienceMax = std::chrono::minutes(10);  // whatever goes on appearing
 
 void MountKernelFileSystems() {
   const auto mount = [](const char* type, const char* where, const char* options) {
@@ -51,27 +52,19 @@ void MountKernelFileSystems() {
   mount("tmpfs", "/run", "mode=0755,nr_inodes=65536,size=64m");
 }
 
-// The names begin with a number: the order in which they need each other.
-Result<void> LoadModules() {
-  for (const std::string& name : Names("/modules")) {
-    const UniqueFd file(::open(("/modules/" + name).c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file.valid()) return FailErrno("open module " + name);
-    const bool loaded = ::syscall(SYS_finit_module, file.get(), "", 0) == 0;
-    if (!loaded && errno == ENODEV) continue;  // this machine has no such device, or no such instructions
-    if (!loaded) return FailErrno("load module " + name);
-  }
-  return {};
-}
-
-// Both slots and the state; what is not there after some time is missed later, by who needs it.
-Partitions WaitForDisk() {
-  const auto end = std::chrono::steady_clock::now() + kDiskPatience;
+// Both slots and the state, and time for a disk that somebody plugged in; what is not there after some time is missed
+// later, by who needs it.
+Partitions WaitForDisk(Drivers& drivers) {
+  const auto begin = std::chrono::steady_clock::now();
   for (;;) {
+    drivers.LoadForWhatIsThere();
     Partitions partitions = Partitions::OfThisMachine();
     bool complete = partitions.Only("stele-state").has_value();
     for (const Slot slot : {Slot::kA, Slot::kB})
       complete = complete && partitions.Only(RootPartition(slot)) && partitions.Only(TreePartition(slot));
-    if (complete || std::chrono::steady_clock::now() >= end) return partitions;
+    const auto now = std::chrono::steady_clock::now();
+    const bool patient = now < drivers.last() + kDiskPatience && now < begin + kDiskPatienceMax;
+    if ((complete && drivers.Settled()) || !patient) return partitions;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
 }
@@ -117,8 +110,18 @@ Result<void> ArmGuard(guard::Guard& guard, const std::vector<guard::LogPartition
   return guard.Arm(logs, guard::OpenCharacters(devices, misc), variable);
 }
 
+// What is plugged in later gets no driver; the guard keeps it so. Best effort: a machine without USB has none of these.
+void CloseUsb() {
+  constexpr const char* kUsb = "/sys/bus/usb/devices/";
+  for (const std::string& name : Names(kUsb)) {
+    if (!name.starts_with("usb")) continue;
+    if (auto closed = WriteText(kUsb + name + "/authorized_default", "0"); !closed) Say(Describe(closed.error()));
+  }
+}
+
 // None of these can be opened again before the machine restarts.
 Result<void> CloseDoors() {
+  CloseUsb();
   STELE_TRY_VOID(WriteText("/proc/sys/kernel/yama/ptrace_scope", "3"));  // nobody attaches to PID 1, or to anybody
   STELE_TRY_VOID(
       WriteText("/proc/sys/kernel/kexec_load_disabled", "1"));  // no other kernel without the firmware's check
@@ -154,7 +157,8 @@ Result<void> Start(bool& trial) {
   const auto loaded = LoadModules();
   trial = BeginTrial();
   STELE_TRY_VOID(loaded);
-  const Partitions partitions = WaitForDisk();
+  Drivers drivers;
+  const Partitions partitions = WaitForDisk(drivers);
   STELE_TRY(guard::Guard guard, LoadGuard());
   STELE_TRY(const Slot slot, MountRoot(partitions));
   STELE_TRY_VOID(MountScratch());
@@ -167,15 +171,15 @@ Result<void> Start(bool& trial) {
   if (update.restart) RestartMachine();
   const StateOutcome state = OpenState(settled, update.confirmed);
   // Before anything is sealed. Not in a trial: what ran before may have to read this log again.
-  const std::string reclaimed = state.mounted && !trial ? Reclaim(settled) : kNothingExpired;
+  const std::string reclaimed = state.mounted && !trial ? Reclaim(settled) : std::string();
   const LogsOutcome logs = HandOverLogs(settled);
   std::string facts = update.facts + "state " + state.words + "\nlogs " + logs.words + "\n";
-  if (reclaimed != kNothingExpired) facts += "reclaimed " + reclaimed + "\n";
+  if (!reclaimed.empty()) facts += "reclaimed " + reclaimed + "\n";
   STELE_TRY_VOID(WriteText("/run/stele-boot/facts", facts));
   if (state.mounted) STELE_TRY_VOID(WriteText("/run/stele-boot/state-is-mounted", ""));
   STELE_TRY_VOID(CloseDoors());
   Say("state partition: " + state.words);
-  if (reclaimed != kNothingExpired) Say("reclaimed: " + reclaimed);
+  if (!reclaimed.empty()) Say("reclaimed: " + reclaimed);
   STELE_TRY_VOID(ArmGuard(guard, logs.logs, HandOutBootOrder(trial)));
   Say("write-once guard armed: " + logs.words);
   ::execl(kSystemd, kSystemd, nullptr);

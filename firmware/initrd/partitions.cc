@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
+#include <memory>
 #include <string_view>
 
 #include "firmware/initrd/system.h"
@@ -17,6 +19,12 @@ template <typename Number>
 bool ParseNumber(std::string_view text, Number& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
   return error == std::errc{} && end == text.data() + text.size();
+}
+
+// By the path of its device: ".../0000:00:14.0/usb2/2-1/2-1:1.0/host6/...".
+bool IsOnUsb(const std::string& folder) {
+  const std::unique_ptr<char, decltype(&std::free)> path(::realpath(folder.c_str(), nullptr), &std::free);
+  return path != nullptr && std::string_view(path.get()).find("/usb") != std::string_view::npos;
 }
 
 }  // namespace
@@ -44,6 +52,8 @@ Result<Partition> ParseUevent(const std::string& text) {
   return found;
 }
 
+bool MayComeByUsb(std::string_view name) { return name == "stele-update" || name == "stele-site"; }
+
 Partitions Partitions::OfThisMachine() {
   std::vector<Partition> all;
   for (const std::string& name : Names("/sys/class/block")) {
@@ -51,7 +61,7 @@ Partitions Partitions::OfThisMachine() {
     const auto text = ReadText(folder + "/uevent");
     if (!text) continue;  // it went away
     auto partition = ParseUevent(*text);
-    if (!partition) continue;
+    if (!partition || (IsOnUsb(folder) && !MayComeByUsb(partition->name))) continue;
     const auto size = ReadText(folder + "/size");
     std::uint64_t sectors = 0;
     if (!size || !ParseNumber(std::string_view(*size).substr(0, size->find('\n')), sectors)) continue;
@@ -79,6 +89,7 @@ std::vector<Partition> Partitions::Logs(std::vector<std::string>& refused) const
     std::uint32_t number = 0;
     if (!partition.name.starts_with(kLog) || !ParseNumber(std::string_view(partition.name).substr(kLog.size()), number))
       continue;
+    if (partition.name != std::string(kLog) + std::to_string(number)) continue;  // "stele-log-07" is no other name of 7
     if (Only(partition.name)) {
       numbered.emplace_back(number, partition);
     } else if (std::find(refused.begin(), refused.end(), partition.name) == refused.end()) {
@@ -87,6 +98,7 @@ std::vector<Partition> Partitions::Logs(std::vector<std::string>& refused) const
   }
   std::sort(numbered.begin(), numbered.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<Partition> logs;
+  logs.reserve(numbered.size());
   for (auto& [number, partition] : numbered) logs.push_back(std::move(partition));
   return logs;
 }

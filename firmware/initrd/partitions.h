@@ -6,11 +6,15 @@
 //   stele-site                       the same on a disk that somebody brings along
 //   stele-log-0, stele-log-1, ...    raw, write-once
 //
-// A name that is there twice is nobody's: a second disk cannot put itself in the place of the first.
+//   stele-update                     an update, on a disk that somebody brings along
+//
+// A name that is there twice is nobody's: a second disk cannot put itself in the place of the first. What is on USB is
+// an update or a site and nothing else: who can plug in a stick cannot be the log, or stand in the way of the disk.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "appliance/base/result.h"
@@ -26,6 +30,8 @@ struct Partition {
 
 // Text of a /sys/class/block/X/uevent -> the partition; kNotFound: not a partition of ours.
 [[nodiscard]] Result<Partition> ParseUevent(const std::string& text);
+
+[[nodiscard]] bool MayComeByUsb(std::string_view name);
 
 class Partitions {
  public:

@@ -15,14 +15,15 @@ constexpr std::size_t kSaidMax = 800;  // the kernel takes no line longer than a
 std::string Reclaim(const Partitions& partitions) {
   std::vector<std::string> refused;  // whoever hands them over says it
   const std::vector<Partition> logs = partitions.Logs(refused);
-  if (logs.empty()) return kNothingExpired;
+  if (logs.empty()) return "";
   std::vector<std::string> command = {kProgram, "--dir", kPlace, "--user", std::to_string(kStele)};
   for (const Partition& log : logs) command.push_back(log.node);
   const auto status = Run(command, kWords);
   if (!status) return "nothing: " + Describe(status.error());
   std::string words = ReadText(kWords).value_or("");
   words = words.substr(0, words.find('\n'));
-  if (words.empty()) return "nothing: stele-reclaim ended with " + std::to_string(*status) + " and said nothing";
+  if (words.empty() && *status != 0)
+    return "nothing: stele-reclaim ended with " + std::to_string(*status) + " and said nothing";
   if (words.size() > kSaidMax) words = words.substr(0, kSaidMax) + " ...";
   return words;
 }

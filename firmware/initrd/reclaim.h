@@ -8,10 +8,9 @@
 
 namespace stele::initrd {
 
-inline constexpr const char* kNothingExpired = "nothing has expired";  // as stele-reclaim says it
-
-// Makes the log partitions of expired units free; words for people. After the state partition is mounted, before the
-// partitions are handed over. Nothing that goes wrong here stops a start: what is not reclaimed stays as it is.
+// Makes the log partitions of expired units free; words for people, none where nothing was to do. After the state
+// partition is mounted, before the partitions are handed over. Nothing that goes wrong here stops a start: what is not
+// reclaimed stays as it is.
 [[nodiscard]] std::string Reclaim(const Partitions& partitions);
 
 }  // namespace stele::initrd

@@ -10,7 +10,7 @@ cp "$root/web/viewer/package-lock.json" "$other/web/viewer/"
   root=$other
   . "$other/scripts/lib/image.sh"
   mkdir "$other/out"
-  cp "$image"/{version,pcr.pem,update.pem} "$other/out/"
+  cp "$image"/{version,kernel,pcr.pem,update.pem} "$other/out/"
   build_root "$image/../cache" "$stele_bin" "$other/out"
   build_uki "$image/../cache" "$stele_bin/.." "$other/out"
   pack_uki "$image/../cache" "$other/out" stele.unsigned.efi --approval "$image/approval.json"

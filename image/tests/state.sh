@@ -1,5 +1,5 @@
 # Goal: the state partition opens for this image on this machine and for nobody else, and a start that cannot open it says why, runs, and changes
-# nothing. Method: one machine started eight times: first start, second start, with another TPM, without any, with a forged header, with an unsigned credential on the ESP, as it was,
+# nothing. Method: one machine started nine times: first start, second start, with another TPM, with its own cleared, without any, with a forged header, with an unsigned credential on the ESP, as it was,
 # and with the other TPM and the recovery key; between the starts the disk is looked at from outside.
 new_appliance "$root/build/image/tests/state" "$image"
 forward_free_ports
@@ -58,6 +58,30 @@ mv "$machine_dir/tpm" "$machine_dir/tpm.own"
 make_tpm
 degraded 'another TPM' console.3.log 'another TPM'
 mv "$machine_dir/tpm" "$machine_dir/tpm.other"
+mv "$machine_dir/tpm.own" "$machine_dir/tpm"
+
+clear_tpm() {  # TPM2_ClearControl and TPM2_Clear with the platform hierarchy: what a firmware's menu does
+  python3 - "$machine_dir/tpm" "$machine_dir/clear.sock" <<'PYTHON'
+import os, socket, subprocess, sys, time
+tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + sys.argv[1], "--server", "type=unixio,path=" + sys.argv[2],
+                        "--flags", "not-need-init,startup-clear", "--terminate"])
+for _ in range(100):
+    if os.path.exists(sys.argv[2]):
+        break
+    time.sleep(0.1)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[2])
+    for command in ("8002 0000001c 00000127 4000000c 00000009 40000009 0000 00 0000 00", "8002 0000001b 00000126 4000000c 00000009 40000009 0000 00 0000"):
+        connection.sendall(bytes.fromhex(command))
+        answer = connection.recv(4096)
+tpm.wait(20)
+assert answer[6:10] == bytes(4), answer.hex()
+PYTHON
+}
+cp -r "$machine_dir/tpm" "$machine_dir/tpm.own"
+expect 'the TPM is cleared' clear_tpm
+degraded 'a TPM that was cleared' console.cleared.log 'this one was cleared'
+rm -r "$machine_dir/tpm"
 mv "$machine_dir/tpm.own" "$machine_dir/tpm"
 
 machine_has_tpm=0

@@ -29,6 +29,9 @@ stele-policy-render.service 1.2
 stele-console.service 2.0
 stele-confirm.service 0.3
 UNITS
+while read -r file; do  # a copy that keeps no links makes files of them, and systemd starts none of these units
+  warn "${file#"$root"/} is no link"; bad=1
+done < <(find "$root/image/root/overlay" -path '*.wants/*' ! -type l)
 for unit in "$root"/image/root/overlay/usr/lib/systemd/system/stele-*@.service; do  # one process must not join another
   grep -qx 'InaccessiblePaths=-/run/stele/units' "$unit" || { warn "${unit##*/} sees the sockets of the units"; bad=1; }
 done

@@ -1,6 +1,6 @@
 # Goal: an update gets in only whole, signed and newer; it stays only if it serves; a power cut or a bad one costs a restart and nothing else; and once
 # it stays, the image before it does not open the state partition any more. Method: one machine of version 1, images of version 2, of a version 3 that
-# never serves and of a version 4 that does not find its root file system, and ten starts; what is on the disk is looked at from outside. (Restarts end the emulator; the next start begins it again.)
+# never serves and of a version 4 that does not find its root file system, three updates that are refused, and thirteen starts; what is on the disk is looked at from outside. (Restarts end the emulator; the next start begins it again.)
 . "$root/scripts/lib/image.sh"
 bad=0
 images="$root/build/image/tests/update-images"
@@ -20,7 +20,7 @@ next_version() {
   local version=$1 out="$images/$1"; shift
   rm -rf "$out"
   mkdir -p "$out"
-  cp "$image"/{pcr.pem,update.pem} "$out/"
+  cp "$image"/{kernel,pcr.pem,update.pem} "$out/"
   echo "$version" >"$out/version"
   build_root "$image/../cache" "$stele_bin" "$out" "$@"
   build_uki "$image/../cache" "$stele_bin/.." "$out"
@@ -44,8 +44,22 @@ restarts() {  # restarts SECONDS: the machine ends by itself
 next_start() { starts=$((starts + 1)); begin=$SECONDS; start_machine "console.$starts.log"; }
 timed() { say "    start $starts: $((SECONDS - begin)) s"; }
 starts=0 begin=0
+# refused NAME UPDATE WORDS: a start that says so before the state partition is opened, goes on, and has written nothing.
+refused() {
+  attach "$2"
+  next_start
+  wait_console 'write-once guard armed' "$boot_seconds" || { tr -d '\r' <"$machine_console" | tail -n 5 >&2; warn "NOT: $1: the start goes on"; bad=1; }
+  expect "$1 is refused, and the start goes on" on_console "update-disk refused: $3"
+  power_cut
+  timed
+}
+# offer VERSION MODEL KEY: an update like the good one, but for these
+offer() {
+  "$root/firmware/update/make-update" --model "$2" --version "$1" --root "$good/root.erofs" --tree "$good/root.tree" --uki "$good/stele.efi" --key "$3" \
+    -o "$images/offer.update"
+}
 
-version=$(cat "$image/version")
+version=$(cat "$image/version") model=$(sed -n 's/^IMAGE_ID=//p' "$image/root/etc/os-release")
 say "  images of version $((version + 1)) and $((version + 2))"
 next_version $((version + 1))
 broken="$images/broken/etc/systemd/system"
@@ -77,6 +91,11 @@ logger -n 127.0.0.1 -P "$syslog_port" -T --octet-count "$known"
 expect 'a record is kept' wait_record "$known"
 timed
 power_off_machine 300 || warn 'it did not switch off in time'
+openssl genpkey -algorithm ed25519 -out "$images/foreign.key"
+offer $((version + 1)) "$model" "$images/foreign.key"
+refused 'an update that somebody else signed' "$images/offer.update" 'it is not signed with the update key of this image'
+offer $((version + 1)) another "$keys/update.key"
+refused 'an update for another model' "$images/offer.update" "version $((version + 1)) is for the model another, this is $model"
 expect 'nothing was written to slot b' eval '! holds_file stele-verity-b "$good/root.tree"'
 
 attach "$good_update"
@@ -105,6 +124,9 @@ expect 'it runs from slot b' [ "$(console_value version)" = "$((version + 1)) in
 expect 'PCR 4, 7, 9, 11 and 12 are the expected ones, whatever the slot' registers_are_expected "$good/expected-pcrs.json"
 expect 'the record of the version before is there' wait_record "$known"
 power_off_machine 300 || warn 'it did not switch off in time'
+
+refused 'an older update' "$image/stele-$version.update" "version $version is older than what runs, version $((version + 1))"
+expect 'and slot a holds what it held' holds_file stele-root-a "$image/root.erofs"
 
 attach "$never_update"
 next_start

@@ -3,7 +3,7 @@
 # new_appliance DIR IMAGE [MAKE_DISK_ARGUMENT...]: a machine that never ran; its first start gets the keys of a first run, so that we have them too,
 # and the files of the folder $site_more, if that is set.
 new_appliance() {
-  local dir=$1 image=$2 state disk="$1.disk" log="$1.first-run.log"
+  local dir=$1 image=$2 state at target made=1 disk="$1.disk" log="$1.first-run.log"
   shift 2
   state=$(mktemp -d)
   mkdir -p "$(dirname "$dir")"
@@ -12,7 +12,15 @@ new_appliance() {
   cp -r "$image/state/." "$state/new/"
   [ -z "${site_more:-}" ] || cp -r "$site_more/." "$state/new/"
   cp "$state"/made/keys/{ca,auditor,security-officer,metrics}.* "$state/new/keys/"
-  "$root/image/disk/make-disk" --uki "$image/stele.efi" --root "$image/root.erofs" --tree "$image/root.tree" --state "$state/new" "$@" -o "$disk"
+  target=$disk
+  if [ -n "${disk_by_device:-}" ]; then  # one that was used before
+    truncate -s 3100M "$disk"
+    for at in 0 2440; do dd if=/dev/urandom of="$disk" bs=1M seek=$at count=64 conv=notrunc status=none; done  # also where log partitions will be
+    target=$(losetup -f --show "$disk")
+  fi
+  "$root/image/disk/make-disk" --uki "$image/stele.efi" --root "$image/root.erofs" --tree "$image/root.tree" --state "$state/new" "$@" -o "$target" 2>>"$log" || made=0
+  [ "$target" = "$disk" ] || losetup -d "$target"
+  [ "$made" = 1 ] || { tail -n 5 "$log" >&2; die "no disk could be made"; }
   make_machine "$dir" "$disk" "$image/vars.fd"
   cp -r "$state/new/keys" "$dir/keys"
   rm -rf "$state" "$disk" "$log"

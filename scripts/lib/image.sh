@@ -1,20 +1,23 @@
 # How the image is built, step by step; scripts/image and the image's tests source it after common.sh. Everything goes below $image_dir.
 
-image_kernel=linux-image-6.1.0-56-cloud-amd64   # pinned: the guard's hooks and the stub's measurements were tried with it
+# Pinned: the guard's hooks and the stub's measurements were tried with it.
+kernel_package() { case "$1" in cloud) echo linux-image-6.1.0-56-cloud-amd64 ;; generic) echo linux-image-6.1.0-56-amd64 ;; *) die "there is no kernel '$1'" ;; esac; }
 export SOURCE_DATE_EPOCH=1700000000             # all times in the image
 image_root_uuid=5e1e0000-0000-4000-8000-000000000001
 
 no_packages() { warn "$*"; exit 75; }  # exit status 75: nothing is wrong here, Debian's packages could not be had
 
-# Debian's packages, unpacked once: the kernel, and what the root file system is taken from.
+# fetch_packages CACHE KERNEL: Debian's packages, unpacked once: the kernel, and what the root file system is taken from.
 fetch_packages() {
-  local cache=$1 list="$root/image/root/packages.list" wanted
+  local cache=$1 list="$root/image/root/packages.list" wanted package
+  package=$(kernel_package "$2")
   mkdir -p "$cache"
-  if [ ! -d "$cache/kernel" ]; then
-    say "fetching $image_kernel"
+  if [ ! -d "$cache/kernel-$2" ]; then
+    say "fetching $package"
     rm -rf "$cache/kernel.new"
-    (cd "$cache" && apt-get -qq download "$image_kernel" && dpkg -x "$image_kernel"_*.deb kernel.new) 2>/dev/null || no_packages "cannot fetch $image_kernel (apt-get update?)"
-    mv "$cache/kernel.new" "$cache/kernel"
+    (cd "$cache" && apt-get -qq download "$package" && dpkg -x "$package"_*.deb kernel.new) 2>/dev/null || no_packages "cannot fetch $package (apt-get update?)"
+    depmod -b "$cache/kernel.new" "${package#linux-image-}"
+    mv "$cache/kernel.new" "$cache/kernel-$2"
   fi
   wanted=$(grep -v '^#' "$list" | sort | paste -sd, -)
   if [ "$(cat "$cache/packages.stamp" 2>/dev/null)" != "$wanted" ] || [ ! -f "$cache/packages.tsv" ]; then
@@ -44,17 +47,18 @@ list_packages() {
 
 # build_sbom CACHE OUT: OUT/sbom.spdx.json.
 build_sbom() {
-  "$root/image/sbom.py" --packages-table "$1/packages.tsv" --files-table "$1/packages.files.tsv" --kernel "$(echo "$1/$image_kernel"_*.deb)" \
+  "$root/image/sbom.py" --packages-table "$1/packages.tsv" --files-table "$1/packages.files.tsv" --kernel "$(echo "$1/$(kernel_package "$(cat "$2/kernel")")"_*.deb)" \
     --root "$2/root" --image "$2/stele.unsigned.efi" --lock "$root/web/viewer/package-lock.json" -o "$2/sbom.spdx.json"
 }
 
 # build_root CACHE PROGRAMS OUT [ASSEMBLE_ARGUMENT...]: OUT/root.erofs, OUT/root.tree, OUT/root.conf (root hash, salt, blocks). OUT/version is the
-# image's version, OUT/update.pem the key that signs its updates: both are in the root file system.
+# image's version, OUT/update.pem the key that signs its updates, OUT/kernel what it is for, cloud or generic: all are in the root file system.
 build_root() {
   local cache=$1 programs_dir=$2 out=$3 salt hash; shift 3
   rm -rf "$out/identity"
   mkdir -p "$out/identity/etc" "$out/identity/usr/lib/stele"
-  { cat "$root/image/root/overlay/etc/os-release"; echo "IMAGE_VERSION=$(cat "$out/version")"; } >"$out/identity/etc/os-release"
+  { cat "$root/image/root/overlay/etc/os-release"; echo "IMAGE_ID=stele-$(cat "$out/kernel")-amd64"; echo "IMAGE_VERSION=$(cat "$out/version")"; } \
+    >"$out/identity/etc/os-release"
   cp "$out/update.pem" "$out/identity/usr/lib/stele/update-key.pem"
   "$root/image/root/assemble.py" --packages "$cache/packages" --list "$root/image/root/files.list" --stele "$programs_dir" \
     --overlay "$root/image/root/overlay" --overlay "$out/identity" "$@" -o "$out/root"
@@ -69,9 +73,11 @@ build_root() {
 
 # build_uki CACHE BUILD OUT [MORE_MODULES]: OUT/initrd and OUT/stele.bare.efi, from OUT/root.conf, OUT/root and OUT/pcr.pem.
 build_uki() {
-  local cache=$1 build=$2 out=$3 modules more=(); shift 3
-  modules=$(echo "$cache"/kernel/lib/modules/*)
+  local cache=$1 build=$2 out=$3 kernel modules more=(); shift 3
+  kernel=$(cat "$out/kernel")
+  modules=$(echo "$cache/kernel-$kernel"/lib/modules/*)
   [ $# = 0 ] || more=(--modules "$1")
+  [ "$kernel" != generic ] || more+=(--drivers "$root/firmware/initrd/drivers.list")
   "$root/firmware/initrd/pack.py" --init "$build/bin/stele-init" --guard "$build/firmware/write_once.bpf.o" --root-conf "$out/root.conf" \
     --kernel-modules "$modules" --modules "$root/firmware/initrd/modules.list" "${more[@]}" --output "$out/initrd.cpio"
   zstd -q -f -19 --no-progress -T1 "$out/initrd.cpio" -o "$out/initrd"
@@ -93,7 +99,7 @@ approve_uki() {
 # pack_uki CACHE OUT NAME [--approval FILE]: OUT/NAME, a unified kernel image that is not signed.
 pack_uki() {
   local cache=$1 out=$2 name=$3; shift 3
-  "$root/firmware/uki/build-uki.py" --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" \
+  "$root/firmware/uki/build-uki.py" --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --kernel "$(echo "$cache/kernel-$(cat "$out/kernel")"/boot/vmlinuz-*)" \
     --initrd "$out/initrd" --cmdline "$root/firmware/uki/cmdline" --os-release "$out/root/etc/os-release" \
     --pcr-key "$out/pcr.pem" --output "$out/$name" "$@"
 }

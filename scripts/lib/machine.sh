@@ -5,6 +5,7 @@
 machine_dir='' machine_pid='' machine_tpm_pid=''
 machine_more=()            # further arguments for the emulator
 machine_has_tpm=1          # 0: a board without one
+machine_board=virtual      # hardware: SATA, Intel network in other slots, TPM by registers (TIS), USB; instead of NVMe, virtio, CRB
 machine_forward_ingest=''  # ",hostfwd=tcp:127.0.0.1:PORT-10.0.2.15:514,..."
 machine_forward_operator=''
 machine_restrict_operator=on  # off: the machine reaches this one's loopback as 10.0.3.2
@@ -44,7 +45,7 @@ place_of() { sfdisk -J "${2:-$machine_dir/disk.img}" | jq -r --arg name "$1" '.p
 offset_of() { place_of "$@" | cut -d' ' -f1; }
 
 start_tpm() {
-  swtpm socket --tpm2 --tpmstate dir="$machine_dir/tpm" --ctrl type=unixio,path="$machine_dir/tpm.sock" --terminate \
+  setsid swtpm socket --tpm2 --tpmstate dir="$machine_dir/tpm" --ctrl type=unixio,path="$machine_dir/tpm.sock" --terminate \
     >"$machine_dir/swtpm.log" 2>&1 &
   machine_tpm_pid=$!
   local end=$((SECONDS + 10))
@@ -56,19 +57,23 @@ start_machine() {
   machine_console="$machine_dir/${1:-console.log}"
   : >"$machine_console"
   rm -f "$machine_dir"/*.sock
-  local tpm=()
+  local tpm=() tpm_device=tpm-crb disk=(-device nvme,serial=stele0,drive=disk) network=virtio-net-pci slots=(0x10 0x11)
+  if [ "$machine_board" = hardware ]; then
+    tpm_device=tpm-tis disk=(-device ide-hd,bus=ide.0,drive=disk,bootindex=1 -device qemu-xhci,id=usb) network=e1000e slots=(0x12 0x13)
+  fi
   if [ "$machine_has_tpm" = 1 ]; then
     start_tpm
-    tpm=(-chardev socket,id=tpm,path="$machine_dir/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm)
+    tpm=(-chardev socket,id=tpm,path="$machine_dir/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device "$tpm_device",tpmdev=tpm)
   fi
-  nice -n 5 qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp "${machine_cpus:-2}" -m 1536 -no-reboot -display none \
+  # in a session of its own: Ctrl-C in a terminal would be a power cut
+  nice -n 5 setsid qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp "${machine_cpus:-2}" -m 1536 -no-reboot -display none \
     -global driver=cfi.pflash01,property=secure,value=on \
     -drive if=pflash,format=raw,unit=0,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd,readonly=on \
     -drive if=pflash,format=raw,unit=1,file="$machine_dir/vars.fd" \
-    -drive if=none,id=disk,format=raw,file="$machine_dir/disk.img",discard=unmap -device nvme,serial=stele0,drive=disk \
+    -drive if=none,id=disk,format=raw,file="$machine_dir/disk.img",discard=unmap "${disk[@]}" \
     "${tpm[@]}" \
-    -netdev user,id=ingest,net=10.0.2.0/24,restrict=on"$machine_forward_ingest" -device virtio-net-pci,netdev=ingest,addr=0x10,romfile= \
-    -netdev user,id=operator,net=10.0.3.0/24,restrict="$machine_restrict_operator$machine_forward_operator" -device virtio-net-pci,netdev=operator,addr=0x11,romfile= \
+    -netdev user,id=ingest,net=10.0.2.0/24,restrict=on"$machine_forward_ingest" -device "$network",netdev=ingest,addr="${slots[0]}",mac=52:54:00:00:00:10,romfile= \
+    -netdev user,id=operator,net=10.0.3.0/24,restrict="$machine_restrict_operator$machine_forward_operator" -device "$network",netdev=operator,addr="${slots[1]}",mac=52:54:00:00:00:11,romfile= \
     -device virtio-rng-pci -serial file:"$machine_console" -monitor unix:"$machine_dir/monitor.sock",server,nowait \
     ${machine_more[@]+"${machine_more[@]}"} >"$machine_dir/qemu.log" 2>&1 &
   machine_pid=$!

@@ -44,13 +44,21 @@ TEST(Partitions, OneThatIsThereTwiceIsRefusedByName) {
 TEST(Partitions, LogsComeInTheOrderOfTheirNumbersWithoutDuplicates) {
   const Partitions partitions({Named("stele-log-10", "/dev/a"), Named("stele-log-2", "/dev/b"),
                                Named("stele-log-3", "/dev/c"), Named("stele-log-3", "/dev/d"),
-                               Named("stele-log-", "/dev/e"), Named("stele-log-1x", "/dev/f")});
+                               Named("stele-log-", "/dev/e"), Named("stele-log-1x", "/dev/f"),
+                               Named("stele-log-02", "/dev/g"), Named("stele-log-+4", "/dev/h")});
   std::vector<std::string> refused;
   const auto logs = partitions.Logs(refused);
   ASSERT_EQ(logs.size(), 2U);
   EXPECT_EQ(logs[0].name, "stele-log-2");
   EXPECT_EQ(logs[1].name, "stele-log-10");
   EXPECT_EQ(refused, std::vector<std::string>{"stele-log-3"});
+}
+
+TEST(Partitions, OnUsbAnUpdateOrASiteMayComeAndNothingElse) {
+  EXPECT_TRUE(MayComeByUsb("stele-update"));
+  EXPECT_TRUE(MayComeByUsb("stele-site"));
+  for (const char* own : {"stele-log-0", "stele-state", "stele-root-a", "stele-verity-b", "stele-seed", "stele-esp", ""})
+    EXPECT_FALSE(MayComeByUsb(own)) << own;
 }
 
 }  // namespace
