@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view kSyslogScheme = "syslog-tls://";
 constexpr std::string_view kWebhookScheme = "https://";
-constexpr std::size_t kAnswerBytesMax = 64 * 1024;
+constexpr std::size_t kAnswerBytesMax = std::size_t{64} * 1024;
 constexpr std::size_t kReasonCharactersMax = 200;
 
 witness::Deadline DeadlineOfNow() { return std::chrono::steady_clock::now() + std::chrono::milliseconds(kDeliverMs); }

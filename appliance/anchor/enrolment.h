@@ -38,7 +38,7 @@
 
 namespace stele::anchor {
 
-inline constexpr std::size_t kEnrolmentBytesMax = 256 * 1024;
+inline constexpr std::size_t kEnrolmentBytesMax = std::size_t{256} * 1024;
 
 struct EnrolRequest {
   std::int64_t created_ns = 0;

@@ -12,7 +12,7 @@
 
 namespace stele::anchor {
 
-inline constexpr std::size_t kMemberBytesMax = 256 * 1024;
+inline constexpr std::size_t kMemberBytesMax = std::size_t{256} * 1024;
 
 class Members {
  public:

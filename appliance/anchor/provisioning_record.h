@@ -30,7 +30,7 @@
 
 namespace stele::anchor {
 
-inline constexpr std::size_t kProvisioningBytesMax = 256 * 1024;
+inline constexpr std::size_t kProvisioningBytesMax = std::size_t{256} * 1024;
 inline constexpr std::uint64_t kEpochsMax = 1'000;
 inline constexpr std::size_t kReasonBytesMax = 1024;
 

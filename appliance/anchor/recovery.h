@@ -37,7 +37,7 @@ enum class SlotPlace {
   kContradicts,  // signed another history than the log's
 };
 
-struct RecoveryFacts {
+struct RecoveryFacts {  // NOLINT(clang-analyzer-optin.performance.Padding)  // one at a time; in the order of the table
   // Identities, against the provisioning record's pins.
   bool ek_matches = true;
   bool ak_matches = true;

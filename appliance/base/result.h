@@ -42,12 +42,14 @@ using Result = tl::expected<T, Error>;
 #define STELE_CONCAT_INNER(a, b) a##b
 #define STELE_CONCAT(a, b) STELE_CONCAT_INNER(a, b)
 
+// NOLINTBEGIN(bugprone-macro-parentheses)  // a name and a declaration cannot stand in parentheses
 // STELE_TRY(const auto record, ParseRecord(bytes)); binds the value or returns the error from the enclosing function.
 #define STELE_TRY(declaration, expression) STELE_TRY_INNER(STELE_CONCAT(stele_try_, __LINE__), declaration, expression)
 #define STELE_TRY_INNER(name, declaration, expression)        \
   auto name = (expression);                                   \
   if (!name) return tl::unexpected(std::move(name.error()));  \
   declaration = std::move(*name)
+// NOLINTEND(bugprone-macro-parentheses)
 
 // The same for Result<void>.
 #define STELE_TRY_VOID(expression)                                     \

@@ -120,7 +120,7 @@ struct Receipt {
 [[nodiscard]] std::vector<Bytes> EncodeReceipts(std::uint64_t frame_id, std::span<const Hash> leaves);
 [[nodiscard]] Result<Receipt> DecodeReceipt(ByteView body);
 
-inline constexpr std::size_t kNoteBytesMax = 8 * 1024;
+inline constexpr std::size_t kNoteBytesMax = std::size_t{8} * 1024;
 [[nodiscard]] Result<std::string> DecodeCheckpointNote(ByteView body);  // the body is the note
 
 struct Refused {

@@ -22,7 +22,7 @@ constexpr std::int64_t kPersonS = 730 * kDayS;
 constexpr std::int64_t kRenewS = 30 * kDayS;
 constexpr std::int64_t kRenewAuthorityS = 400 * kDayS;  // never shorter than what it signs for a server
 constexpr std::int64_t kBackdateS = 3'600;              // a browser's clock may be behind ours
-constexpr std::size_t kFileBytesMax = 64 * 1024;
+constexpr std::size_t kFileBytesMax = std::size_t{64} * 1024;
 constexpr unsigned kSecretMode = 0600;
 constexpr unsigned kPublicMode = 0644;
 

@@ -10,7 +10,7 @@
 namespace stele::daemons {
 namespace {
 
-constexpr std::size_t kPemBytesMax = 32 * 1024;
+constexpr std::size_t kPemBytesMax = std::size_t{32} * 1024;
 
 Result<std::string> ReadPem(const std::filesystem::path& dir, const std::string& name, const char* key) {
   auto text = ReadFile(dir / name, kPemBytesMax);  // an absolute name stands for itself

@@ -22,7 +22,7 @@
 
 namespace stele::ledger {
 
-inline constexpr std::size_t kNoteBytesMax = 64 * 1024;
+inline constexpr std::size_t kNoteBytesMax = std::size_t{64} * 1024;
 inline constexpr std::size_t kNoteSignaturesMax = 64;  // a verifier must accept at least 16
 inline constexpr std::size_t kKeyBytes = 32;           // Ed25519 seed and public key
 inline constexpr std::size_t kSignatureBytes = 64;

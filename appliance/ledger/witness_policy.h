@@ -19,7 +19,7 @@
 
 namespace stele::ledger {
 
-inline constexpr std::size_t kPolicyBytesMax = 256 * 1024;
+inline constexpr std::size_t kPolicyBytesMax = std::size_t{256} * 1024;
 inline constexpr std::size_t kPolicyItemsMax = 256;  // of logs, of witnesses, of groups; C2SP asks for at least 32
 
 struct WitnessPolicy {

@@ -30,8 +30,8 @@ inline constexpr std::size_t kAnchorsListed = 20;
 // One answer of a feed. Time over the pause of who asks bounds what a flow costs while records pour in.
 inline constexpr std::int64_t kFeedTimeBoxNs = 30'000'000;
 inline constexpr std::size_t kFeedRows = 256;
-inline constexpr std::size_t kFeedBytes = 256 * 1024;        // of payloads, the last one apart
-inline constexpr std::size_t kFeedPayloadBytes = 64 * 1024;  // of one payload; what is longer is cut and says its size
+inline constexpr std::size_t kFeedBytes = std::size_t{256} * 1024;        // of payloads, the last one apart
+inline constexpr std::size_t kFeedPayloadBytes = std::size_t{64} * 1024;  // of one payload; what is longer is cut and says its size
 
 enum class Call : std::uint8_t {
   kStatus,

@@ -9,7 +9,7 @@
 
 namespace stele::witness {
 
-inline constexpr std::size_t kHttpHeadBytesMax = 16 * 1024;
+inline constexpr std::size_t kHttpHeadBytesMax = std::size_t{16} * 1024;
 
 inline constexpr std::string_view kPlainTextFields = "Content-Type: text/plain; charset=utf-8\r\n";
 

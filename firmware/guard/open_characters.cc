@@ -8,8 +8,8 @@ namespace stele::guard {
 namespace {
 
 constexpr std::string_view kMajors[] = {
-    "mem",   "tty", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/vc/0", "ttyS", "vcs",
-    "input", "ptm", "pts",      "rtc",          "tpm",       "ttyprintk", "hvc",  "fb"};
+    "mem", "tty", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/vc/0", "ttyS", "vcs",     "input",
+    "ptm", "pts", "rtc",      "tpm",          "ttyprintk", "hvc",       "fb",   "watchdog"};
 constexpr std::string_view kMisc[] = {"hw_random", "autofs", "rfkill", "watchdog", "cpu_dma_latency", "tpm0"};
 constexpr std::uint32_t kMiscMajor = 10;
 

@@ -6,7 +6,7 @@
 // needs to know is in the initial RAM disk. What goes wrong before there is a root file system stops the machine with
 // one clear sentence on the console; what goes wrong with state, logs or an update does not: systemd starts, says so
 // and keeps nothing. In the trial of an update the machine does not stop: it restarts, and the firmware takes the slot
-// that ran before.
+// that ran before. A trial that hangs is restarted by the hardware's watchdog, where there is one.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -27,6 +27,7 @@
 #include "firmware/initrd/system.h"
 #include "firmware/initrd/update.h"
 #include "firmware/initrd/verity.h"
+#include "firmware/initrd/watchdog.h"
 
 namespace stele::initrd {
 namespace {
@@ -53,11 +54,13 @@ void MountKernelFileSystems() {
 }
 
 // Both slots and the state, and time for a disk that somebody plugged in; what is not there after some time is missed
-// later, by who needs it.
-Partitions WaitForDisk(Drivers& drivers) {
+// later, by who needs it. A trial is watched from the moment the watchdog has its driver.
+Partitions WaitForDisk(Drivers& drivers, bool trial) {
   const auto begin = std::chrono::steady_clock::now();
+  bool watched = false;
   for (;;) {
     drivers.LoadForWhatIsThere();
+    if (trial && !watched) watched = ArmWatchdog();
     Partitions partitions = Partitions::OfThisMachine();
     bool complete = partitions.Only("stele-state").has_value();
     for (const Slot slot : {Slot::kA, Slot::kB})
@@ -158,7 +161,7 @@ Result<void> Start(bool& trial) {
   trial = BeginTrial();
   STELE_TRY_VOID(loaded);
   Drivers drivers;
-  const Partitions partitions = WaitForDisk(drivers);
+  const Partitions partitions = WaitForDisk(drivers, trial);
   STELE_TRY(guard::Guard guard, LoadGuard());
   STELE_TRY(const Slot slot, MountRoot(partitions));
   STELE_TRY_VOID(MountScratch());
@@ -182,6 +185,7 @@ Result<void> Start(bool& trial) {
   if (!reclaimed.empty()) Say("reclaimed: " + reclaimed);
   STELE_TRY_VOID(ArmGuard(guard, logs.logs, HandOutBootOrder(trial)));
   Say("write-once guard armed: " + logs.words);
+  if (trial) (void)ArmWatchdog();  // all of its time for systemd
   ::execl(kSystemd, kSystemd, nullptr);
   return FailErrno(std::string("start ") + kSystemd);
 }

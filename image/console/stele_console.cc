@@ -8,6 +8,7 @@
 //   stele: version 2 in slot b
 //   stele: update version 2 confirmed
 //   stele: pcr-11 9c1f...            of the TPM's SHA-256 bank, 0 to 14
+//   stele: watchdog iTCO_wdt, active, restarts a machine that hangs for 120 s
 //   stele: address ingest0 10.0.2.15
 //   stele: serving                   every process of Stele answers
 #include <arpa/inet.h>
@@ -66,6 +67,15 @@ void AddTpm(Facts& facts) {
   }
 }
 
+void AddWatchdog(Facts& facts) {
+  const std::string watchdog = "/sys/class/watchdog/watchdog0/";
+  const std::string name = FirstLine(TextOf(watchdog + "identity"));
+  facts["watchdog"] = name.empty() ? "none: a machine that hangs waits for the power button"
+                                   : name + ", " + FirstLine(TextOf(watchdog + "state")) +
+                                         ", restarts a machine that hangs for " +
+                                         FirstLine(TextOf(watchdog + "timeout")) + " s";
+}
+
 void AddName(Facts& facts) {
   std::array<char, 65> name{};
   if (::gethostname(name.data(), name.size() - 1) == 0) facts["name"] = name.data();
@@ -104,6 +114,7 @@ int main() {
     AddFile(facts, "/run/stele-boot/facts");
     AddFile(facts, "/run/stele-confirm/facts");  // what the trial of an update has come to since
     AddTpm(facts);
+    AddWatchdog(facts);
     AddAddresses(facts);
     AddService(facts);
     for (const auto& [key, value] : facts) {

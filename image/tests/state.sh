@@ -6,15 +6,13 @@ forward_free_ports
 trap power_cut EXIT
 bad=0
 expect() { if "${@:2}"; then say "  $1"; else warn "NOT: $1"; bad=1; fi; }
-bytes_of() {  # bytes_of PARTITION
-  local start size
-  read -r start size < <(place_of "$1")
-  dd if="$machine_dir/disk.img" bs=1M iflag=skip_bytes,count_bytes skip="$start" count="$size" status=none
-}
-sum_of_state() {  # most of it was never written and is a hole in the file
-  python3 - "$machine_dir/disk.img" $(place_of stele-state) <<'PYTHON'
-import errno, hashlib, os, sys
-at, end, step, digest = int(sys.argv[2]), int(sys.argv[2]) + int(sys.argv[3]), 1 << 20, hashlib.sha256()
+copy_of() { dd if="$machine_dir/disk.img" of="$2" bs=1M iflag=skip_bytes,count_bytes skip="$(offset_of "$1")" count="$(place_of "$1" | cut -d' ' -f2)" conv=sparse status=none; }
+# written [PARTITION]: what was ever written there, or anywhere on the disk, in pieces with their places; the rest is a hole in the file.
+written() {
+  local place; place=$([ $# = 0 ] && echo 0 "$(stat -c %s "$machine_dir/disk.img")" || place_of "$1")
+  python3 - "$machine_dir/disk.img" $place <<'PYTHON'
+import errno, os, sys
+at, end, step, before = int(sys.argv[2]), int(sys.argv[2]) + int(sys.argv[3]), 1 << 20, -1
 disk = os.open(sys.argv[1], os.O_RDONLY)
 while at < end:
     try:
@@ -25,13 +23,16 @@ while at < end:
         break  # no data behind
     piece = os.pread(disk, min(step, end - at), at) if at < end else b""
     if piece.count(0) != len(piece):
-        digest.update(at.to_bytes(8, "big") + piece)
+        if at != before:
+            sys.stdout.buffer.write(b"\n@%d\n" % at)
+        sys.stdout.buffer.write(piece)
+        before = at + step
     at += step
-print(digest.hexdigest())
 PYTHON
 }
-holds() { bytes_of "$1" | grep -aqF "$2"; }
-is_zeros() { [ "$(bytes_of "$1" | tr -d '\0' | head -c 1 | wc -c)" = 0 ]; }
+sum_of_state() { written stele-state | sha256sum; }
+holds() { [ "$(written "${@:2}" | grep -acF "$1")" != 0 ]; }  # holds WORDS [PARTITION]; counted to the end: a writer that is cut off fails the pipe
+is_zeros() { [ "$(written "$1" | wc -c)" = 0 ]; }
 finds_record() { [ "$(api "/api/v1/search?q=$1&limit=10&proofs=0" 2>/dev/null | jq '.rows | length')" -ge 1 ]; }
 wait_record() { local end=$((SECONDS + 90)); until finds_record "$1"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 1; done; }
 
@@ -59,11 +60,12 @@ expect 'a record is kept' wait_record "$known"
 power_off_machine 300 || warn 'it did not switch off in time'
 for key in ca auditor; do
   secret=$(sed -n 2p "$machine_dir/keys/$key.key")
-  expect "the key $key.key is nowhere on the disk in clear" eval '[ ${#secret} = 64 ] && ! grep -aqF "$secret" "$machine_dir/disk.img"'
+  expect "the key $key.key is nowhere on the disk in clear" eval '[ ${#secret} = 64 ] && ! holds "$secret"'
 done
-expect 'nor is the configuration' eval '! holds stele-state allowed_sources'
-expect 'the log is in none but the log partitions' eval '! holds stele-state "$known"'
-bytes_of stele-state >"$machine_dir/state.raw"
+expect 'nor is the configuration' eval '! holds allowed_sources stele-state'
+expect 'the log is in none but the log partitions' eval '! holds "$known" stele-state'
+expect 'what is in clear would be found: the header of the encryption' holds LUKS stele-state
+copy_of stele-state "$machine_dir/state.raw"
 expect 'the recovery key opens it elsewhere' cryptsetup luksOpen --test-passphrase --key-file <(printf %s "$recovery_key") "$machine_dir/state.raw"
 expect 'another does not' eval '! cryptsetup luksOpen --test-passphrase --key-file <(printf %s "0${recovery_key:1}x") "$machine_dir/state.raw" 2>/dev/null'
 rm "$machine_dir/state.raw"

@@ -15,32 +15,11 @@ holds_file() {  # holds_file PARTITION FILE: at its beginning
 esp() { echo "$machine_dir/disk.img@@$(offset_of stele-esp)"; }
 esp_has() { cmp -s "$2" <(mtype -i "$(esp)" "::$1"); }  # esp_has PATH FILE
 
-# next_version N [ASSEMBLE_ARGUMENT...]: an image of that version for the appliances of $image, in $images/N.
-next_version() {
-  local version=$1 out="$images/$1"; shift
-  rm -rf "$out"
-  mkdir -p "$out"
-  cp "$image"/{kernel,pcr.pem,update.pem} "$out/"
-  echo "$version" >"$out/version"
-  build_root "$image/../cache" "$stele_bin" "$out" "$@"
-  build_uki "$image/../cache" "$stele_bin/.." "$out"
-  approve_uki "$keys" "$stele_bin/.." "$out"
-  pack_uki "$image/../cache" "$out" stele.unsigned.efi --approval "$out/approval.json"
-  sign_uki "$keys" "$out/stele.unsigned.efi" "$out/stele.efi"
-  expect_registers "$keys" "$stele_bin/.." "$out"
-  make_update "$keys" "$out"
-}
 attach() { # attach UPDATE: on a second disk, from the next start on
   "$root/image/disk/make-update-disk" "$1" -o "$images/disk.img"
   machine_more=(-drive "if=none,id=update,format=raw,readonly=on,file=$images/disk.img" -device virtio-blk-pci,drive=update)
 }
 detach() { machine_more=(); }
-restarts() {  # restarts SECONDS: the machine ends by itself
-  local end=$((SECONDS + $1))
-  while machine_runs && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
-  if machine_runs; then return 1; fi
-  power_cut
-}
 next_start() { starts=$((starts + 1)); begin=$SECONDS; start_machine "console.$starts.log"; }
 timed() { say "    start $starts: $((SECONDS - begin)) s"; }
 starts=0 begin=0
@@ -61,12 +40,12 @@ offer() {
 
 version=$(cat "$image/version") model=$(sed -n 's/^IMAGE_ID=//p' "$image/root/etc/os-release")
 say "  images of version $((version + 1)) and $((version + 2))"
-next_version $((version + 1))
+next_version "$image" "$images/$((version + 1))"
 broken="$images/broken/etc/systemd/system"
 mkdir -p "$broken/stele.service.d" "$broken/stele-confirm.service.d"
 printf '[Service]\nExecStart=\nExecStart=/usr/lib/stele/stele-missing\n' >"$broken/stele.service.d/broken.conf"
 printf '[Service]\nExecStart=\nExecStart=/usr/lib/stele/stele-confirm --patience 20\n' >"$broken/stele-confirm.service.d/patience.conf"
-next_version $((version + 2)) --overlay "$images/broken"
+next_version "$image" "$images/$((version + 2))" --overlay "$images/broken"
 good="$images/$((version + 1))" never="$images/$((version + 2))" stops="$images/$((version + 3))"
 rm -rf "$stops"
 mkdir -p "$stops/root/etc"
@@ -110,7 +89,7 @@ timed
 expect 'the power went while it was written' eval '! on_console "restarting for its trial" && ! holds_file stele-root-b "$good/root.erofs"'
 
 next_start
-restarts "$boot_seconds" || exit 1
+machine_ends "$boot_seconds" || exit 1
 timed
 expect 'the next start writes it from the beginning and restarts' on_console "version $((version + 1)) is in slot b; restarting for its trial"
 expect 'slot b holds it' eval 'holds_file stele-root-b "$good/root.erofs" && holds_file stele-verity-b "$good/root.tree" && esp_has /EFI/stele/b.efi "$good/stele.efi"'
@@ -130,26 +109,26 @@ expect 'and slot a holds what it held' holds_file stele-root-a "$image/root.erof
 
 attach "$never_update"
 next_start
-restarts "$boot_seconds" || exit 1
+machine_ends "$boot_seconds" || exit 1
 timed
 expect 'the confirmed version is started by itself' on_console "stele-init: update version $((version + 1)) confirmed"
 expect 'and is what firmware without its variables starts' esp_has /EFI/BOOT/BOOTX64.EFI "$good/stele.efi"
 expect 'the next update goes into slot a' on_console "version $((version + 2)) is in slot a; restarting for its trial"
 
 next_start
-restarts "$boot_seconds" || { warn 'NOT: an image that never serves ends its trial'; exit 1; }
+machine_ends "$boot_seconds" || { warn 'NOT: an image that never serves ends its trial'; exit 1; }
 timed
 expect 'an image that never serves ends its trial' on_console "version $((version + 2)) does not serve after 20 s; restarting with what ran before"
 
 attach "$stops_update"
 next_start
-restarts "$boot_seconds" || exit 1
+machine_ends "$boot_seconds" || exit 1
 timed
 expect 'what ran before comes back' on_console "stele-init: version $((version + 1)) in slot b"
 expect 'says what became of the update, and takes the next one' on_console "version $((version + 2)) did not come to serve and was left"
 
 next_start
-restarts "$boot_seconds" || { warn 'NOT: an image that stops ends its trial'; exit 1; }
+machine_ends "$boot_seconds" || { warn 'NOT: an image that stops ends its trial'; exit 1; }
 timed
 expect 'an image that stops ends its trial' on_console 'the trial failed: .*no slot holds the root file system of this image'
 

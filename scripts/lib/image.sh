@@ -120,3 +120,20 @@ make_update() {
 sign_uki() {  # sign_uki KEYS UNSIGNED SIGNED
   sbsign --key "$1/db.key" --cert "$1/db.pem" --output "$3" "$2" 2>/dev/null || die "sbsign failed"
 }
+
+# next_version IMAGE OUT [ASSEMBLE_ARGUMENT...]: OUT, the image of the version that OUT's name is, with its update, for appliances of IMAGE.
+next_version() {
+  local image=$1 out=$2 keys programs; shift 2
+  keys=$(cat "$image/keys") programs="$root/$(cat "$image/programs")"
+  rm -rf "$out"
+  mkdir -p "$out"
+  cp "$image"/{kernel,pcr.pem,update.pem} "$out/"
+  basename "$out" >"$out/version"
+  build_root "$image/../cache" "$programs" "$out" "$@"
+  build_uki "$image/../cache" "$programs/.." "$out"
+  approve_uki "$keys" "$programs/.." "$out"
+  pack_uki "$image/../cache" "$out" stele.unsigned.efi --approval "$out/approval.json"
+  sign_uki "$keys" "$out/stele.unsigned.efi" "$out/stele.efi"
+  expect_registers "$keys" "$programs/.." "$out"
+  make_update "$keys" "$out"
+}

@@ -5,7 +5,8 @@
 machine_dir='' machine_pid='' machine_tpm_pid=''
 machine_more=()            # further arguments for the emulator
 machine_has_tpm=1          # 0: a board without one
-machine_board=virtual      # hardware: SATA, Intel network in other slots, TPM by registers (TIS), USB; instead of NVMe, virtio, CRB
+machine_has_door=0         # 1: a debugger may come in by gdb.sock
+machine_board=virtual      # hardware: SATA, Intel network in other slots, TPM by registers (TIS), USB, the chipset's watchdog; instead of NVMe, virtio, CRB
 machine_forward_ingest=''  # ",hostfwd=tcp:127.0.0.1:PORT-10.0.2.15:514,..."
 machine_forward_operator=''
 machine_restrict_operator=on  # off: the machine reaches this one's loopback as 10.0.3.2
@@ -57,14 +58,15 @@ start_machine() {
   machine_console="$machine_dir/${1:-console.log}"
   : >"$machine_console"
   rm -f "$machine_dir"/*.sock
-  local tpm=() tpm_device=tpm-crb disk=(-device nvme,serial=stele0,drive=disk) network=virtio-net-pci slots=(0x10 0x11)
+  local tpm=() tpm_device=tpm-crb board=() disk=(-device nvme,serial=stele0,drive=disk) network=virtio-net-pci slots=(0x10 0x11)
   if [ "$machine_board" = hardware ]; then
-    tpm_device=tpm-tis disk=(-device ide-hd,bus=ide.0,drive=disk,bootindex=1 -device qemu-xhci,id=usb) network=e1000e slots=(0x12 0x13)
+    tpm_device=tpm-tis board=(-global ICH9-LPC.noreboot=false) disk=(-device ide-hd,bus=ide.0,drive=disk,bootindex=1 -device qemu-xhci,id=usb) network=e1000e slots=(0x12 0x13)
   fi
   if [ "$machine_has_tpm" = 1 ]; then
     start_tpm
     tpm=(-chardev socket,id=tpm,path="$machine_dir/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device "$tpm_device",tpmdev=tpm)
   fi
+  [ "$machine_has_door" = 0 ] || board+=(-gdb "unix:$machine_dir/gdb.sock,server=on,wait=off")
   # in a session of its own: Ctrl-C in a terminal would be a power cut
   nice -n 5 setsid qemu-system-x86_64 -nodefaults -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp "${machine_cpus:-2}" -m 1536 -no-reboot -display none \
     -global driver=cfi.pflash01,property=secure,value=on \
@@ -75,7 +77,7 @@ start_machine() {
     -netdev user,id=ingest,net=10.0.2.0/24,restrict=on"$machine_forward_ingest" -device "$network",netdev=ingest,addr="${slots[0]}",mac=52:54:00:00:00:10,romfile= \
     -netdev user,id=operator,net=10.0.3.0/24,restrict="$machine_restrict_operator$machine_forward_operator" -device "$network",netdev=operator,addr="${slots[1]}",mac=52:54:00:00:00:11,romfile= \
     -device virtio-rng-pci -serial file:"$machine_console" -monitor unix:"$machine_dir/monitor.sock",server,nowait \
-    ${machine_more[@]+"${machine_more[@]}"} >"$machine_dir/qemu.log" 2>&1 &
+    ${board[@]+"${board[@]}"} ${machine_more[@]+"${machine_more[@]}"} >"$machine_dir/qemu.log" 2>&1 &
   machine_pid=$!
 }
 
@@ -89,6 +91,14 @@ wait_console() {
     [ "$SECONDS" -lt "$end" ] || return 1
     sleep 0.2
   done
+}
+
+# machine_ends SECONDS: the machine ends by itself within the time, as at a restart (the next start begins it again).
+machine_ends() {
+  local end=$((SECONDS + $1))
+  while machine_runs && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
+  if machine_runs; then return 1; fi
+  power_cut
 }
 
 console_value() {  # console_value KEY: what the console last said behind "stele: KEY"
@@ -121,6 +131,55 @@ def until_prompt():
 until_prompt()
 monitor.sendall(sys.argv[2].encode() + b"\n")
 until_prompt()
+PYTHON
+}
+
+# hang_machine: its processors stop and take no interrupt any more, as when the kernel hangs. By the debugger's door, see machine_has_door.
+hang_machine() {
+  python3 - "$machine_dir/gdb.sock" <<'PYTHON'
+import socket, sys, time
+INTERRUPTS_ON, HALT_FOR_EVER = 0x200, "f4ebfd"  # hlt; jmp to it
+door = socket.socket(socket.AF_UNIX)
+door.settimeout(60)
+door.connect(sys.argv[1])  # the machine stands still from here on
+def answer():
+    text = b""
+    while not (len(text) > 2 and text[-3:-2] == b"#"):
+        byte = door.recv(1)
+        if not byte:
+            sys.exit("the door was closed")
+        text = text + byte if text or byte == b"$" else b""
+    door.sendall(b"+")
+    return text[1:-3].decode()
+def ask(text, wait=True):
+    door.sendall(b"$%s#%02x" % (text.encode(), sum(text.encode()) % 256))
+    return answer() if wait else None
+answer()  # unasked: that it stands still
+processors, more = [], ask("qfThreadInfo")
+while more != "l":
+    processors += more[1:].split(",")
+    more = ask("qsThreadInfo")
+end = time.monotonic() + 60
+while processors:
+    for processor in list(processors):
+        ask("Hg" + processor)
+        registers = bytes.fromhex(ask("g"))
+        at, flags, segment = (int.from_bytes(registers[a:b], "little") for a, b in ((128, 136), (136, 140), (140, 144)))
+        if segment & 3:
+            continue  # in a program, where it may not halt
+        registers = registers[:136] + (flags & ~INTERRUPTS_ON).to_bytes(4, "little") + registers[140:]
+        for change in (f"M{at:x},{len(HALT_FOR_EVER) // 2}:{HALT_FOR_EVER}", "G" + registers.hex()):
+            if ask(change) != "OK":
+                sys.exit("not done: " + change)
+        processors.remove(processor)
+    if time.monotonic() > end:
+        sys.exit("it does not hang")
+    if processors:
+        ask("c", wait=False)
+        time.sleep(0.05)
+        door.sendall(b"\x03")
+        answer()
+ask("D")
 PYTHON
 }
 

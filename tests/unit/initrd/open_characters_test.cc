@@ -12,7 +12,7 @@ namespace {
 
 const std::string kDevices =
     "Character devices:\n  1 mem\n  4 /dev/vc/0\n  4 tty\n  5 /dev/console\n 10 misc\n 21 sg\n226 drm\n236 "
-    "nvme-generic\n237 nvme\n249 bsg\n253 tpm\n\n"
+    "nvme-generic\n237 nvme\n249 bsg\n252 watchdog\n253 tpm\n\n"
     "Block devices:\n  1 ramdisk\n259 blkext\n  5 tty\n";
 const std::string kMisc = "237 loop-control\n236 device-mapper\n235 autofs\n183 hw_random\n196 vfio\n231 snapshot\n";
 
@@ -20,9 +20,9 @@ bool Has(const std::vector<std::uint32_t>& keys, std::uint32_t key) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-TEST(OpenCharacters, TerminalsMemoryAndTheTpmStayOpen) {
+TEST(OpenCharacters, TerminalsMemoryTheTpmAndTheWatchdogStayOpen) {
   const auto keys = OpenCharacters(kDevices, kMisc);
-  for (const std::uint32_t major : {1U, 4U, 5U, 253U}) EXPECT_TRUE(Has(keys, major << 20 | GUARD_ANY_MINOR)) << major;
+  for (const std::uint32_t major : {1U, 4U, 5U, 252U, 253U}) EXPECT_TRUE(Has(keys, major << 20 | GUARD_ANY_MINOR)) << major;
   EXPECT_TRUE(Has(keys, 10U << 20 | 183U));
   EXPECT_TRUE(Has(keys, 10U << 20 | 235U));
 }
