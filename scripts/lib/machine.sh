@@ -93,12 +93,13 @@ wait_console() {
   done
 }
 
-# machine_ends SECONDS: the machine ends by itself within the time, as at a restart (the next start begins it again).
+# machine_ends SECONDS: the machine ends by itself within the time, as at a restart (the next start begins it again). One that does not is cut off.
 machine_ends() {
-  local end=$((SECONDS + $1))
+  local end=$((SECONDS + $1)) status=0
   while machine_runs && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
-  if machine_runs; then return 1; fi
+  if machine_runs; then status=1; fi
   power_cut
+  return "$status"
 }
 
 console_value() {  # console_value KEY: what the console last said behind "stele: KEY"
